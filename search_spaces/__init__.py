@@ -1,0 +1,43 @@
+"""What can be searched: a name, or `package.module:Class`, gives a search space."""
+
+import importlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tuner.errors import SettingsError
+
+if TYPE_CHECKING:
+    import keras_tuner
+
+SPACES = {"resnet50": "search_spaces.resnet50:ResNet50Space"}
+
+
+def load_space(
+    name: str, num_classes: int, image_size: int = 224, weights: str | Path = "imagenet"
+) -> "keras_tuner.HyperModel":
+    """Makes the search space of that name.
+
+    Args:
+        name: a key of SPACES, or `package.module:Class` of a keras_tuner.HyperModel that takes the
+            other arguments by name.
+        num_classes: number of classes.
+        image_size: height and width of the images in pixels.
+        weights: "imagenet", "none", or the path of a weights file.
+
+    Raises:
+        SettingsError: there is no such space.
+    """
+    return _find(name)(num_classes=num_classes, image_size=image_size, weights=weights)
+
+
+def _find(name: str) -> Any:
+    module, _, attribute = SPACES.get(name, name).partition(":")
+    if not module or not attribute or module.startswith("."):
+        raise SettingsError(
+            f"there is no search space {name!r}. "
+            f"Choose {', '.join(SPACES)}, or give your own as package.module:Class."
+        )
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise SettingsError(f"the search space {name!r} cannot be loaded: {error}.") from error
