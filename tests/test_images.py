@@ -1,0 +1,191 @@
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tuner import images as images_module
+from tuner.cache import Cache, CacheError
+from tuner.dataset import Dataset, ImageFile, load_dataset
+from tuner.decode import read_image
+from tuner.errors import DataError
+from tuner.images import prepare_images
+
+SIZE = 32
+SHAPES = [(32, 32), (20, 50), (100, 64), (32, 31), (1, 1), (300, 7)]
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Dataset:
+    """Two classes of six images each, of different shapes; some have the final size already."""
+    rng = np.random.default_rng(0)
+    for label in ("cat", "dog"):
+        (tmp_path / "data" / label).mkdir(parents=True)
+        for number, shape in enumerate(SHAPES):
+            pixels = rng.integers(0, 256, (*shape, 3), np.uint8)
+            kind = "jpg" if number == 2 else "png"
+            Image.fromarray(pixels).save(tmp_path / "data" / label / f"{number}.{kind}")
+    return load_dataset(tmp_path / "data")
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Iterator[Cache]:
+    with Cache(tmp_path / "cache") as cache:
+        yield cache
+
+
+def test_images_are_a_read_only_memory_map_in_order(dataset: Dataset, cache: Cache) -> None:
+    files = dataset.files[::-1]
+    images = prepare_images(files, dataset.root, SIZE, cache)
+    assert isinstance(images, np.memmap)
+    assert images.shape == (12, SIZE, SIZE, 3)
+    assert images.dtype == np.uint8
+    assert not images.flags.writeable
+    for file, image in zip(files, images, strict=True):
+        alone = prepare_images([file], dataset.root, SIZE, cache)
+        assert np.array_equal(image, alone[0])
+
+
+def test_an_image_of_the_final_size_keeps_its_pixels(dataset: Dataset, cache: Cache) -> None:
+    images = prepare_images(dataset.files, dataset.root, SIZE, cache)
+    same = [file.path.endswith("/0.png") for file in dataset.files]
+    assert sum(same) == 2
+    for file, image in zip(dataset.files, images, strict=True):
+        if file.path.endswith("/0.png"):
+            assert np.array_equal(image, read_image(dataset.root / file.path))
+
+
+def test_other_images_are_resized_as_tensorflow_does(dataset: Dataset, cache: Cache) -> None:
+    import tensorflow as tf
+
+    images = prepare_images(dataset.files, dataset.root, SIZE, cache)
+    for file, image in zip(dataset.files, images, strict=True):
+        pixels = read_image(dataset.root / file.path)
+        expected = tf.image.resize(pixels, (SIZE, SIZE), antialias=True).numpy()
+        assert np.abs(image - expected).max() <= 0.51, file.path
+
+
+def test_many_shapes_are_traced_once(dataset: Dataset, cache: Cache, monkeypatch: Any) -> None:
+    resizers = []
+    compile_resize = images_module._compiled_resize
+
+    def spy(image_size: int) -> Any:
+        resizers.append(compile_resize(image_size))
+        return resizers[-1]
+
+    monkeypatch.setattr(images_module, "_compiled_resize", spy)
+    prepare_images(dataset.files, dataset.root, SIZE, cache)
+    assert [resizer.experimental_get_tracing_count() for resizer in resizers] == [1]
+
+
+def test_large_images_are_resized_too(
+    dataset: Dataset, cache: Cache, tmp_path: Path, monkeypatch: Any
+) -> None:
+    expected = prepare_images(dataset.files, dataset.root, SIZE, cache)
+    monkeypatch.setattr(images_module, "_LARGE_PIXELS", 100)
+    with Cache(tmp_path / "other") as other:
+        images = prepare_images(dataset.files, dataset.root, SIZE, other)
+        assert np.array_equal(images, expected)
+
+
+def test_images_are_decoded_once(dataset: Dataset, cache: Cache, monkeypatch: Any) -> None:
+    progress: list[tuple[int, int]] = []
+
+    def on_progress(done: int, total: int) -> None:
+        progress.append((done, total))
+
+    first = prepare_images(dataset.files, dataset.root, SIZE, cache, on_progress)
+    assert progress == [(done, 12) for done in range(1, 13)]
+    monkeypatch.setattr(images_module, "read_bytes", None)
+    again = prepare_images(dataset.files, dataset.root, SIZE, cache, on_progress)
+    assert np.array_equal(first, again)
+    assert len(progress) == 12
+    assert [(entry.kind, entry.held) for entry in cache.entries()] == [("images", True)]
+
+
+def test_size_order_and_content_make_the_key(dataset: Dataset, cache: Cache) -> None:
+    files = dataset.files
+    prepare_images(files, dataset.root, SIZE, cache)
+    prepare_images(files, dataset.root, SIZE + 1, cache)
+    prepare_images(files[::-1], dataset.root, SIZE, cache)
+    prepare_images(files[1:], dataset.root, SIZE, cache)
+    assert len(cache.entries()) == 4
+    elsewhere = [ImageFile(f"x/{f.path}", "other", "test", f.sha256) for f in files]
+    prepare_images(elsewhere, Path("/nowhere"), SIZE, cache)
+    assert len(cache.entries()) == 4
+
+
+def test_no_images_are_no_error(dataset: Dataset, cache: Cache) -> None:
+    assert prepare_images([], dataset.root, SIZE, cache).shape == (0, SIZE, SIZE, 3)
+
+
+def test_a_changed_file_is_told_and_nothing_kept(dataset: Dataset, cache: Cache) -> None:
+    file = dataset.files[3]
+    Image.new("RGB", (9, 9)).save(dataset.root / file.path)
+    with pytest.raises(DataError, match=f"{file.path} has changed since it was scanned"):
+        prepare_images(dataset.files, dataset.root, SIZE, cache)
+    assert cache.entries() == []
+
+
+def test_a_missing_file_is_told(dataset: Dataset, cache: Cache) -> None:
+    file = dataset.files[3]
+    (dataset.root / file.path).unlink()
+    with pytest.raises(DataError, match=rf"{file.path} can no longer be read \(not found\)"):
+        prepare_images(dataset.files, dataset.root, SIZE, cache)
+
+
+def test_a_full_disk_is_an_error_and_no_crash(
+    dataset: Dataset, cache: Cache, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(images_module, "_FILE_NAME", "/dev/full")
+    with pytest.raises(CacheError, match="no space left"):
+        prepare_images(dataset.files, dataset.root, 224, cache)
+    assert cache.entries() == []
+
+
+MEASURE = """
+import re, sys
+from pathlib import Path
+from tuner.cache import Cache
+from tuner.dataset import load_dataset
+from tuner.images import prepare_images
+
+def anonymous_mib():
+    return int(re.search(r"RssAnon:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) / 1024
+
+root, cache_dir, copies = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+dataset = load_dataset(root)
+most = 0
+def on_progress(done, total):
+    global most
+    if done % 50 == 0:
+        most = max(most, anonymous_mib())
+with Cache(cache_dir) as cache:
+    images = prepare_images(dataset.files * copies, root, 224, cache, on_progress)
+    images.sum()
+    print(max(most, anonymous_mib()), images.nbytes / 2**20)
+"""
+
+
+def measure(dataset: Dataset, cache_dir: Path, copies: int) -> tuple[float, float]:
+    """MiB of anonymous memory at its peak, and of the images."""
+    output = subprocess.run(
+        [sys.executable, "-c", MEASURE, str(dataset.root), str(cache_dir), str(copies)],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parent.parent,
+    ).stdout
+    memory, size = map(float, output.split())
+    return memory, size
+
+
+def test_memory_does_not_grow_with_the_number_of_images(dataset: Dataset, tmp_path: Path) -> None:
+    few_memory, few_size = measure(dataset, tmp_path / "few", copies=25)
+    many_memory, many_size = measure(dataset, tmp_path / "many", copies=100)
+    assert many_size - few_size > 100
+    assert many_memory - few_memory < 20

@@ -1,0 +1,125 @@
+"""Images decoded and resized once, then read from disk for every pass after that."""
+
+import hashlib
+import json
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tuner.cache import Cache
+from tuner.dataset import ImageFile
+from tuner.decode import DecodeError, decode, on_all_cores, read_bytes
+from tuner.errors import DataError
+
+# Counts the changes of decoding and resizing: stored images of another version are not met.
+_VERSION = 1
+_FILE_NAME = "images.npy"
+_LARGE_PIXELS = 16_000_000
+
+
+def prepare_images(
+    files: Sequence[ImageFile],
+    root: Path,
+    image_size: int,
+    cache: Cache,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> np.ndarray:
+    """The pixels of `files`, in their order, from the cache or decoded into it on all cores.
+
+    Args:
+        files: their paths are relative to `root`.
+        root: the folder that was scanned.
+        image_size: height and width of the result, in pixels.
+        cache: holds the images until it is closed.
+        on_progress: called with the images done and the number of images, while they are decoded.
+
+    Returns:
+        A read-only memory map, uint8, shape (len(files), image_size, image_size, 3). An image of
+        that size already keeps its exact pixels.
+
+    Raises:
+        DataError: a file is not what it was when it was scanned.
+        CacheError: the cache folder is full, or may not be written.
+    """
+    fill = partial(_write_images, files, root, image_size, on_progress)
+    folder = cache.get_or_create("images", _key(files, image_size), fill)
+    images: np.ndarray = np.load(folder / _FILE_NAME, mmap_mode="r")
+    return images
+
+
+def _key(files: Sequence[ImageFile], image_size: int) -> str:
+    made_from = [_VERSION, image_size, [file.sha256 for file in files]]
+    return hashlib.sha256(json.dumps(made_from).encode()).hexdigest()
+
+
+def _write_images(
+    files: Sequence[ImageFile],
+    root: Path,
+    image_size: int,
+    on_progress: Callable[[int, int], None] | None,
+    folder: Path,
+) -> None:
+    """Writes plainly: on a full disk that is an error, where a memory map kills the process."""
+    shape = (len(files), image_size, image_size, 3)
+    header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+    load = partial(_load, root=root, resizer=_Resizer(image_size))
+    with (folder / _FILE_NAME).open("wb") as stream:
+        np.lib.format.write_array_header_1_0(stream, header)
+        for done, image in enumerate(on_all_cores(load, files), start=1):
+            stream.write(image.data)
+            if on_progress is not None:
+                on_progress(done, len(files))
+
+
+class _Resizer:
+    """`search_spaces.resize.resize` for one image at a time, on any number of threads."""
+
+    def __init__(self, image_size: int) -> None:
+        self.image_size = image_size
+        self._resize = _compiled_resize(image_size)
+        self._large = threading.Lock()
+
+    def __call__(self, pixels: np.ndarray) -> np.ndarray:
+        """uint8, shape (height, width, 3) to (image_size, image_size, 3)."""
+        if pixels.shape[:2] == (self.image_size, self.image_size):
+            return pixels
+        # Takes up to 24 bytes a pixel, as float32 and its transpose.
+        large = pixels.shape[0] * pixels.shape[1] > _LARGE_PIXELS
+        with self._large if large else nullcontext():
+            resized: np.ndarray = self._resize(pixels[np.newaxis])[0].numpy()
+        return resized
+
+
+def _compiled_resize(image_size: int) -> Any:
+    """Traced once for all heights and widths; operation by operation, Python's lock would make a
+    single core of all cores.
+    """
+    import tensorflow as tf
+
+    from search_spaces.resize import resize
+
+    def resize_one(images: Any) -> Any:
+        # A GPU may round the products of matrices to 10 bits (TensorFloat-32).
+        with tf.device("cpu:0"):
+            return tf.cast(resize(images, image_size), tf.uint8)
+
+    return tf.function(resize_one, [tf.TensorSpec((1, None, None, 3), tf.uint8)])
+
+
+def _load(file: ImageFile, root: Path, resizer: _Resizer) -> np.ndarray:
+    """One image, uint8, shape (image_size, image_size, 3)."""
+    try:
+        data = read_bytes(root / file.path)
+        if hashlib.sha256(data).hexdigest() == file.sha256:
+            return resizer(decode(data))
+    except DecodeError as error:
+        message = f"{file.path} can no longer be read ({error.reason}): start a new run."
+        raise DataError(message) from error
+    raise DataError(
+        f"{file.path} has changed since it was scanned: put the old file back or start a new run."
+    )
