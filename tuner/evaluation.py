@@ -1,0 +1,130 @@
+"""How good the winner is: as the search recorded it, and on images that the search never saw."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from search_spaces import load_space
+from search_spaces.resnet50 import Configuration, ResNet50Space
+from tuner.atomic import read_arrays
+from tuner.cache import Cache
+from tuner.dataset import Dataset
+from tuner.errors import RunError
+from tuner.hyperband import state_file
+from tuner.images import prepare_images
+from tuner.journal import TrialRecord
+from tuner.ranking import rank, trial_name
+from tuner.run import Run
+from tuner.training import restore_weights
+
+
+@dataclass(frozen=True)
+class Winner:
+    """The trial that a search chose, and its accuracies, 0 to 1.
+
+    Attributes:
+        trial: its record.
+        validation_accuracy: as recorded when its last epoch ended; the search chose by it.
+        test_accuracy: on images that the search never read.
+        test_images: how many those are.
+        majority_rate: accuracy on them of naming the most frequent class every time.
+    """
+
+    trial: TrialRecord
+    validation_accuracy: float
+    test_accuracy: float
+    test_images: int
+    majority_rate: float
+
+
+def winner_of(run: Run) -> TrialRecord:
+    """The trial that the run's search chose so far.
+
+    Raises:
+        RunError: no trial of the run has finished.
+    """
+    ranked = rank(run.journal.trials(), run.settings.direction)
+    if not ranked:
+        raise RunError(
+            f"no trial of run {run.name} has finished yet. Wait for it, or begin again with: "
+            f"tune search --run {run.name} --overwrite"
+        )
+    return ranked[0]
+
+
+def evaluate_winner(
+    run: Run,
+    dataset: Dataset,
+    cache: Cache,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Winner:
+    """Evaluates the winner on the test images, once; later calls answer from the journal.
+
+    Args:
+        run: a run with a finished trial.
+        dataset: the run's images.
+        cache: holds decoded images.
+        on_progress: is told (done, of how many) while test images are decoded.
+
+    Raises:
+        RunError: no trial has finished, or the winner's weights are gone.
+        DataError: a test image has changed since the search, or is gone.
+    """
+    trial = winner_of(run)
+    results = run.journal.evaluation(trial.id)
+    if results is None:
+        files, labels = dataset.of("test"), dataset.labels("test")
+        images = prepare_images(files, dataset.root, run.settings.image_size, cache, on_progress)
+        model = trained_model(run, trial, len(dataset.classes))
+        probabilities = model.predict(images, batch_size=run.settings.batch_size, verbose=0)
+        correct = count_correct(probabilities, labels)
+        results = {"test_correct": correct, "test_images": len(files)}
+        run.journal.set_evaluation(trial.id, results)
+    return Winner(
+        trial,
+        run.journal.epochs(trial.id)[trial.epochs - 1]["val_accuracy"],
+        results["test_correct"] / results["test_images"],
+        results["test_images"],
+        dataset.majority_rate("test"),
+    )
+
+
+def trained_model(run: Run, trial: TrialRecord, num_classes: int) -> keras.Model:
+    """The whole network of a trial with its trained weights, uncompiled.
+
+    Returns:
+        Model from RGB values 0 to 255, (batch, image_size, image_size, 3), to probabilities.
+
+    Raises:
+        RunError: the trial's weights are gone.
+        WeightsError: the pretrained weights are gone.
+    """
+    settings = run.settings
+    space = load_space(settings.space, num_classes, settings.image_size, settings.weights)
+    path = state_file(run.folder, trial.id)
+    if not path.exists():
+        raise RunError(f"the weights of trial {trial_name(trial.id)} are gone from {path.parent}.")
+    if isinstance(space, ResNet50Space):
+        configuration = Configuration.of(trial.hyperparameters)
+        model = space.build_whole(configuration, space.build_backbone(), seed=0)
+    else:
+        import keras_tuner
+
+        hyperparameters = keras_tuner.HyperParameters()
+        hyperparameters.values = dict(trial.hyperparameters)
+        model = space.build(hyperparameters)
+    restore_weights(model, read_arrays(path))
+    return model
+
+
+def dataset_root(run: Run, cache_dir: Path) -> Path:
+    """The folder that a run's images lie in."""
+    return Path(run.settings.data) if run.settings.data else cache_dir / "digits"
+
+
+def count_correct(probabilities: np.ndarray, labels: np.ndarray) -> int:
+    """Number of rows whose most probable class is the label."""
+    return int((probabilities.argmax(axis=1) == labels).sum())

@@ -1,0 +1,173 @@
+"""The winner as files that work without this program, proved equal before they are kept."""
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from search_spaces.resize import resize
+from tuner.atomic import sync_folder, write_text
+from tuner.dataset import Dataset
+from tuner.environment import versions
+from tuner.errors import ExportError, TuneError
+from tuner.evaluation import Winner, count_correct, trained_model
+from tuner.prediction import MODEL_FILE, SCHEMA_VERSION, sha256
+from tuner.run import Run
+
+# Two best classes closer than this may change places with the last bits of a float.
+_TIE = 1e-4
+
+
+@dataclass(frozen=True)
+class Parity:
+    """What another process made of the exported file on the validation images.
+
+    Attributes:
+        images: how many there are.
+        ties: how many have their two best probabilities within 1e-4.
+        correct: how many it names rightly.
+        recorded: how many the search counted.
+    """
+
+    images: int
+    ties: int
+    correct: int
+    recorded: int
+
+    @property
+    def equal(self) -> bool:
+        """Whether the counts agree; only ties may differ."""
+        return abs(self.correct - self.recorded) <= self.ties
+
+
+def check_empty(folder: Path) -> None:
+    """Raises ExportError unless an export can be written to that folder."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ExportError(
+            f"{folder} exists and is not an empty folder. Choose another, or remove it first."
+        )
+
+
+def export_winner(run: Run, winner: Winner, dataset: Dataset, folder: Path) -> Parity:
+    """Writes model.keras, labels.json and export.json, all or nothing.
+
+    The model takes RGB values 0 to 255, uint8 or float, of any size, and gives probabilities; it
+    holds stock Keras layers only. Before the folder gets its name, another process loads the file
+    with plain Keras, decodes the validation images, and has to count the recorded accuracy.
+
+    Args:
+        run: the run.
+        winner: its winner, evaluated.
+        dataset: the run's images.
+        folder: is made; must not exist or be empty.
+
+    Returns:
+        What the other process counted.
+
+    Raises:
+        ExportError: the folder cannot be written, or is not empty.
+        TuneError: the exported file does not give the recorded accuracy.
+    """
+    check_empty(folder)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    except OSError as error:
+        raise ExportError(f"{folder} cannot be written: {error.strerror}.") from error
+    try:
+        network = trained_model(run, winner.trial, len(dataset.classes))
+        export_model(network, run.settings.image_size).save(temporary / MODEL_FILE)
+        parity = _check_parity(temporary / MODEL_FILE, winner, dataset)
+        _describe(temporary, run, winner, dataset, parity)
+        temporary.chmod(0o755)
+        if folder.exists():
+            folder.rmdir()
+        temporary.rename(folder)
+        sync_folder(folder.parent)
+    except OSError as error:
+        raise ExportError(f"{folder} cannot be written: {error.strerror}.") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return parity
+
+
+def export_model(network: keras.Model, image_size: int) -> keras.Model:
+    """Puts the resize in front of a network.
+
+    Args:
+        network: from (batch, image_size, image_size, 3) to probabilities, uncompiled.
+        image_size: in pixels.
+
+    Returns:
+        Model from RGB values 0 to 255, (batch, any height, any width, 3), to probabilities.
+    """
+    rgb = keras.Input((None, None, 3), name="rgb")
+    return keras.Model(rgb, network(resize(rgb, image_size)), name="tuned_resnet50")
+
+
+def _check_parity(model: Path, winner: Winner, dataset: Dataset) -> Parity:
+    labels = dataset.labels("validation")
+    paths = [str(dataset.root / file.path) for file in dataset.of("validation")]
+    probabilities = _predict_elsewhere(model, paths)
+    best = np.sort(probabilities, axis=1)
+    parity = Parity(
+        images=len(labels),
+        ties=int((best[:, -1] - best[:, -2] < _TIE).sum()),
+        correct=count_correct(probabilities, labels),
+        recorded=round(winner.validation_accuracy * len(labels)),
+    )
+    if not parity.equal:
+        raise TuneError(
+            f"the exported model names {parity.correct} of {parity.images} validation images "
+            f"rightly, but the search counted {parity.recorded}; nothing was written."
+        )
+    return parity
+
+
+def _predict_elsewhere(model: Path, paths: list[str]) -> np.ndarray:
+    with tempfile.TemporaryDirectory() as folder:
+        list_file, out = Path(folder, "paths.json"), Path(folder, "probabilities.npy")
+        list_file.write_text(json.dumps(paths), "utf-8")
+        finished = subprocess.run(
+            [sys.executable, "-m", "tuner.prediction", str(model), str(list_file), str(out)],
+            capture_output=True,
+            text=True,
+            env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"},
+        )
+        if finished.returncode:
+            reason = finished.stderr.strip().splitlines() or ["no message"]
+            raise TuneError(f"the exported model could not be checked: {reason[-1]}")
+        return np.load(out, allow_pickle=False)
+
+
+def _describe(folder: Path, run: Run, winner: Winner, dataset: Dataset, parity: Parity) -> None:
+    write_text(
+        folder / "labels.json", json.dumps(list(dataset.classes), ensure_ascii=False, indent=1)
+    )
+    files = {name: sha256(folder / name) for name in (MODEL_FILE, "labels.json")}
+    description: dict[str, Any] = {
+        "schema": SCHEMA_VERSION,
+        "run": run.name,
+        "trial": winner.trial.id,
+        "hyperparameters": winner.trial.hyperparameters,
+        "validation_accuracy": winner.validation_accuracy,
+        "test_accuracy": winner.test_accuracy,
+        "validation_images": parity.images,
+        "test_images": winner.test_images,
+        "image_size": run.settings.image_size,
+        "classes": len(dataset.classes),
+        "input": "RGB values 0 to 255, uint8 or float, (batch, height, width, 3), any size",
+        "output": "probabilities, float32, (batch, classes), in the order of labels.json",
+        "versions": {"python": platform.python_version()} | versions(),
+        "files": files,
+    }
+    write_text(folder / "export.json", json.dumps(description, ensure_ascii=False, indent=2))

@@ -1,0 +1,292 @@
+"""The Keras Tuner oracle of a search: which configuration is trained next, and how far.
+
+It keeps nothing to itself. What comes next follows from the journal (`schedule.next_task`), and
+configuration number n is drawn from (seed, n), so that a search that was interrupted goes on as if
+it had not been. Keras Tuner makes a new trial for each rung; here a trial is one configuration, and
+a promotion hands the same trial out again.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras_tuner
+import numpy as np
+from keras_tuner.engine import trial as kt_trial
+
+from tuner.errors import SettingsError
+from tuner.journal import FAILED, RUNNING, Journal, RungRecord, TrialRecord
+from tuner.ranking import rank, trial_name
+from tuner.schedule import Pause, Schedule, Standing, Task, hyperband, next_task
+
+# Draws in a row that were all tried before, after which the space counts as exhausted.
+_DRAWS = 2000
+
+
+class JournalOracle(keras_tuner.oracles.HyperbandOracle):
+    """Hyperband over a journal.
+
+    Args:
+        journal: where trials are kept.
+        hyperparameters: the declared space.
+        objective: "val_accuracy" (maximised) or "val_loss" (minimised).
+        max_epochs: epochs of a trial that is never stopped.
+        factor: each rung keeps about one trial in `factor`.
+        iterations: how often Hyperband is run.
+        seed: seed of the drawn configurations; 0 is a seed like any other.
+        pinned: hyperparameters that are not searched, name to value, as `pin` gives them.
+        recipes: known-good configurations by name, trained first.
+
+    Attributes:
+        schedule: the whole search.
+        omitted_recipes: names of the recipes that contradict a pinned hyperparameter.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        hyperparameters: keras_tuner.HyperParameters,
+        *,
+        objective: str = "val_accuracy",
+        max_epochs: int = 30,
+        factor: int = 3,
+        iterations: int = 1,
+        seed: int = 0,
+        pinned: Mapping[str, Any] | None = None,
+        recipes: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> None:
+        direction = "min" if objective.endswith("loss") else "max"
+        super().__init__(
+            objective=keras_tuner.Objective(objective, direction),
+            max_epochs=max_epochs,
+            factor=factor,
+            hyperband_iterations=iterations,
+            seed=seed,
+            hyperparameters=hyperparameters,
+        )
+        self._journal = journal
+        self.ongoing_trials: dict[str, kt_trial.Trial] = {}
+        self._draw_seed = seed
+        self._pinned = dict(pinned or {})
+        recipes = recipes or {}
+        self.omitted_recipes = tuple(name for name in recipes if self._contradicts(recipes[name]))
+        self._recipes = {
+            name: recipe for name, recipe in recipes.items() if name not in self.omitted_recipes
+        }
+        self.schedule = Schedule(hyperband(max_epochs, factor), iterations, tuple(self._recipes))
+
+    def records(self) -> list[TrialRecord]:
+        """Every trial of the search, in the order in which they began."""
+        return self._journal.trials()
+
+    def winner(self) -> TrialRecord | None:
+        """The trial that the search chose so far, or None while no rung is finished."""
+        return next(iter(rank(self.records(), self.objective.direction)), None)
+
+    @keras_tuner.synchronized
+    def create_trial(self, tuner_id: str) -> kt_trial.Trial:
+        """Hands out the next rung of a new or a promoted trial.
+
+        Returns:
+            A Keras Tuner trial. Its hyperparameters name the rung's epochs as `tuner/epochs` and
+            `tuner/initial_epoch`. Status IDLE: ask again later; STOPPED: the search is complete.
+        """
+        records = self.records()
+        standings = [self._standing(record) for record in records]
+        task = next_task(self.schedule, standings)
+        values = self._values(task, records)
+        if values is None:
+            task = next_task(self.schedule, standings, exhausted=True)
+        if isinstance(task, Pause):
+            idle = task is Pause.WAIT
+            return kt_trial.Trial(
+                self.hyperparameters.copy(),
+                status=kt_trial.TrialStatus.IDLE if idle else kt_trial.TrialStatus.STOPPED,
+            )
+        return self._hand_out(task, self._begin(task, values), tuner_id)
+
+    @keras_tuner.synchronized
+    def end_trial(self, trial: kt_trial.Trial) -> None:
+        """Marks a trial as failed, unless `finish_rung` has been told of its result."""
+        self.ongoing_trials = {
+            tuner_id: ongoing
+            for tuner_id, ongoing in self.ongoing_trials.items()
+            if ongoing.trial_id != trial.trial_id
+        }
+        self.trials[trial.trial_id] = trial
+        self.end_order.append(trial.trial_id)
+        if trial.status != kt_trial.TrialStatus.COMPLETED:
+            trial.status = kt_trial.TrialStatus.FAILED
+            self._journal.fail(int(trial.trial_id), trial.message or "unknown")
+
+    def finish_rung(
+        self, trial: kt_trial.Trial, rung: RungRecord, epochs: Sequence[Mapping[str, float]]
+    ) -> TrialRecord:
+        """Notes a trial's result at the end of a rung.
+
+        Args:
+            trial: as `create_trial` handed it out.
+            rung: what it reached.
+            epochs: metrics of each of the rung's epochs, in order.
+        """
+        trial.score = rung.score
+        trial.best_step = rung.end_epoch - 1
+        return self._journal.finish_rung(
+            int(trial.trial_id), rung, epochs, completed=rung.end_epoch == self.max_epochs
+        )
+
+    def note_parameters(self, trial: int, parameters: int) -> None:
+        """Notes how many scalars a trial trains; between equal scores the fewer win."""
+        self._journal.set_parameters(trial, parameters)
+
+    def get_best_trials(self, num_trials: int = 1) -> list[kt_trial.Trial]:
+        """The best trials that reached the highest rung that any trial completed, best first."""
+        best = rank(self.records(), self.objective.direction)[:num_trials]
+        return [self._keras_trial(record) for record in best]
+
+    def save(self) -> None:
+        """Does nothing: the journal is written with every change."""
+
+    def reload(self) -> None:
+        """Does nothing: the journal is read whenever it is asked."""
+
+    def _contradicts(self, recipe: Mapping[str, Any]) -> bool:
+        return any(recipe.get(name, value) != value for name, value in self._pinned.items())
+
+    def _standing(self, record: TrialRecord) -> Standing:
+        sign = 1.0 if self.objective.direction == "max" else -1.0
+        return Standing(
+            record.id,
+            record.recipe or (record.iteration or 0, record.bracket or 0),
+            tuple(sign * rung.score for rung in record.rungs),
+            running=record.status == RUNNING,
+            failed=record.status == FAILED,
+        )
+
+    def _values(
+        self, task: Task | Pause, records: Sequence[TrialRecord]
+    ) -> Mapping[str, Any] | None:
+        """Hyperparameters of the task; None when a new configuration is wanted and none is left."""
+        if isinstance(task, Pause):
+            return {}
+        if task.trial is not None:
+            return records[task.trial].hyperparameters
+        if isinstance(task.slot, str):
+            return self._recipes[task.slot]
+        return self._draw(len(records), [record.hyperparameters for record in records])
+
+    def _draw(self, number: int, tried: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+        """Draws configuration number `number`, different from all that were tried."""
+        random = np.random.default_rng((self._draw_seed, number))
+        for _ in range(_DRAWS):
+            values = self._sample(random)
+            if values not in tried:
+                return values
+        return None
+
+    def _sample(self, random: np.random.Generator) -> dict[str, Any]:
+        """Values of the active hyperparameters, parents before children."""
+        drawn = self.hyperparameters.copy()
+        drawn.values = {}
+        for declared in drawn.space:
+            probability = random.random()
+            if drawn.is_active(declared):
+                value = self._pinned.get(declared.name, declared.prob_to_value(probability))
+                drawn.values[declared.name] = value
+        return drawn.values
+
+    def _begin(self, task: Task, values: Mapping[str, Any] | None) -> TrialRecord:
+        if task.trial is not None:
+            return self._journal.promote(task.trial)
+        if isinstance(task.slot, str):
+            return self._journal.begin_trial(values or {}, recipe=task.slot)
+        return self._journal.begin_trial(values or {}, slot=task.slot)
+
+    def _hand_out(self, task: Task, record: TrialRecord, tuner_id: str) -> kt_trial.Trial:
+        trial = self._keras_trial(record)
+        trial.hyperparameters.values |= {
+            "tuner/initial_epoch": task.start_epoch,
+            "tuner/epochs": task.end_epoch,
+            "tuner/round": task.rung,
+        }
+        self.trials[trial.trial_id] = trial
+        self.ongoing_trials[tuner_id] = trial
+        self.start_order.append(trial.trial_id)
+        return trial
+
+    def _keras_trial(self, record: TrialRecord) -> kt_trial.Trial:
+        hyperparameters = self.hyperparameters.copy()
+        hyperparameters.values = dict(record.hyperparameters)
+        status = {RUNNING: kt_trial.TrialStatus.RUNNING, FAILED: kt_trial.TrialStatus.FAILED}
+        trial = kt_trial.Trial(
+            hyperparameters,
+            trial_id=trial_name(record.id),
+            status=status.get(record.status, kt_trial.TrialStatus.COMPLETED),
+        )
+        trial.score = record.score
+        trial.best_step = max(record.epochs - 1, 0)
+        return trial
+
+
+def declared_space(space: keras_tuner.HyperModel) -> keras_tuner.HyperParameters:
+    """The hyperparameters of a space; one that does not declare them is built once to see them."""
+    hyperparameters = keras_tuner.HyperParameters()
+    space.declare_hyperparameters(hyperparameters)
+    if not hyperparameters.space:
+        space.build(hyperparameters)
+    return hyperparameters
+
+
+def pin(space: keras_tuner.HyperParameters, fixed: Mapping[str, str]) -> dict[str, Any]:
+    """Pinned hyperparameters as values of the declared type.
+
+    Args:
+        space: the declared hyperparameters.
+        fixed: name to the value as it was typed.
+
+    Raises:
+        SettingsError: a name or a value is not in the space; the message lists the choices.
+    """
+    declared = {hyperparameter.name: hyperparameter for hyperparameter in space.space}
+    for name in fixed:
+        if name not in declared:
+            raise SettingsError(
+                f"there is no hyperparameter {name!r} to fix. Choose {', '.join(declared)}."
+            )
+    return {name: _parse(declared[name], text) for name, text in fixed.items()}
+
+
+def _parse(declared: Any, text: str) -> Any:
+    if hasattr(declared, "min_value"):
+        return _parse_number(declared, text)
+    for value in declared.values:
+        if text.lower() == str(value).lower() or _same_number(text, str(value)):
+            return value
+    raise SettingsError(
+        f"{declared.name} cannot be {text!r}. Choose {', '.join(map(str, declared.values))}."
+    )
+
+
+def _parse_number(declared: Any, text: str) -> int | float:
+    whole = isinstance(declared, keras_tuner.engine.hyperparameters.Int)
+    value = _as_number(text)
+    if (
+        value is None
+        or not declared.min_value <= value <= declared.max_value
+        or (whole and value % 1)
+    ):
+        raise SettingsError(
+            f"{declared.name} must be {'a whole number ' if whole else ''}from "
+            f"{declared.min_value:g} to {declared.max_value:g}, not {text!r}."
+        )
+    return int(value) if whole else value
+
+
+def _as_number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def _same_number(text: str, other: str) -> bool:
+    return _as_number(text) is not None and _as_number(text) == _as_number(other)

@@ -1,0 +1,154 @@
+"""What a search does while it runs, on stderr."""
+
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+
+from tuner.hyperband import SearchObserver
+from tuner.journal import FAILED, TrialRecord
+from tuner.schedule import Schedule
+from tuner.tables import duration
+from tuner.training import EpochMetrics
+
+_LINE_SECONDS = 10.0
+
+
+class SearchProgress(SearchObserver):
+    """Shows epochs done of how many, the rung, the best so far and the time left.
+
+    On a terminal it is one line that is kept up to date; elsewhere a plain line for each trial and
+    every ten seconds.
+
+    Args:
+        objective: name of the score.
+        quiet: whether nothing is shown.
+    """
+
+    def __init__(self, objective: str, quiet: bool = False) -> None:
+        self._objective = objective
+        self._console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
+        self._live = self._console.is_terminal and not quiet
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=20),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[status]}"),
+            console=self._console,
+            transient=True,
+            disable=not self._live,
+        )
+        self._task: TaskID | None = None
+        self._begun = self._said = time.monotonic()
+        self._counted = ""
+        self._epochs = 0
+        self._trials: set[int] = set()
+        self._schedule: Schedule | None = None
+        self._best: TrialRecord | None = None
+
+    def __enter__(self) -> "SearchProgress":
+        """Begins to show."""
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Clears the live line."""
+        self._bar.stop()
+
+    def say(self, text: str) -> None:
+        """Prints a line that stays."""
+        self._console.print(text, markup=False)
+
+    def counting(self, what: str, done: int, count: int) -> None:
+        """Shows a count of images."""
+        if self._counted != what:
+            self._counted = what
+            self._new_task(what, count)
+            self._begun = self._said = time.monotonic()
+        self._update(done, done / count)
+        if not self._live and self._due() and done < count:
+            self.say(f"{what}: {done} of {count}, {self._left(done / count)}")
+
+    def search_begins(self, schedule: Schedule, omitted_recipes: tuple[str, ...]) -> None:
+        """Says how large the search is."""
+        self._schedule = schedule
+        for name in omitted_recipes:
+            self.say(f"The {name} is left out: it contradicts --fix.")
+        self.say(
+            f"Hyperband: {schedule.total_trials} trials, {schedule.total_epochs} epochs in all, "
+            f"up to {schedule.max_epochs} a trial."
+        )
+        self._new_task("epochs", schedule.total_epochs)
+        self._begun = self._said = time.monotonic()
+
+    def rung_begins(self, trial: TrialRecord, end_epoch: int) -> None:
+        """Notes which trial is trained."""
+        self._trials.add(trial.id)
+
+    def epoch_ends(self, trial: TrialRecord, epoch: int, metrics: EpochMetrics) -> None:
+        """Counts an epoch."""
+        self._epochs += 1
+        if self._live:
+            self._update(self._epochs, self._share(), self._best_text())
+        elif self._due():
+            self.say(f"trial {trial.id:04d} epoch {epoch}: {self._standing()}")
+
+    def rung_ends(self, trial: TrialRecord, best: TrialRecord | None) -> None:
+        """Prints the trial's result."""
+        self._best = best
+        if trial.status == FAILED:
+            self.say(f"trial {trial.id:04d} failed: {trial.message}")
+        elif not self._live:
+            rung = trial.rungs[-1]
+            self.say(
+                f"trial {trial.id:04d} rung {rung.start_epoch}-{rung.end_epoch}: "
+                f"{self._objective} {rung.score:.4f}; {self._standing()}"
+            )
+
+    def search_ends(self, trials: list[TrialRecord]) -> None:
+        """Says how long it took."""
+        seconds = time.monotonic() - self._begun
+        self.say(f"Searched {len(trials)} trials in {duration(seconds)}.")
+
+    def _share(self) -> float:
+        assert self._schedule is not None
+        return self._epochs / self._schedule.total_epochs
+
+    def _standing(self) -> str:
+        assert self._schedule is not None
+        return (
+            f"{len(self._trials)} of {self._schedule.total_trials} trials, "
+            f"{self._best_text()}{self._left(self._share())}"
+        )
+
+    def _best_text(self) -> str:
+        if self._best is None or self._best.score is None:
+            return ""
+        return f"best {self._best.score:.4f} (trial {self._best.id:04d}), "
+
+    def _left(self, share: float) -> str:
+        if not share:
+            return "time left unknown"
+        seconds = (time.monotonic() - self._begun) * (1 / share - 1)
+        return f"{duration(max(seconds, 0.0))} left"
+
+    def _due(self) -> bool:
+        if time.monotonic() - self._said < _LINE_SECONDS:
+            return False
+        self._said = time.monotonic()
+        return True
+
+    def _new_task(self, description: str, total: int) -> None:
+        if self._task is not None:
+            self._bar.remove_task(self._task)
+        self._task = self._bar.add_task(description, total=total, status="")
+
+    def _update(self, done: int, share: float, text: str = "") -> None:
+        assert self._task is not None
+        self._bar.update(self._task, completed=done, status=f"{text}{self._left(share)}")

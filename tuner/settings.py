@@ -1,0 +1,129 @@
+"""What a search was asked to do: checked when it is made, saved with the run."""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tuner.errors import RunError, SettingsError
+
+SCHEMA_VERSION = 1
+OBJECTIVES = ("val_accuracy", "val_loss")
+
+
+@dataclass(frozen=True)
+class SearchSettings:
+    """Everything that decides what a search does.
+
+    Attributes:
+        data: folder of the images, or None for scikit-learn's digits.
+        space: name of the search space, or `package.module:Class`.
+        fixed: pinned hyperparameters, name to the value as it was typed.
+        weights: "imagenet", "none", or the path of a weights file.
+        image_size: height and width in pixels.
+        batch_size: images of a training step.
+        max_epochs: epochs of a trial that is never stopped.
+        factor: each rung keeps about one trial in `factor`.
+        iterations: how often Hyperband is run.
+        objective: "val_accuracy" or "val_loss".
+        seed: seed of everything but the split.
+        val_fraction: share of the images that validate, where the folder does not say.
+        test_fraction: share of the images that test, where the folder does not say.
+        split_seed: seed of the split.
+
+    Raises:
+        SettingsError: a value is out of range.
+    """
+
+    data: str | None = None
+    space: str = "resnet50"
+    fixed: dict[str, str] = dataclasses.field(default_factory=dict)
+    weights: str = "imagenet"
+    image_size: int = 224
+    batch_size: int = 32
+    max_epochs: int = 30
+    factor: int = 3
+    iterations: int = 1
+    objective: str = "val_accuracy"
+    seed: int = 0
+    val_fraction: float = 0.15
+    test_fraction: float = 0.15
+    split_seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Checks every value."""
+        for name, least in (
+            ("image_size", 32),
+            ("batch_size", 1),
+            ("max_epochs", 1),
+            ("factor", 2),
+            ("iterations", 1),
+            ("seed", 0),
+            ("split_seed", 0),
+        ):
+            value = getattr(self, name)
+            if value < least:
+                raise SettingsError(f"{_option(name)} must be at least {least}, but is {value}.")
+        for name in ("val_fraction", "test_fraction"):
+            value = getattr(self, name)
+            if not 0 < value < 1:
+                raise SettingsError(f"{_option(name)} must be between 0 and 1, but is {value}.")
+        if self.val_fraction + self.test_fraction >= 1:
+            raise SettingsError(
+                "--val-fraction and --test-fraction must leave something to train on, but add up "
+                f"to {self.val_fraction + self.test_fraction:g}."
+            )
+        if self.objective not in OBJECTIVES:
+            raise SettingsError(
+                f"--objective must be one of {', '.join(OBJECTIVES)}, but is {self.objective}."
+            )
+
+    @property
+    def direction(self) -> str:
+        """Whether the objective is to be large, "max", or small, "min"."""
+        return "min" if self.objective.endswith("loss") else "max"
+
+    def to_json(self) -> str:
+        """The settings as a JSON document."""
+        return json.dumps({"schema": SCHEMA_VERSION} | dataclasses.asdict(self), indent=2)
+
+    @classmethod
+    def load(cls, path: Path) -> "SearchSettings":
+        """Reads what `to_json` wrote.
+
+        Raises:
+            RunError: the file is missing, damaged, or was written by a newer version.
+        """
+        try:
+            values: dict[str, Any] = json.loads(path.read_text("utf-8"))
+            schema = values.pop("schema")
+        except (OSError, ValueError, KeyError, AttributeError) as error:
+            raise RunError(f"the settings {path} cannot be read: {error}.") from error
+        if schema > SCHEMA_VERSION:
+            raise RunError(
+                f"{path} was written by a newer version (schema {schema}, this one reads up to "
+                f"{SCHEMA_VERSION}). Upgrade tune-resnet50."
+            )
+        return cls(**values)
+
+
+def parse_fixed(pairs: list[str]) -> dict[str, str]:
+    """`["name=value", ...]`, as --fix takes them, to a dictionary.
+
+    Raises:
+        SettingsError: one has no equals sign, or a name stands twice.
+    """
+    fixed: dict[str, str] = {}
+    for pair in pairs:
+        name, separator, value = pair.partition("=")
+        if not separator or not name or not value:
+            raise SettingsError(f"--fix takes name=value, such as unfreeze_blocks=0, not {pair!r}.")
+        if name in fixed:
+            raise SettingsError(f"--fix {name} is given twice.")
+        fixed[name] = value
+    return fixed
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
