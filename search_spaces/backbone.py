@@ -8,6 +8,8 @@ that: since Keras 3, `fit` overrides it (keras issue #20285).
 """
 
 import contextlib
+import itertools
+import math
 import os
 import sys
 from pathlib import Path
@@ -26,6 +28,8 @@ BLOCKS = tuple(
     for stage, count in ((2, 3), (3, 4), (4, 6), (5, 3))
     for block in range(1, count + 1)
 )
+# Unfreeze depths whose cuts divide the network into segments, from the input to the output.
+CUTS = (16, 9, 6, 3, 2, 1, 0)
 SMALLEST_IMAGE_SIZE = 32
 # keras.applications.resnet50.preprocess_input: mean of ImageNet's blue, green and red.
 _IMAGENET_MEAN_BGR = (103.939, 116.779, 123.68)
@@ -76,16 +80,28 @@ class PretrainedBackbone:
 
     Args:
         model: as `build_backbone` returns it.
+
+    Attributes:
+        model: the same; its weights are the pretrained ones after each `lend`.
     """
 
     def __init__(self, model: keras.Model) -> None:
-        self._model = model
-        self._weights = model.get_weights()
+        self.model = model
+        self._pretrained = {
+            layer.name: layer.get_weights() for layer in trained_convolutions(model, len(BLOCKS))
+        }
+        self._lent_blocks = 0
 
-    def pristine(self) -> keras.Model:
-        """The one backbone, with the pretrained weights: what was trained in it before is gone."""
-        self._model.set_weights(self._weights)
-        return self._model
+    def lend(self, unfreeze_blocks: int) -> keras.Model:
+        """Sets back what was trained in the backbone, and hands it out.
+
+        Args:
+            unfreeze_blocks: how many of its blocks are going to be trained now.
+        """
+        for layer in trained_convolutions(self.model, self._lent_blocks):
+            layer.set_weights(self._pretrained[layer.name])
+        self._lent_blocks = unfreeze_blocks
+        return self.model
 
 
 def preprocess(images: Any) -> Any:
@@ -148,6 +164,32 @@ def cut_layer(unfreeze_blocks: int) -> str:
     if unfreeze_blocks == len(BLOCKS):
         return "pool1_pool"
     return f"{BLOCKS[-unfreeze_blocks - 1]}_out"
+
+
+def segments(backbone: keras.Model) -> list[keras.Model]:
+    """The network in pieces that end at the CUTS, in order.
+
+    Returns:
+        One model for each cut, sharing the backbone's layers: the first from RGB values 0 to 255,
+        (batch, image_size, image_size, 3), the others from the activations at the cut before.
+    """
+    ends = [backbone.get_layer(cut_layer(cut)).output for cut in CUTS]
+    images = keras.Input(backbone.input_shape[1:], name="image")
+    stem = keras.Model(backbone.input, ends[0], name="stem")
+    first = keras.Model(images, stem(preprocess(images)))
+    return [first, *(keras.Model(start, end) for start, end in itertools.pairwise(ends))]
+
+
+def multiply_accumulates(segment: keras.Model) -> int:
+    """Multiplications with addition that a model's convolutions take for one image."""
+    total = 0
+    for layer in segment.layers:
+        if isinstance(layer, keras.Model):
+            total += multiply_accumulates(layer)
+        elif isinstance(layer, keras.layers.Conv2D):
+            _, height, width, _ = layer.output.shape
+            total += height * width * math.prod(layer.kernel.shape)
+    return total
 
 
 def _prefixes(blocks: tuple[str, ...]) -> tuple[str, ...]:

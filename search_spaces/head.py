@@ -18,7 +18,9 @@ from keras import ops
 # Rows that the statistics are measured on: the error of a mean of 4,096 rows is 1.6 % of a
 # standard deviation, far below what training moves in one epoch.
 STATISTICS_ROWS = 4096
+_STATISTICS_BYTES = 256 * 10**6
 _PREFIX = "head_"
+DROPOUT = f"{_PREFIX}dropout"
 
 
 def build_head(
@@ -28,8 +30,8 @@ def build_head(
     layers: int,
     width: int,
     batchnorm: bool,
-    dropout: float,
-    l2: float,
+    dropout: float | keras.layers.Layer,
+    l2: float | keras.regularizers.Regularizer,
     seed: int,
 ) -> Any:
     """Puts a head on pooled features.
@@ -40,20 +42,22 @@ def build_head(
         layers: number of hidden layers, each half as wide as the one before.
         width: units of the first hidden layer.
         batchnorm: whether a BatchNormalization follows each hidden Dense.
-        dropout: rate in front of the output layer, 0 to below 1.
-        l2: L2 penalty on every Dense kernel of the head.
+        dropout: rate in front of the output layer, 0 to below 1; or the layer to put there.
+        l2: L2 penalty on every Dense kernel of the head; or the regularizer to put on them.
         seed: seed of the initial weights and of dropout.
 
     Returns:
         Keras tensor of class probabilities, float32, shape (batch, num_classes).
     """
     x = features
+    is_regularizer = isinstance(l2, keras.regularizers.Regularizer)
+    regularizer = l2 if is_regularizer else keras.regularizers.L2(l2)
     for number in range(layers):
         x = keras.layers.Dense(
             width >> number,
             use_bias=not batchnorm,
             kernel_initializer=keras.initializers.GlorotUniform(seed + number),
-            kernel_regularizer=keras.regularizers.L2(l2),
+            kernel_regularizer=regularizer,
             name=f"{_PREFIX}dense_{number + 1}",
         )(x)
         if batchnorm:
@@ -62,15 +66,41 @@ def build_head(
                 momentum=0.9, name=f"{_PREFIX}batchnorm_{number + 1}"
             )(x)
         x = keras.layers.ReLU(name=f"{_PREFIX}relu_{number + 1}")(x)
-    if dropout > 0:
-        x = keras.layers.Dropout(dropout, seed=seed, name=f"{_PREFIX}dropout")(x)
+    if isinstance(dropout, keras.layers.Layer):
+        x = dropout(x)
+    elif dropout > 0:
+        x = keras.layers.Dropout(dropout, seed=seed, name=DROPOUT)(x)
     logits = keras.layers.Dense(
         num_classes,
         kernel_initializer=keras.initializers.GlorotUniform(seed + layers),
-        kernel_regularizer=keras.regularizers.L2(l2),
+        kernel_regularizer=regularizer,
         name=f"{_PREFIX}logits",
     )(x)
     return keras.layers.Softmax(dtype="float32", name=f"{_PREFIX}probabilities")(logits)
+
+
+def initialize_head(model: keras.Model, seed: int) -> None:
+    """Sets a head's variables as `build_head` sets those of a new one.
+
+    Args:
+        model: a model whose head was made by `build_head`.
+        seed: seed of the initial weights and of dropout.
+    """
+    head = [layer for layer in model.layers if is_head(layer.name)]
+    dense = [layer for layer in head if isinstance(layer, keras.layers.Dense)]
+    for number, layer in enumerate(dense):
+        layer.kernel.assign(keras.initializers.GlorotUniform(seed + number)(layer.kernel.shape))
+        if layer.use_bias:
+            layer.bias.assign(ops.zeros_like(layer.bias))
+    for layer in head_batchnorms(model):
+        for variable in (layer.gamma, layer.moving_variance):
+            variable.assign(ops.ones_like(variable))
+        for variable in (layer.beta, layer.moving_mean):
+            variable.assign(ops.zeros_like(variable))
+    for layer in head:
+        if hasattr(layer, "seed_generator"):
+            state = layer.seed_generator.state
+            state.assign(np.array([seed, 0], state.dtype))
 
 
 def is_head(path: str) -> bool:
@@ -87,9 +117,18 @@ def head_batchnorms(model: keras.Model) -> list[keras.layers.BatchNormalization]
     ]
 
 
-def statistics_rows(count: int) -> np.ndarray:
-    """Indices, int64, of the rows that statistics are measured on: evenly spaced, at most 4,096."""
-    return np.linspace(0, count - 1, min(count, STATISTICS_ROWS)).astype(np.int64)
+def statistics_rows(count: int, row_bytes: int = 1) -> np.ndarray:
+    """Indices of the rows that statistics are measured on.
+
+    Args:
+        count: number of rows that there are.
+        row_bytes: size of a row, where all of them have to be in memory together.
+
+    Returns:
+        int64, evenly spaced; at most 4,096 rows and 256 MB, but at least 32 rows.
+    """
+    fitting = max(32, _STATISTICS_BYTES // row_bytes)
+    return np.linspace(0, count - 1, min(count, STATISTICS_ROWS, fitting)).astype(np.int64)
 
 
 class HeadStatistics:
@@ -108,7 +147,7 @@ class HeadStatistics:
         self.needed = bool(self._layers)
         if self.needed:
             first = next(layer for layer in model.layers if is_head(layer.name))
-            self.body = keras.Model(model.inputs, first.input)
+            self.body = keras.Model(model.input, first.input)
             self._stages = [keras.Model(first.input, layer.input) for layer in self._layers]
 
     def update(self, features: Any) -> None:

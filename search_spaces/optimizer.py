@@ -18,26 +18,47 @@ class TransferAdam(keras.optimizers.Adam):
         learning_rate: step size of the head.
         backbone_lr_factor: the backbone's step size as a share of the head's.
         **kwargs: as `keras.optimizers.Adam` takes them.
+
+    Attributes:
+        backbone_lr_factor: variable, once the optimizer is built.
     """
 
     def __init__(
         self, learning_rate: float = 1e-3, backbone_lr_factor: float = 1.0, **kwargs: Any
     ) -> None:
         super().__init__(learning_rate=learning_rate, **kwargs)
-        self.backbone_lr_factor = backbone_lr_factor
+        self._initial_factor = backbone_lr_factor
 
     def build(self, variables: list[Any]) -> None:
-        """Makes the slots, and notes which variables are the backbone's."""
+        """Makes the slots and the factor, and notes which variables are the backbone's."""
+        if self.built:
+            return
         super().build(variables)
-        self._factors = [
-            1.0 if is_head(variable.path) else self.backbone_lr_factor for variable in variables
-        ]
+        self.backbone_lr_factor = self.add_variable(
+            (), initializer=keras.initializers.Constant(self._initial_factor), name="factor"
+        )
+        self._in_head = [is_head(variable.path) for variable in variables]
+
+    def learning_rate_of(self, variable: Any) -> Any:
+        """The step size of one variable: that of the head, or the backbone's share of it."""
+        if self._in_head[self._get_variable_index(variable)]:
+            return self.learning_rate
+        return self.learning_rate * self.backbone_lr_factor
+
+    def slots(self, variable: Any) -> tuple[Any, Any]:
+        """Adam's running means of a variable's gradient and of its square."""
+        index = self._get_variable_index(variable)
+        return self._momentums[index], self._velocities[index]
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """Updates one variable; Keras calls it for each trained variable of a step."""
-        factor = self._factors[self._get_variable_index(variable)]
-        super().update_step(gradient, variable, learning_rate * factor)
+        if not self._in_head[self._get_variable_index(variable)]:
+            learning_rate = learning_rate * self.backbone_lr_factor
+        super().update_step(gradient, variable, learning_rate)
+
+    def _factor(self) -> float:
+        return float(self.backbone_lr_factor) if self.built else self._initial_factor
 
     def get_config(self) -> dict[str, Any]:
         """Arguments of the constructor."""
-        return {**super().get_config(), "backbone_lr_factor": self.backbone_lr_factor}
+        return {**super().get_config(), "backbone_lr_factor": self._factor()}

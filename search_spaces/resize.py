@@ -1,8 +1,8 @@
 """The one resize: antialiased, triangle kernel, made of stock Keras operations.
 
-Images reach the network through this function alone: when they are decoded for training, and inside
-every exported model. `keras.layers.Resizing(antialias=True)` computes the same numbers but cannot be
-converted to ONNX or LiteRT; two matrix products can.
+Images reach the network through this function alone: when they are decoded for training, and
+inside every exported model. `keras.layers.Resizing(antialias=True)` computes the same numbers but
+cannot be converted to ONNX or LiteRT; two matrix products can.
 """
 
 from typing import Any

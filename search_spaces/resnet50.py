@@ -9,13 +9,13 @@ import keras
 import keras_tuner
 import numpy as np
 
-from search_spaces.backbone import build_backbone, cut_layer, preprocess, unfreeze
+from search_spaces.backbone import CUTS, build_backbone, cut_layer, preprocess, unfreeze
 from search_spaces.head import STATISTICS_ROWS, HeadStatistics, build_head, statistics_rows
 from search_spaces.optimizer import TransferAdam
 from search_spaces.recipes import RECIPES
 from tuner.errors import SettingsError
 
-UNFREEZE_BLOCKS = [0, 1, 2, 3, 6, 9, 16]
+UNFREEZE_BLOCKS = sorted(CUTS)
 HEAD_WIDTHS = [128, 256, 512, 1024, 2048]
 BACKBONE_LR_FACTORS = [1.0, 0.3, 0.1, 0.03]
 
@@ -153,7 +153,12 @@ class ResNet50Space(keras_tuner.HyperModel):
         return self._with_head(configuration, backbone, images, backbone(preprocess(images)), seed)
 
     def build_suffix(
-        self, configuration: Configuration, backbone: keras.Model, seed: int
+        self,
+        configuration: Configuration,
+        backbone: keras.Model,
+        seed: int,
+        dropout: keras.layers.Layer | None = None,
+        l2: keras.regularizers.Regularizer | None = None,
     ) -> keras.Model:
         """The network from the cut to probabilities, uncompiled, sharing the backbone's layers.
 
@@ -161,6 +166,8 @@ class ResNet50Space(keras_tuner.HyperModel):
             configuration: decides the cut, and the rest as for `build_whole`.
             backbone: as `build_backbone` returns it.
             seed: seed of the head's initial weights and of dropout.
+            dropout: takes the place of the configuration's dropout.
+            l2: takes the place of the configuration's L2 penalty.
 
         Returns:
             Model from the activations at the cut, (batch, ...), to probabilities.
@@ -170,7 +177,9 @@ class ResNet50Space(keras_tuner.HyperModel):
         pooled = activations
         if configuration.unfreeze_blocks:
             pooled = keras.Model(cut, backbone.output, name="suffix")(activations)
-        return self._with_head(configuration, backbone, activations, pooled, seed)
+        return self._with_head(
+            configuration, backbone, activations, pooled, seed, dropout=dropout, l2=l2
+        )
 
     def _with_head(
         self,
@@ -179,6 +188,8 @@ class ResNet50Space(keras_tuner.HyperModel):
         inputs: Any,
         pooled: Any,
         seed: int,
+        dropout: keras.layers.Layer | None = None,
+        l2: keras.regularizers.Regularizer | None = None,
     ) -> keras.Model:
         unfreeze(backbone, configuration.unfreeze_blocks)
         probabilities = build_head(
@@ -187,8 +198,8 @@ class ResNet50Space(keras_tuner.HyperModel):
             layers=configuration.head_layers,
             width=configuration.head_width,
             batchnorm=configuration.head_batchnorm,
-            dropout=configuration.dropout,
-            l2=configuration.l2,
+            dropout=configuration.dropout if dropout is None else dropout,
+            l2=configuration.l2 if l2 is None else l2,
             seed=seed,
         )
         return keras.Model(inputs, probabilities, name="classifier")
@@ -240,10 +251,19 @@ class CurrentStatistics(keras.callbacks.Callback):
 def _sample(rows: Any) -> np.ndarray:
     """The rows that statistics are measured on, of an array or of an iterable of batches."""
     if hasattr(rows, "shape"):
-        return np.asarray(rows)[statistics_rows(len(rows))]
+        return np.asarray(rows)[statistics_rows(len(rows), _row_bytes(rows))]
+    if hasattr(rows, "__next__"):
+        raise SettingsError(
+            "a generator can be read only once. Pass arrays, a tf.data.Dataset or a PyDataset."
+        )
     taken: list[np.ndarray] = []
     for batch in rows:
         taken.append(np.asarray(batch[0]))
-        if sum(map(len, taken)) >= STATISTICS_ROWS:
-            break
-    return np.concatenate(taken)[:STATISTICS_ROWS]
+        count = len(statistics_rows(STATISTICS_ROWS, _row_bytes(taken[0])))
+        if sum(map(len, taken)) >= count:
+            return np.concatenate(taken)[:count]
+    return np.concatenate(taken)
+
+
+def _row_bytes(rows: Any) -> int:
+    return int(np.prod(rows.shape[1:])) * 4
