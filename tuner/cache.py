@@ -148,6 +148,26 @@ class Cache(AbstractContextManager["Cache"]):
                 freed += self._remove(entry)
         return freed
 
+    def room(self) -> int:
+        """Bytes that this process may add: within the limit, and what the disk has, less a tenth.
+
+        Entries that nobody holds do not count, since they make room for new ones.
+        """
+        existing = next(folder for folder in (self.folder, *self.folder.parents) if folder.exists())
+        free = shutil.disk_usage(existing).free * 9 // 10
+        if self.limit_bytes is None:
+            return free
+        held = sum(entry.size_bytes for entry in self.entries() if entry.held)
+        return max(0, min(free, self.limit_bytes - held))
+
+    def remove(self, kind: str, key: str) -> None:
+        """Removes an entry that was found damaged, unless another process holds it."""
+        path = self._path(kind, key)
+        self._release(path)
+        entry = self._describe(path)
+        if entry is not None:
+            self._remove(entry)
+
     def close(self) -> None:
         """Lets go of every entry: others may remove them from now on."""
         with self._guard:

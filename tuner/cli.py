@@ -7,6 +7,8 @@ import dataclasses
 import functools
 import json
 import os
+import shlex
+import sys
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
@@ -17,14 +19,18 @@ import typer
 from tuner.cache import Cache, default_cache_dir
 from tuner.environment import check_keras_config, prepare_device, versions
 from tuner.errors import InputError, TuneError
+from tuner.ranking import trial_name
 from tuner.settings import OBJECTIVES, SearchSettings, parse_fixed
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from tuner.dataset import Dataset
     from tuner.evaluation import Winner
     from tuner.export import Parity
     from tuner.journal import TrialRecord
     from tuner.progress import SearchProgress
+    from tuner.run import Run
 
 app = typer.Typer(
     name="tune",
@@ -52,6 +58,8 @@ Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
 def main() -> None:
     """Runs the command line."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's start-up chatter
+    # A file's name may hold what the terminal's encoding does not.
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     app()
 
 
@@ -66,6 +74,11 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
         except TuneError as error:
             _print_error(str(error))
             raise typer.Exit(2 if isinstance(error, InputError) else 1) from error
+        except BrokenPipeError:  # of a reader that has seen enough, such as head
+            raise
+        except OSError as error:
+            _print_error(_explanation(error))
+            raise typer.Exit(1) from error
         except KeyboardInterrupt:
             _print_error("interrupted.")
             raise typer.Exit(130) from None
@@ -181,8 +194,10 @@ def search(
     if as_json:
         _print_json({"run": run, "folder": str(finished.folder), "winner": best.id})
     else:
-        _print_trials(trials, best)
-        typer.echo(f"Next: tune best {run} --runs-dir {runs_dir} --export model")
+        _print_trials(finished, trials, best)
+        folders = [] if runs_dir == Path("runs") else ["--runs-dir", str(runs_dir)]
+        folders += ["--cache-dir", str(cache_dir)] if cache_dir else []
+        typer.echo(f"Next: {shlex.join(['tune', 'best', run, *folders, '--export', 'model'])}")
 
 
 @command
@@ -198,7 +213,7 @@ def trials(
 
     Example: tune trials first --format csv > trials.csv
     """
-    from tuner.ranking import rank_all
+    from tuner.ranking import rank, rank_all
     from tuner.run import open_run
 
     opened = open_run(runs_dir, run)
@@ -208,7 +223,7 @@ def trials(
     elif output_format is TableFormat.csv:
         _print_csv([trial_row(record) for record in records])
     else:
-        _print_trials(records, next((r for r in records if r.rungs), None))
+        _print_trials(opened, records, next(iter(rank(records, opened.settings.direction)), None))
 
 
 @command
@@ -233,14 +248,14 @@ def best(
     """
     prepare_device()
     from tuner.evaluation import dataset_root, evaluate_winner, winner_of
-    from tuner.export import check_empty, export_winner
+    from tuner.export import check_target, export_winner
     from tuner.progress import SearchProgress
     from tuner.run import open_run
 
     opened = open_run(runs_dir, run)
     winner_of(opened)
     if export is not None:
-        check_empty(export)
+        check_target(export.absolute())
     cache_folder = cache_dir or default_cache_dir()
     dataset = opened.dataset(dataset_root(opened, cache_folder))
     parity = None
@@ -275,7 +290,7 @@ def predict(
     else:
         from tuner.tables import prediction_table
 
-        _print_rich(prediction_table(predictions))
+        _console().print(prediction_table(predictions))
     if all(prediction.error for prediction in predictions):
         raise InputError("none of the images could be read. Give JPEG or PNG files.")
 
@@ -283,7 +298,7 @@ def predict(
 def trial_row(record: "TrialRecord") -> dict[str, Any]:
     """A trial as `tune trials --format json` prints it."""
     return {
-        "id": f"{record.id:04d}",
+        "id": trial_name(record.id),
         "status": record.status,
         "score": record.score,
         "hyperparameters": record.hyperparameters,
@@ -301,7 +316,7 @@ def trial_row(record: "TrialRecord") -> dict[str, Any]:
 
 def _winner_row(winner: "Winner") -> dict[str, Any]:
     return {
-        "trial": f"{winner.trial.id:04d}",
+        "trial": trial_name(winner.trial.id),
         "hyperparameters": winner.trial.hyperparameters,
         "validation_accuracy": winner.validation_accuracy,
         "test_accuracy": winner.test_accuracy,
@@ -328,7 +343,8 @@ def _print_winner(winner: "Winner", export: Path | None, parity: "Parity | None"
 
     trial = winner.trial
     recipe = f", the {trial.recipe}" if trial.recipe else ""
-    typer.echo(f"Winner: trial {trial.id:04d}{recipe}, {trial.epochs} epochs")
+    epochs = "1 epoch" if trial.epochs == 1 else f"{trial.epochs} epochs"
+    typer.echo(f"Winner: trial {trial_name(trial.id)}{recipe}, {epochs}")
     for name, value in trial.hyperparameters.items():
         typer.echo(
             f"  {name:<20}{value:.3g}" if isinstance(value, float) else f"  {name:<20}{value}"
@@ -340,41 +356,58 @@ def _print_winner(winner: "Winner", export: Path | None, parity: "Parity | None"
     )
     typer.echo(f"Majority class alone  {percent(winner.majority_rate)}")
     if export is not None and parity is not None:
-        typer.echo(
-            f"Exported to {export}: another process counted {parity.correct} of {parity.images} "
-            f"validation images right, the search {parity.recorded} ({parity.ties} too close to "
-            "call)."
-        )
+        _print_export(export, parity)
 
 
-def _print_trials(records: "list[TrialRecord]", leader: "TrialRecord | None") -> None:
+def _print_export(export: Path, parity: "Parity") -> None:
+    typer.echo(f"Exported to {export}: model.keras, labels.json, export.json")
+    same = parity.correct == parity.recorded
+    recorded = (
+        "as recorded" if same else f"recorded {parity.recorded}, {parity.ties} too close to call"
+    )
+    typer.echo(
+        f"Checked by another process: {parity.correct} of {parity.images} validation images right, "
+        f"{recorded}"
+    )
+    typer.echo(f"Next: {shlex.join(['tune', 'predict', str(export), 'IMAGE'])}")
+
+
+def _print_trials(run: "Run", records: "list[TrialRecord]", leader: "TrialRecord | None") -> None:
     from tuner.tables import trial_table
 
-    _print_rich(trial_table(records, leader))
+    console = _console()
+    objective = run.settings.objective
+    console.print(trial_table(records, leader, objective=objective, width=console.width))
 
 
-def _print_rich(renderable: Any) -> None:
+def _console() -> "Console":
     from rich.console import Console
 
-    Console(highlight=False).print(renderable)
+    return Console(highlight=False)
 
 
 def _print_json(value: Any) -> None:
-    typer.echo(json.dumps(value, ensure_ascii=False, indent=2))
+    typer.echo(json.dumps(value, indent=2))
 
 
 def _print_csv(rows: list[dict[str, Any]]) -> None:
     import csv
-    import sys
 
     names = dict.fromkeys(name for row in rows for name in row["hyperparameters"])
     fixed = ["id", "status", "score", "bracket", "recipe", "epochs", "seconds", "message"]
-    writer = csv.writer(sys.stdout)
+    writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow([*fixed, *names])
     for row in rows:
         values = row["hyperparameters"]
         writer.writerow([*(row[name] for name in fixed), *(values.get(name) for name in names)])
 
 
+def _explanation(error: OSError) -> str:
+    reason = (error.strerror or str(error)).lower()
+    return f"{error.filename} cannot be used: {reason}." if error.filename else f"{reason}."
+
+
 def _print_error(message: str) -> None:
-    typer.echo(f"Error: {message[:1].upper()}{message[1:]}", err=True)
+    line = " ".join(message.split())
+    shown = "".join(letter if letter.isprintable() else "\ufffd" for letter in line)
+    typer.echo(f"Error: {shown}", err=True)

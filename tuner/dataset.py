@@ -69,10 +69,15 @@ class Dataset:
     ignored: int = 0
 
     def of(self, split: str) -> tuple[ImageFile, ...]:
-        """The files of "train", "validation" or "test"."""
+        """The files of "train", "validation" or "test", in the order of their content hashes.
+
+        Sorted by path, neighbours would be of one class; so they are as good as shuffled, and a
+        file that is renamed keeps its place.
+        """
         if split not in SPLITS:
             raise ValueError(f"Expected one of {', '.join(SPLITS)}, but got {split!r}")
-        return tuple(file for file in self.files if file.split == split)
+        files = (file for file in self.files if file.split == split)
+        return tuple(sorted(files, key=lambda file: (file.sha256, file.path)))
 
     def labels(self, split: str) -> np.ndarray:
         """The class indices of `of(split)`, int32, shape (n,)."""

@@ -1,5 +1,6 @@
 """What TensorFlow runs on: the one backend that is supported, and the device."""
 
+import contextlib
 import json
 import os
 import sys
@@ -20,16 +21,18 @@ def check_keras_config() -> None:
     Raises:
         SettingsError: KERAS_BACKEND or keras.json names another backend, image format or floatx.
     """
-    home = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
-    configured = _read(home / "keras.json")
-    if "KERAS_BACKEND" in os.environ:
+    file = _keras_home() / "keras.json"
+    sources = dict.fromkeys(_SUPPORTED, str(file))
+    configured = _read(file)
+    if os.environ.get("KERAS_BACKEND"):
+        sources["backend"] = "the environment variable KERAS_BACKEND"
         configured["backend"] = os.environ["KERAS_BACKEND"]
     for name, supported in _SUPPORTED.items():
         value = configured.get(name, supported)
         if value != supported:
             raise SettingsError(
-                f"Keras is set to {name}={value}, but only {supported} is supported. "
-                f"Change KERAS_BACKEND or {home / 'keras.json'}."
+                f"Keras is set to {name} {value}, but only {supported} is supported. "
+                f"Change {sources[name]}."
             )
 
 
@@ -59,18 +62,29 @@ def _import_tensorflow() -> Any:
         finally:
             os.dup2(kept, 2)
             os.close(kept)
+    tf.get_logger().setLevel("ERROR")  # one program for each shape of network is meant
     return tf
 
 
 def versions() -> dict[str, str]:
-    """Versions of this program, Keras and TensorFlow, by distribution; imports none of them."""
-    homes = metadata.packages_distributions()
-    packages = {"tune-resnet50": "tuner", "keras": "keras", "tensorflow": "tensorflow"}
-    return {
-        name: metadata.version(homes[package][0])
-        for name, package in packages.items()
-        if package in homes
-    }
+    """Versions of this program, Keras and TensorFlow, by distribution; imports none of them.
+
+    One that is not installed is left out: this program when it runs from its sources, TensorFlow
+    when it goes by another name, such as tensorflow-cpu.
+    """
+    found = {}
+    for name in ("tune-resnet50", "keras", "tensorflow", "tensorflow-cpu"):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
+
+
+def _keras_home() -> Path:
+    """The folder that Keras reads its settings from: `keras.src.backend.config`."""
+    if "KERAS_HOME" in os.environ:
+        return Path(os.environ["KERAS_HOME"]).expanduser()
+    home = os.path.expanduser("~")  # noqa: PTH111 - Path.home() raises where there is none
+    return Path(home if os.access(home, os.W_OK) else "/tmp", ".keras")
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """How good the winner is: as the search recorded it, and on images that the search never saw."""
 
+import zipfile
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +17,7 @@ from tuner.dataset import Dataset
 from tuner.errors import RunError
 from tuner.hyperband import state_file
 from tuner.images import prepare_images
-from tuner.journal import TrialRecord
+from tuner.journal import FAILED, TrialRecord
 from tuner.ranking import rank, trial_name
 from tuner.run import Run
 from tuner.training import restore_weights
@@ -46,13 +48,18 @@ def winner_of(run: Run) -> TrialRecord:
     Raises:
         RunError: no trial of the run has finished.
     """
-    ranked = rank(run.journal.trials(), run.settings.direction)
-    if not ranked:
-        raise RunError(
-            f"no trial of run {run.name} has finished yet. Wait for it, or begin again with: "
-            f"tune search --run {run.name} --overwrite"
-        )
-    return ranked[0]
+    trials = run.journal.trials()
+    ranked = rank(trials, run.settings.direction)
+    if ranked:
+        return ranked[0]
+    failed = [trial for trial in trials if trial.status == FAILED]
+    if failed and len(failed) == len(trials):
+        reason = (failed[-1].message or "unknown")[:300].rstrip(".")
+        raise RunError(f"every trial of run {run.name} failed, the last one with: {reason}.")
+    raise RunError(
+        f"no trial of run {run.name} has finished yet. Wait for it, or begin again with: "
+        f"tune search DATA --run {run.name} --overwrite"
+    )
 
 
 def evaluate_winner(
@@ -99,14 +106,12 @@ def trained_model(run: Run, trial: TrialRecord, num_classes: int) -> keras.Model
         Model from RGB values 0 to 255, (batch, image_size, image_size, 3), to probabilities.
 
     Raises:
-        RunError: the trial's weights are gone.
+        RunError: the trial's weights are gone or damaged.
         WeightsError: the pretrained weights are gone.
     """
     settings = run.settings
     space = load_space(settings.space, num_classes, settings.image_size, settings.weights)
-    path = state_file(run.folder, trial.id)
-    if not path.exists():
-        raise RunError(f"the weights of trial {trial_name(trial.id)} are gone from {path.parent}.")
+    weights = _trained_weights(run, trial)
     if isinstance(space, ResNet50Space):
         configuration = Configuration.of(trial.hyperparameters)
         model = space.build_whole(configuration, space.build_backbone(), seed=0)
@@ -116,8 +121,25 @@ def trained_model(run: Run, trial: TrialRecord, num_classes: int) -> keras.Model
         hyperparameters = keras_tuner.HyperParameters()
         hyperparameters.values = dict(trial.hyperparameters)
         model = space.build(hyperparameters)
-    restore_weights(model, read_arrays(path))
+    try:
+        restore_weights(model, weights)
+    except (KeyError, ValueError) as error:  # an array is missing, or has another shape
+        raise RunError(
+            f"the weights of trial {trial_name(trial.id)} belong to another network: {error}"
+        ) from error
     return model
+
+
+def _trained_weights(run: Run, trial: TrialRecord) -> dict[str, np.ndarray]:
+    path = state_file(run.folder, trial.id)
+    try:
+        return read_arrays(path)
+    except FileNotFoundError as error:
+        raise RunError(
+            f"the weights of trial {trial_name(trial.id)} are gone from {path.parent}."
+        ) from error
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        raise RunError(f"{path} is damaged: {error}.") from error
 
 
 def dataset_root(run: Run, cache_dir: Path) -> Path:

@@ -18,10 +18,11 @@ from search_spaces.resize import resize
 from tuner.atomic import sync_folder, write_text
 from tuner.dataset import Dataset
 from tuner.environment import versions
-from tuner.errors import ExportError, TuneError
+from tuner.errors import DataError, ExportError, TuneError
 from tuner.evaluation import Winner, count_correct, trained_model
 from tuner.prediction import MODEL_FILE, SCHEMA_VERSION, sha256
-from tuner.run import Run
+from tuner.ranking import trial_name
+from tuner.run import Run, is_writable, nearest_existing
 
 # Two best classes closer than this may change places with the last bits of a float.
 _TIE = 1e-4
@@ -49,9 +50,11 @@ class Parity:
         return abs(self.correct - self.recorded) <= self.ties
 
 
-def check_empty(folder: Path) -> None:
+def check_target(folder: Path) -> None:
     """Raises ExportError unless an export can be written to that folder."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if not is_writable(folder.parent):
+        raise ExportError(f"{folder} cannot be written. Choose another folder for the export.")
+    if os.path.lexists(folder) and (not folder.is_dir() or any(folder.iterdir())):
         raise ExportError(
             f"{folder} exists and is not an empty folder. Choose another, or remove it first."
         )
@@ -75,26 +78,31 @@ def export_winner(run: Run, winner: Winner, dataset: Dataset, folder: Path) -> P
 
     Raises:
         ExportError: the folder cannot be written, or is not empty.
+        DataError: a validation image has changed since the search, or is gone.
+        RunError: the winner's weights are gone or damaged.
         TuneError: the exported file does not give the recorded accuracy.
     """
-    check_empty(folder)
+    folder = folder.absolute()
+    check_target(folder)
+    _check_unchanged(dataset)
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        existing = nearest_existing(folder.parent)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=existing))
     except OSError as error:
-        raise ExportError(f"{folder} cannot be written: {error.strerror}.") from error
+        raise _unwritable(folder, error) from error
     try:
         network = trained_model(run, winner.trial, len(dataset.classes))
         export_model(network, run.settings.image_size).save(temporary / MODEL_FILE)
         parity = _check_parity(temporary / MODEL_FILE, winner, dataset)
         _describe(temporary, run, winner, dataset, parity)
         temporary.chmod(0o755)
+        folder.parent.mkdir(parents=True, exist_ok=True)
         if folder.exists():
             folder.rmdir()
         temporary.rename(folder)
         sync_folder(folder.parent)
     except OSError as error:
-        raise ExportError(f"{folder} cannot be written: {error.strerror}.") from error
+        raise _unwritable(folder, error) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return parity
@@ -112,6 +120,28 @@ def export_model(network: keras.Model, image_size: int) -> keras.Model:
     """
     rgb = keras.Input((None, None, 3), name="rgb")
     return keras.Model(rgb, network(resize(rgb, image_size)), name="tuned_resnet50")
+
+
+def _unwritable(folder: Path, error: OSError) -> ExportError:
+    return ExportError(f"{folder} cannot be written: {error.strerror or error}.")
+
+
+def _check_unchanged(dataset: Dataset) -> None:
+    """Raises DataError unless the validation images are those that the search counted."""
+    for file in dataset.of("validation"):
+        path = dataset.root / file.path
+        try:
+            found = sha256(path)
+        except OSError as error:
+            raise DataError(
+                f"the export is checked on the validation images, but {path} cannot be read: "
+                f"{error.strerror}."
+            ) from error
+        if found != file.sha256:
+            raise DataError(
+                f"the export is checked on the validation images, but {path} has changed since "
+                "the search. Put the old file back."
+            )
 
 
 def _check_parity(model: Path, winner: Winner, dataset: Dataset) -> Parity:
@@ -138,26 +168,36 @@ def _predict_elsewhere(model: Path, paths: list[str]) -> np.ndarray:
         list_file, out = Path(folder, "paths.json"), Path(folder, "probabilities.npy")
         list_file.write_text(json.dumps(paths), "utf-8")
         finished = subprocess.run(
-            [sys.executable, "-m", "tuner.prediction", str(model), str(list_file), str(out)],
+            # -P: what lies in the working folder is not imported.
+            [sys.executable, "-P", "-m", "tuner.prediction", str(model), str(list_file), str(out)],
             capture_output=True,
             text=True,
-            env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"},
+            errors="replace",
+            env=os.environ | _elsewhere(),
         )
-        if finished.returncode:
+        if finished.returncode or not out.exists():
             reason = finished.stderr.strip().splitlines() or ["no message"]
             raise TuneError(f"the exported model could not be checked: {reason[-1]}")
         return np.load(out, allow_pickle=False)
 
 
+def _elsewhere() -> dict[str, str]:
+    """Environment of the other process: it finds this program, and leaves us our GPU memory."""
+    program = str(Path(__file__).resolve().parents[1])
+    return {
+        "PYTHONPATH": os.pathsep.join(filter(None, [program, os.environ.get("PYTHONPATH")])),
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "TF_FORCE_GPU_ALLOW_GROWTH": "true",
+    }
+
+
 def _describe(folder: Path, run: Run, winner: Winner, dataset: Dataset, parity: Parity) -> None:
-    write_text(
-        folder / "labels.json", json.dumps(list(dataset.classes), ensure_ascii=False, indent=1)
-    )
+    write_text(folder / "labels.json", json.dumps(list(dataset.classes), indent=1))
     files = {name: sha256(folder / name) for name in (MODEL_FILE, "labels.json")}
     description: dict[str, Any] = {
         "schema": SCHEMA_VERSION,
         "run": run.name,
-        "trial": winner.trial.id,
+        "trial": trial_name(winner.trial.id),
         "hyperparameters": winner.trial.hyperparameters,
         "validation_accuracy": winner.validation_accuracy,
         "test_accuracy": winner.test_accuracy,
@@ -170,4 +210,4 @@ def _describe(folder: Path, run: Run, winner: Winner, dataset: Dataset, parity: 
         "versions": {"python": platform.python_version()} | versions(),
         "files": files,
     }
-    write_text(folder / "export.json", json.dumps(description, ensure_ascii=False, indent=2))
+    write_text(folder / "export.json", json.dumps(description, indent=2))

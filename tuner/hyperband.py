@@ -1,8 +1,8 @@
 """The tuner: joins the oracle's schedule, the training loop and the journal."""
 
-import gc
 import shutil
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -12,18 +12,29 @@ import numpy as np
 from keras_tuner.engine import trial as kt_trial
 
 from search_spaces.backbone import PretrainedBackbone
-from search_spaces.resnet50 import Configuration, ResNet50Space, compile_classifier
+from search_spaces.resnet50 import UNFREEZE_BLOCKS, ResNet50Space
 from tuner.atomic import read_arrays, write_arrays
-from tuner.errors import RunError
+from tuner.cache import Cache, default_cache_dir
+from tuner.errors import RunError, TuneError
 from tuner.journal import Journal, RungRecord, TrialRecord
 from tuner.oracle import JournalOracle, declared_space, pin
 from tuner.ranking import trial_name
 from tuner.schedule import Schedule
+from tuner.sources import FromFeatures, FromImages, Images, Source
 from tuner.training import EpochMetrics, Rows, Trainer, restore_weights
+
+# Trials that fail in a row, after which the fault is not in the configurations.
+_FAILURES = 5
 
 
 class SearchObserver:
     """Is told what a search does; every method does nothing unless it is overridden."""
+
+    def counting(self, what: str, done: int, count: int) -> None:
+        """`done` of `count` images have been through what is being done."""
+
+    def note(self, text: str) -> None:
+        """Something that the user should know."""
 
     def search_begins(self, schedule: Schedule, omitted_recipes: tuple[str, ...]) -> None:
         """The search is about to begin its first trial."""
@@ -58,6 +69,8 @@ class HyperbandTuner(keras_tuner.Tuner):
         project_name: name of this run's folder in it.
         overwrite: whether a run of that name is replaced.
         observer: is told what happens.
+        keep: how many of the best trials keep their weights; recipes keep theirs besides.
+        cache: keeps features; None for the user's cache folder.
         journal: an empty journal in the run's folder; None makes folder and journal.
         backbone: the space's backbone, if it has been built already.
 
@@ -85,6 +98,8 @@ class HyperbandTuner(keras_tuner.Tuner):
         project_name: str = "search",
         overwrite: bool = False,
         observer: SearchObserver | None = None,
+        keep: int = 1,
+        cache: Cache | None = None,
         journal: Journal | None = None,
         backbone: PretrainedBackbone | None = None,
     ) -> None:
@@ -93,6 +108,9 @@ class HyperbandTuner(keras_tuner.Tuner):
         self._batch_size = batch_size
         self._observer = observer or SearchObserver()
         self._backbone = backbone
+        self._keep = keep
+        self._cache = cache
+        self._source: Source | None = None
         hyperparameters = declared_space(hypermodel)
         pinned = pin(hyperparameters, fixed or {})
         oracle = JournalOracle(
@@ -110,37 +128,44 @@ class HyperbandTuner(keras_tuner.Tuner):
 
     def search(
         self,
-        x: np.ndarray,
+        x: np.ndarray | Sequence[np.ndarray],
         y: np.ndarray,
         validation_data: tuple[np.ndarray, np.ndarray],
     ) -> None:
         """Runs the whole search.
 
         Args:
-            x: training images, RGB values 0 to 255, shape (n, image_size, image_size, 3).
+            x: training images, RGB values 0 to 255, shape (n, image_size, image_size, 3); or
+                several views of them, of which epoch e trains on number e mod their count.
             y: their class numbers, shape (n,).
-            validation_data: the same pair for the images that decide the score.
+            validation_data: images and class numbers that decide the score.
         """
-        training, validation = Rows(x, np.asarray(y)), Rows(*map(np.asanyarray, validation_data))
-        self.on_search_begin()
-        while True:
-            trial = self.oracle.create_trial(self.tuner_id)
-            if trial.status != kt_trial.TrialStatus.RUNNING:
-                break
-            self.on_trial_begin(trial)
-            self._try_trial(trial, training, validation)
-            self.on_trial_end(trial)
-        self.on_search_end()
+        views: list[np.ndarray] = [x] if isinstance(x, np.ndarray) else list(x)
+        validation = Rows(validation_data[0], np.asarray(validation_data[1]))
+        with self._cache or Cache(default_cache_dir()) as cache:
+            self._source = self._make_source(Images(views, np.asarray(y), validation), cache)
+            self.on_search_begin()
+            failures = 0
+            while True:
+                trial = self.oracle.create_trial(self.tuner_id)
+                if trial.status != kt_trial.TrialStatus.RUNNING:
+                    break
+                self.on_trial_begin(trial)
+                self._try_trial(trial)
+                self.on_trial_end(trial)
+                failed = trial.status == kt_trial.TrialStatus.FAILED
+                failures = failures + 1 if failed else 0
+                if failures == _FAILURES:
+                    raise TuneError(
+                        f"{failures} trials in a row failed, the last one because: {trial.message}."
+                    )
+            self.on_search_end()
 
-    def run_trial(
-        self, trial: kt_trial.Trial, training: Rows, validation: Rows
-    ) -> dict[str, float]:
+    def run_trial(self, trial: kt_trial.Trial) -> dict[str, float]:
         """Trains one trial through one rung.
 
         Args:
-            trial: as the oracle handed it out.
-            training: rows to train on.
-            validation: rows that decide the score.
+            trial: as the oracle handed it out, in a search.
 
         Returns:
             The metrics of the rung's last epoch.
@@ -148,33 +173,41 @@ class HyperbandTuner(keras_tuner.Tuner):
         Raises:
             keras_tuner.errors.FailedTrialError: the loss became NaN or infinite.
         """
+        assert self._source is not None
         begun = time.monotonic()
         start, end = (trial.hyperparameters[f"tuner/{n}"] for n in ("initial_epoch", "epochs"))
         record = self._record(trial)
         self._observer.rung_begins(record, end)
         trainer = self._trainer(record)
+        rows = self._source.rows(record.hyperparameters)
         epochs = []
-        for epoch in range(start + 1, end + 1):
-            metrics = trainer.run_epoch(training, validation)
+        for epoch in range(start, end):
+            metrics = trainer.run_epoch(rows.training(epoch), rows.validation)
             if not metrics.finite():
                 raise keras_tuner.errors.FailedTrialError(
-                    f"the loss became NaN or infinite in epoch {epoch}"
+                    f"the loss became NaN or infinite in epoch {epoch + 1}"
                 )
             epochs.append(asdict(metrics))
-            self._observer.epoch_ends(record, epoch, metrics)
-            self.on_epoch_end(trial, trainer.model, epoch - 1, logs=epochs[-1])
+            self._observer.epoch_ends(record, epoch + 1, metrics)
+            self.on_epoch_end(trial, trainer.model, epoch, logs=epochs[-1])
         path = state_file(self._folder, record.id)
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_arrays(path, trainer.state())
+        write_arrays(path, trainer.state(final=end == self.oracle.max_epochs))
         score = epochs[-1][self.oracle.objective.name]
         rung = RungRecord(start, end, score, time.monotonic() - begun)
         self.oracle.finish_rung(trial, rung, epochs)
+        self._drop_states()
         return epochs[-1]
 
     def load_model(self, trial: kt_trial.Trial) -> keras.Model:
         """The whole network of a trial, compiled, with the weights that gave its score."""
+        path = state_file(self._folder, int(trial.trial_id))
+        if not path.exists():
+            raise RunError(
+                f"the weights of trial {trial.trial_id} were not kept. Search with a larger keep."
+            )
         model = self.hypermodel.build(trial.hyperparameters)
-        restore_weights(model, read_arrays(state_file(self._folder, int(trial.trial_id))))
+        restore_weights(model, read_arrays(path))
         return model
 
     def on_search_begin(self) -> None:
@@ -199,52 +232,60 @@ class HyperbandTuner(keras_tuner.Tuner):
     def _populate_initial_space(self) -> None:
         """Does nothing: the space is declared without building a network."""
 
-    def _try_trial(self, trial: kt_trial.Trial, training: Rows, validation: Rows) -> None:
+    def _make_source(self, images: Images, cache: Cache) -> Source:
+        space, oracle = self.hypermodel, self.oracle
+        if not isinstance(space, ResNet50Space):
+            self._observer.note(
+                f"{type(space).__name__} is not built on our ResNet50: every epoch computes the "
+                "whole network."
+            )
+            return FromImages(
+                space, oracle.get_space(), images, batch_size=self._batch_size, seed=self._seed
+            )
+        return FromFeatures(
+            space,
+            self._backbone or PretrainedBackbone(space.build_backbone()),
+            images,
+            cache,
+            oracle.expected_epochs("unfreeze_blocks", UNFREEZE_BLOCKS),
+            batch_size=self._batch_size,
+            seed=self._seed,
+            on_progress=self._observer.counting,
+        )
+
+    def _try_trial(self, trial: kt_trial.Trial) -> None:
         try:
-            self.run_trial(trial, training, validation)
+            self.run_trial(trial)
             trial.status = kt_trial.TrialStatus.COMPLETED
         except keras_tuner.errors.FatalError:
             raise
         except Exception as error:  # a trial may fail in any way; the search goes on
             trial.status = kt_trial.TrialStatus.FAILED
             trial.message = str(error) or type(error).__name__
-        gc.collect()  # a trial's graph and variables hang together in cycles
+
+    def _drop_states(self) -> None:
+        """Deletes the weights that nothing can need any more."""
+        needed = {trial_name(number) for number in self.oracle.needed_states(self._keep)}
+        for folder in (self._folder / "trials").iterdir():
+            if folder.name not in needed:
+                shutil.rmtree(folder)
 
     def _record(self, trial: kt_trial.Trial) -> TrialRecord:
         return self.oracle.records()[int(trial.trial_id)]
 
     def _trainer(self, record: TrialRecord) -> Trainer:
         """The trial's trainer, at the epoch where its last rung ended."""
-        model = self._build(record)
-        trainer = Trainer(model, self._batch_size, (self._seed, record.id))
+        assert self._source is not None
+        trainer = self._source.trainer(record.hyperparameters, record.id)
         self.oracle.note_parameters(record.id, trainer.parameters)
         if record.rungs:
             trainer.restore(read_arrays(state_file(self._folder, record.id)))
         return trainer
 
-    def _build(self, record: TrialRecord) -> keras.Model:
-        space = self.hypermodel
-        if not isinstance(space, ResNet50Space):
-            hyperparameters = self.oracle.get_space()
-            hyperparameters.values = dict(record.hyperparameters)
-            return space.build(hyperparameters)
-        if self._backbone is None:
-            self._backbone = PretrainedBackbone(space.build_backbone())
-        configuration = Configuration.of(record.hyperparameters)
-        seed = trial_seed(self._seed, record.id)
-        model = space.build_whole(configuration, self._backbone.pristine(), seed)
-        compile_classifier(model, configuration)
-        return model
-
 
 def state_file(folder: Path, trial: int) -> Path:
     """Where a run's folder holds everything that trial number `trial` has trained."""
     return folder / "trials" / trial_name(trial) / "state.npz"
-
-
-def trial_seed(search_seed: int, trial: int) -> int:
-    """Seed of a trial's initial weights and dropout; neighbouring seeds have nothing in common."""
-    return int(np.random.SeedSequence((search_seed, trial)).generate_state(1)[0] >> 1)
 
 
 def _new_journal(folder: Path, overwrite: bool) -> Journal:

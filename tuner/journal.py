@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tuner.errors import RunError
+from tuner.errors import RunError, TuneError
 
 SCHEMA_VERSION = 1
 RUNNING, STOPPED, COMPLETED, FAILED = "RUNNING", "STOPPED", "COMPLETED", "FAILED"
@@ -115,19 +115,27 @@ class Journal:
     """An open journal.
 
     Args:
-        connection: as `create` and `open` make it.
+        path: the file, which exists; `create` and `open` are the ways to get one.
+        read_only: whether it cannot be written.
     """
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
+    def __init__(self, path: Path, read_only: bool = False) -> None:
+        self._path = path
+        uri = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rw'}"
+        with self._explained():
+            self._connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=30)
+            self._connection.execute("PRAGMA foreign_keys = ON")
+            self._connection.execute("PRAGMA synchronous = FULL")
 
     @classmethod
     def create(cls, path: Path) -> "Journal":
         """Makes a new, empty journal."""
-        journal = cls(_connect(f"{path.absolute().as_uri()}?mode=rwc"))
-        journal._connection.execute("PRAGMA journal_mode = WAL")
-        journal._connection.executescript(_SCHEMA)
-        journal._connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        path.touch()
+        journal = cls(path)
+        with journal._explained():
+            journal._connection.execute("PRAGMA journal_mode = WAL")
+            journal._connection.executescript(_SCHEMA)
+            journal._connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         return journal
 
     @classmethod
@@ -137,19 +145,18 @@ class Journal:
         Raises:
             RunError: it is missing, damaged, or was written by a newer version.
         """
-        if not path.exists():
+        if not path.is_file():
             raise RunError(f"there is no journal at {path}.")
-        try:
-            connection = _connect(f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rw'}")
-            version = connection.execute("PRAGMA user_version").fetchone()[0]
-        except sqlite3.DatabaseError as error:
-            raise RunError(f"the journal {path} is damaged: {error}.") from error
+        journal = cls(path, read_only)
+        version = journal._query("PRAGMA user_version")[0][0]
         if version > SCHEMA_VERSION:
             raise RunError(
                 f"the journal {path} was written by a newer version (schema {version}, this one "
                 f"reads up to {SCHEMA_VERSION}). Upgrade tune-resnet50."
             )
-        return cls(connection)
+        if version < 1:
+            raise RunError(f"{path} is not a journal of this program.")
+        return journal
 
     def close(self) -> None:
         """Closes the file; the journal cannot be used afterwards."""
@@ -232,9 +239,7 @@ class Journal:
 
     def epochs(self, trial: int) -> list[dict[str, float]]:
         """Metrics of each epoch of a trial, from the first."""
-        rows = self._connection.execute(
-            "SELECT metrics FROM epochs WHERE trial = ? ORDER BY epoch", (trial,)
-        )
+        rows = self._query("SELECT metrics FROM epochs WHERE trial = ? ORDER BY epoch", (trial,))
         return [json.loads(metrics) for (metrics,) in rows]
 
     def set_evaluation(self, trial: int, results: Mapping[str, Any]) -> None:
@@ -247,10 +252,8 @@ class Journal:
 
     def evaluation(self, trial: int) -> dict[str, Any] | None:
         """What `set_evaluation` noted, or None."""
-        row = self._connection.execute(
-            "SELECT results FROM evaluations WHERE trial = ?", (trial,)
-        ).fetchone()
-        return json.loads(row[0]) if row else None
+        rows = self._query("SELECT results FROM evaluations WHERE trial = ?", (trial,))
+        return json.loads(rows[0][0]) if rows else None
 
     def _set_status(self, trial: int, status: str, message: str | None = None) -> None:
         with self._transaction() as execute:
@@ -260,11 +263,11 @@ class Journal:
 
     def _read(self, where: str, arguments: tuple[Any, ...]) -> list[TrialRecord]:
         rungs: dict[int, list[RungRecord]] = {}
-        for trial, *values in self._connection.execute(
+        for trial, *values in self._query(
             "SELECT trial, start_epoch, end_epoch, score, seconds FROM rungs ORDER BY trial, number"
         ):
             rungs.setdefault(trial, []).append(RungRecord(*values))
-        rows = self._connection.execute(
+        rows = self._query(
             "SELECT id, recipe, iteration, bracket, hyperparameters, status, parameters, message "
             f"FROM trials {where} ORDER BY id",
             arguments,
@@ -278,19 +281,30 @@ class Journal:
             in rows
         ]  # fmt: skip
 
+    def _query(self, sql: str, arguments: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+        with self._explained():
+            return self._connection.execute(sql, arguments).fetchall()
+
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[Any]:
-        self._connection.execute("BEGIN IMMEDIATE")
+        with self._explained():
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection.execute
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Turns what SQLite raises about the file into a sentence."""
         try:
-            yield self._connection.execute
-        except BaseException:
-            self._connection.execute("ROLLBACK")
+            yield
+        except sqlite3.OperationalError as error:  # locked, full, read-only
+            raise TuneError(f"the journal {self._path} cannot be used: {error}.") from error
+        except sqlite3.IntegrityError:
             raise
-        self._connection.execute("COMMIT")
-
-
-def _connect(uri: str) -> sqlite3.Connection:
-    connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=30)
-    connection.execute("PRAGMA foreign_keys = ON")
-    connection.execute("PRAGMA synchronous = FULL")
-    return connection
+        except sqlite3.DatabaseError as error:
+            raise RunError(f"the journal {self._path} is damaged: {error}.") from error

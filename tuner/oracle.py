@@ -16,7 +16,7 @@ from keras_tuner.engine import trial as kt_trial
 from tuner.errors import SettingsError
 from tuner.journal import FAILED, RUNNING, Journal, RungRecord, TrialRecord
 from tuner.ranking import rank, trial_name
-from tuner.schedule import Pause, Schedule, Standing, Task, hyperband, next_task
+from tuner.schedule import Pause, Schedule, Standing, Task, hyperband, may_go_on, next_task
 
 # Draws in a row that were all tried before, after which the space counts as exhausted.
 _DRAWS = 2000
@@ -133,6 +133,32 @@ class JournalOracle(keras_tuner.oracles.HyperbandOracle):
         return self._journal.finish_rung(
             int(trial.trial_id), rung, epochs, completed=rung.end_epoch == self.max_epochs
         )
+
+    def expected_epochs(self, name: str, choices: Sequence[Any]) -> dict[Any, float]:
+        """Epochs that the search is expected to train at each value of a hyperparameter.
+
+        Args:
+            name: of the hyperparameter.
+            choices: its values, each as likely to be drawn as any other unless one is pinned.
+        """
+        drawn = [self._pinned[name]] if name in self._pinned else list(choices)
+        recipes = [recipe[name] for recipe in self._recipes.values() if name in recipe]
+        each = (self.schedule.total_epochs - len(recipes) * self.max_epochs) / len(drawn)
+        epochs = dict.fromkeys(drawn, each)
+        for value in recipes:
+            epochs[value] = epochs.get(value, 0.0) + self.max_epochs
+        return epochs
+
+    def needed_states(self, keep: int) -> set[int]:
+        """Numbers of the trials whose weights something can still need.
+
+        Those are the best `keep`, the recipes, and all that may be promoted or are running.
+        """
+        records = self.records()
+        best = rank(records, self.objective.direction)[: max(keep, 1)]
+        recipes = [record for record in records if record.recipe]
+        going = may_go_on(self.schedule, [self._standing(record) for record in records])
+        return {record.id for record in (*best, *recipes)} | going
 
     def note_parameters(self, trial: int, parameters: int) -> None:
         """Notes how many scalars a trial trains; between equal scores the fewer win."""

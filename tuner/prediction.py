@@ -57,12 +57,14 @@ class Export:
         _check(folder, description)
         labels = _read_json(folder, "labels.json")
         self._model = load_keras(folder / MODEL_FILE)
-        if not isinstance(labels, list) or len(labels) != self._model.output_shape[-1]:
+        if getattr(self._model, "input_shape", None) != (None, None, None, 3):
+            raise ExportError(f"{folder / MODEL_FILE} does not take images. Export again.")
+        if not isinstance(labels, list) or self._model.output_shape != (None, len(labels)):
             raise ExportError(
                 f"{folder / 'labels.json'} does not name one class for each output of the model. "
                 "Export again."
             )
-        self.labels: list[str] = labels
+        self.labels = [str(label) for label in labels]
 
     def predict(self, paths: Sequence[Path]) -> Iterator[Prediction]:
         """Predicts images one after the other, in the order given."""
@@ -121,7 +123,7 @@ def _same_sized(images: Sequence[np.ndarray]) -> Iterator[list[np.ndarray]]:
 
 def _check(folder: Path, description: Any) -> None:
     try:
-        schema, files = description["schema"], dict(description["files"])
+        schema, files = int(description["schema"]), dict(description["files"])
     except (TypeError, KeyError, ValueError) as error:
         raise ExportError(f"{folder / 'export.json'} is damaged. Export again.") from error
     if schema > SCHEMA_VERSION:
@@ -131,8 +133,12 @@ def _check(folder: Path, description: Any) -> None:
         )
     for name in (MODEL_FILE, "labels.json"):
         path = folder / name
-        if not path.is_file() or name not in files or sha256(path) != files[name]:
-            raise ExportError(f"{path} is missing or is not what was exported. Export again.")
+        try:
+            unchanged = sha256(path) == files.get(name)
+        except OSError as error:
+            raise ExportError(f"{path} cannot be read: {error.strerror}. Export again.") from error
+        if not unchanged:
+            raise ExportError(f"{path} has changed since it was exported. Export again.")
 
 
 def sha256(path: Path) -> str:
@@ -143,7 +149,9 @@ def sha256(path: Path) -> str:
 
 def _read_json(folder: Path, name: str) -> Any:
     if not folder.is_dir():
-        raise ExportError(f"there is no export folder {folder}.")
+        raise ExportError(
+            f"there is no export folder {folder}. Make one with: tune best --export {folder}"
+        )
     try:
         return json.loads((folder / name).read_text("utf-8"))
     except (OSError, ValueError) as error:

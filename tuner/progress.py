@@ -8,17 +8,18 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from tuner.hyperband import SearchObserver
 from tuner.journal import FAILED, TrialRecord
+from tuner.ranking import trial_name
 from tuner.schedule import Schedule
-from tuner.tables import duration
+from tuner.tables import brief, duration, printable
 from tuner.training import EpochMetrics
 
 _LINE_SECONDS = 10.0
 
 
 class SearchProgress(SearchObserver):
-    """Shows epochs done of how many, the rung, the best so far and the time left.
+    """Shows trials and epochs done of how many, the rung, the best so far and the time left.
 
-    On a terminal it is one line that is kept up to date; elsewhere a plain line for each trial and
+    On a terminal it is one line that is kept up to date; elsewhere a plain line for each rung and
     every ten seconds.
 
     Args:
@@ -29,12 +30,13 @@ class SearchProgress(SearchObserver):
     def __init__(self, objective: str, quiet: bool = False) -> None:
         self._objective = objective
         self._console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
-        self._live = self._console.is_terminal and not quiet
+        # FORCE_COLOR alone makes a log file no terminal.
+        self._live = self._console.is_interactive and self._console.file.isatty() and not quiet
         self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=20),
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=10),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[status]}"),
+            TextColumn("{task.fields[status]}", markup=False),
             console=self._console,
             transient=True,
             disable=not self._live,
@@ -43,6 +45,7 @@ class SearchProgress(SearchObserver):
         self._begun = self._said = time.monotonic()
         self._counted = ""
         self._epochs = 0
+        self._rung = ""
         self._trials: set[int] = set()
         self._schedule: Schedule | None = None
         self._best: TrialRecord | None = None
@@ -63,16 +66,17 @@ class SearchProgress(SearchObserver):
 
     def say(self, text: str) -> None:
         """Prints a line that stays."""
-        self._console.print(text, markup=False)
+        self._console.print(printable(text), markup=False)
 
     def counting(self, what: str, done: int, count: int) -> None:
         """Shows a count of images."""
         if self._counted != what:
             self._counted = what
             self._new_task(what, count)
-            self._begun = self._said = time.monotonic()
-        self._update(done, done / count)
-        if not self._live and self._due() and done < count:
+        self._update(what, done, self._left(done / count))
+        if done == count:
+            self._end_task()
+        elif not self._live and self._due():
             self.say(f"{what}: {done} of {count}, {self._left(done / count)}")
 
     def search_begins(self, schedule: Schedule, omitted_recipes: tuple[str, ...]) -> None:
@@ -85,52 +89,62 @@ class SearchProgress(SearchObserver):
             f"up to {schedule.max_epochs} a trial."
         )
         self._new_task("epochs", schedule.total_epochs)
-        self._begun = self._said = time.monotonic()
 
     def rung_begins(self, trial: TrialRecord, end_epoch: int) -> None:
-        """Notes which trial is trained."""
+        """Shows which rung is trained, and counts the trial if it is new."""
         self._trials.add(trial.id)
+        self._rung = f"rung {trial.epochs}-{end_epoch}"
+        self._show_epochs()
 
     def epoch_ends(self, trial: TrialRecord, epoch: int, metrics: EpochMetrics) -> None:
         """Counts an epoch."""
         self._epochs += 1
-        if self._live:
-            self._update(self._epochs, self._share(), self._best_text())
-        elif self._due():
-            self.say(f"trial {trial.id:04d} epoch {epoch}: {self._standing()}")
+        self._show_epochs()
+        if not self._live and self._due():
+            self.say(f"trial {trial_name(trial.id)} epoch {epoch}: {self._standing()}")
 
     def rung_ends(self, trial: TrialRecord, best: TrialRecord | None) -> None:
-        """Prints the trial's result."""
+        """Prints the rung's result, or why the trial failed."""
         self._best = best
+        self._show_epochs()
+        name = f"trial {trial_name(trial.id)}"
         if trial.status == FAILED:
-            self.say(f"trial {trial.id:04d} failed: {trial.message}")
+            self.say(f"{name} failed: {brief(trial.message)}")
         elif not self._live:
             rung = trial.rungs[-1]
+            self._said = time.monotonic()
             self.say(
-                f"trial {trial.id:04d} rung {rung.start_epoch}-{rung.end_epoch}: "
+                f"{name} rung {rung.start_epoch}-{rung.end_epoch}: "
                 f"{self._objective} {rung.score:.4f}; {self._standing()}"
             )
 
     def search_ends(self, trials: list[TrialRecord]) -> None:
         """Says how long it took."""
         seconds = time.monotonic() - self._begun
-        self.say(f"Searched {len(trials)} trials in {duration(seconds)}.")
+        self._end_task()
+        what = "1 trial" if len(trials) == 1 else f"{len(trials)} trials"
+        self.say(f"Searched {what} in {duration(seconds)}.")
+
+    def _show_epochs(self) -> None:
+        best = f"{self._best_text()}, " if self._best else ""
+        what = f"{self._trials_text()}, {self._rung}, epochs"
+        self._update(what, self._epochs, f"{best}{self._left(self._share())}")
 
     def _share(self) -> float:
         assert self._schedule is not None
-        return self._epochs / self._schedule.total_epochs
+        return min(1.0, self._epochs / self._schedule.total_epochs)
 
     def _standing(self) -> str:
+        best = f"{self._best_text()} ({trial_name(self._best.id)}), " if self._best else ""
+        return f"{self._trials_text()}, {best}{self._left(self._share())}"
+
+    def _trials_text(self) -> str:
         assert self._schedule is not None
-        return (
-            f"{len(self._trials)} of {self._schedule.total_trials} trials, "
-            f"{self._best_text()}{self._left(self._share())}"
-        )
+        return f"{len(self._trials)}/{self._schedule.total_trials} trials"
 
     def _best_text(self) -> str:
-        if self._best is None or self._best.score is None:
-            return ""
-        return f"best {self._best.score:.4f} (trial {self._best.id:04d}), "
+        assert self._best is not None
+        return f"best {self._best.score:.4f}"
 
     def _left(self, share: float) -> str:
         if not share:
@@ -145,10 +159,15 @@ class SearchProgress(SearchObserver):
         return True
 
     def _new_task(self, description: str, total: int) -> None:
+        self._end_task()
+        self._task = self._bar.add_task(description, total=total, status="")
+        self._begun = self._said = time.monotonic()
+
+    def _update(self, description: str, done: int, status: str) -> None:
+        if self._task is not None:
+            self._bar.update(self._task, description=description, completed=done, status=status)
+
+    def _end_task(self) -> None:
         if self._task is not None:
             self._bar.remove_task(self._task)
-        self._task = self._bar.add_task(description, total=total, status="")
-
-    def _update(self, done: int, share: float, text: str = "") -> None:
-        assert self._task is not None
-        self._bar.update(self._task, completed=done, status=f"{text}{self._left(share)}")
+            self._task = None

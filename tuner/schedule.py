@@ -169,6 +169,29 @@ def next_task(
     return Pause.WAIT if running else Pause.DONE
 
 
+def may_go_on(schedule: Schedule, standings: Sequence[Standing]) -> set[int]:
+    """Numbers of the trials that can still be promoted, or are running.
+
+    Args:
+        schedule: the search.
+        standings: every trial that was ever begun.
+    """
+    found = {standing.trial for standing in standings if standing.running}
+    rungs = {bracket.number: bracket.rungs for bracket in schedule.brackets}
+    for standing in standings:
+        if isinstance(standing.slot, str) or standing.failed or not standing.scores:
+            continue
+        above = rungs[standing.slot[1]][len(standing.scores) :]
+        beside = [other for other in standings if other.slot == standing.slot]
+        # Where the space had too few configurations to fill a bracket, all of them go on.
+        filled = sum(not other.failed or bool(other.scores) for other in beside)
+        short = filled < rungs[standing.slot[1]][0].size
+        passed = sum(len(other.scores) > len(standing.scores) for other in beside)
+        if above and (short or passed < above[0].size):
+            found.add(standing.trial)
+    return found
+
+
 def _bracket(number: int, max_epochs: int, factor: int) -> Bracket:
     # Each bracket gets about the same number of epochs: the sizes of keras_tuner.Hyperband.
     last_size = math.ceil(1 + math.log(max_epochs, factor)) / (number + 1)

@@ -8,6 +8,7 @@ from pathlib import Path
 from search_spaces import load_space
 from search_spaces.backbone import PretrainedBackbone
 from search_spaces.resnet50 import ResNet50Space
+from tuner.augment import prepare_views
 from tuner.cache import Cache
 from tuner.dataset import Dataset, digits_dataset, load_dataset
 from tuner.hyperband import HyperbandTuner, SearchObserver
@@ -25,11 +26,13 @@ class SearchFolders:
 
     Attributes:
         runs_dir: folder of the runs.
-        cache_dir: folder of decoded images.
+        cache_dir: folder of decoded images and features.
+        cache_limit_bytes: most that it may hold; None for what the disk has.
     """
 
     runs_dir: Path
     cache_dir: Path
+    cache_limit_bytes: int | None = None
 
 
 def search(
@@ -38,6 +41,7 @@ def search(
     folders: SearchFolders,
     *,
     overwrite: bool = False,
+    keep: int = 1,
     observer: SearchObserver | None = None,
     on_dataset: Callable[[Dataset], None] | None = None,
     on_progress: Progress | None = None,
@@ -51,6 +55,7 @@ def search(
         name: name of the run.
         folders: where to read and write.
         overwrite: whether a run of that name is replaced.
+        keep: how many of the best trials keep their weights.
         observer: is told what the search does.
         on_dataset: is given the images that were found, before anything is done with them.
         on_progress: is told (what is done, done so far, of how many) while images are read.
@@ -67,14 +72,17 @@ def search(
     backbone = None
     if isinstance(space, ResNet50Space):
         backbone = PretrainedBackbone(space.build_backbone())
-    with Cache(folders.cache_dir) as cache:
-        rows = {
-            split: prepare_images(
+    with Cache(folders.cache_dir, folders.cache_limit_bytes) as cache:
+        images, validation = (
+            prepare_images(
                 dataset.of(split), dataset.root, settings.image_size, cache,
                 _named(on_progress, f"decoding {split} images"),
             )
             for split in ("train", "validation")
-        }  # fmt: skip
+        )  # fmt: skip
+        views = prepare_views(
+            images, settings.augment, settings.views, cache, _named(on_progress, "drawing views")
+        )
         run = create_run(folders.runs_dir, name, settings, dataset, overwrite)
         tuner = HyperbandTuner(
             space,
@@ -87,15 +95,13 @@ def search(
             fixed=settings.fixed,
             directory=folders.runs_dir,
             project_name=name,
+            keep=keep,
+            cache=cache,
             journal=run.journal,
             observer=observer,
             backbone=backbone,
         )
-        tuner.search(
-            rows["train"],
-            dataset.labels("train"),
-            (rows["validation"], dataset.labels("validation")),
-        )
+        tuner.search(views, dataset.labels("train"), (validation, dataset.labels("validation")))
     return run
 
 

@@ -4,12 +4,12 @@ import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from tuner.errors import RunError, SettingsError
 
 SCHEMA_VERSION = 1
 OBJECTIVES = ("val_accuracy", "val_loss")
+AUGMENTATIONS = ("none", "flip", "light", "strong")
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,8 @@ class SearchSettings:
         val_fraction: share of the images that validate, where the folder does not say.
         test_fraction: share of the images that test, where the folder does not say.
         split_seed: seed of the split.
+        augment: "none", or how the training images are varied: "flip", "light", "strong".
+        views: number of fixed views of each training image; 1 without augmentation.
 
     Raises:
         SettingsError: a value is out of range.
@@ -50,6 +52,8 @@ class SearchSettings:
     val_fraction: float = 0.15
     test_fraction: float = 0.15
     split_seed: int = 0
+    augment: str = "none"
+    views: int = 1
 
     def __post_init__(self) -> None:
         """Checks every value."""
@@ -61,6 +65,7 @@ class SearchSettings:
             ("iterations", 1),
             ("seed", 0),
             ("split_seed", 0),
+            ("views", 1),
         ):
             value = getattr(self, name)
             if value < least:
@@ -74,9 +79,16 @@ class SearchSettings:
                 "--val-fraction and --test-fraction must leave something to train on, but add up "
                 f"to {self.val_fraction + self.test_fraction:g}."
             )
-        if self.objective not in OBJECTIVES:
+        for name, choices in (("objective", OBJECTIVES), ("augment", AUGMENTATIONS)):
+            value = getattr(self, name)
+            if value not in choices:
+                raise SettingsError(
+                    f"{_option(name)} must be one of {', '.join(choices)}, but is {value}."
+                )
+        if (self.augment == "none") != (self.views == 1):
             raise SettingsError(
-                f"--objective must be one of {', '.join(OBJECTIVES)}, but is {self.objective}."
+                "--views needs --augment flip, light or strong, and --augment at least 2 --views, "
+                f"but they are {self.views} and {self.augment}."
             )
 
     @property
@@ -96,16 +108,19 @@ class SearchSettings:
             RunError: the file is missing, damaged, or was written by a newer version.
         """
         try:
-            values: dict[str, Any] = json.loads(path.read_text("utf-8"))
-            schema = values.pop("schema")
-        except (OSError, ValueError, KeyError, AttributeError) as error:
+            values = dict(json.loads(path.read_text("utf-8")))
+            schema = int(values.pop("schema"))
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise RunError(f"the settings {path} cannot be read: {error}.") from error
         if schema > SCHEMA_VERSION:
             raise RunError(
                 f"{path} was written by a newer version (schema {schema}, this one reads up to "
                 f"{SCHEMA_VERSION}). Upgrade tune-resnet50."
             )
-        return cls(**values)
+        try:
+            return cls(**values)
+        except TypeError as error:
+            raise RunError(f"the settings {path} are damaged: {error}.") from error
 
 
 def parse_fixed(pairs: list[str]) -> dict[str, str]:

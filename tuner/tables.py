@@ -1,6 +1,8 @@
 """Tables and numbers as a terminal of 80 columns shows them."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from rich import box
@@ -10,6 +12,7 @@ from rich.text import Text
 
 from tuner.journal import FAILED, TrialRecord
 from tuner.prediction import Prediction
+from tuner.ranking import trial_name
 
 # Columns for the hyperparameters of the resnet50 space; others get a column under their own name.
 _SHORT = {
@@ -20,71 +23,92 @@ _SHORT = {
     "learning_rate": "lr",
 }
 _HEAD = ("head_layers", "head_width", "head_batchnorm")
+# Columns that a narrow terminal does without, in this order.
+_EXPENDABLE = ("time", "status", "factor")
+_MESSAGE_LENGTH = 300
 
 
-def trial_table(trials: Sequence[TrialRecord], best: TrialRecord | None) -> RenderableType:
+@dataclass(frozen=True)
+class _Column:
+    header: str
+    cell: Callable[[TrialRecord], str]
+    left: bool = False
+    wraps: bool = False
+
+
+def trial_table(
+    trials: Sequence[TrialRecord],
+    best: TrialRecord | None,
+    *,
+    objective: str = "score",
+    width: int = 80,
+) -> RenderableType:
     """One row a configuration, the winner marked, the failures' reasons below.
 
     Args:
         trials: in the order in which they are to be shown.
         best: the trial that leads, if any.
+        objective: what the score is.
+        width: characters of a line; columns that do not fit are left out, and that is said.
     """
-    names = [name for name in _names(trials) if name not in _HEAD]
-    has_head = any("head_layers" in trial.hyperparameters for trial in trials)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
-    for header in ("trial", "score", "ep."):
-        table.add_column(header, justify="right", no_wrap=True)
-    table.add_column("status", no_wrap=True)
-    if has_head:
-        table.add_column("head", no_wrap=True)
-    for name in names:
-        table.add_column(_SHORT.get(name, name), justify="right", no_wrap=name in _SHORT)
-    table.add_column("time", justify="right", no_wrap=True)
+    columns, omitted = _fitting(_columns(trials, best), trials, width)
+    table = _table()
+    for column in columns:
+        table.add_column(
+            plain(column.header),
+            justify="left" if column.left else "right",
+            overflow="fold" if column.wraps else "ellipsis",
+            no_wrap=not column.wraps,
+        )
     for trial in trials:
-        leads = best is not None and trial.id == best.id
-        cells = [
-            f"{'*' if leads else ''}{trial.id:04d}",
-            "-" if trial.score is None else f"{trial.score:.4f}",
-            str(trial.epochs),
-            trial.status.lower(),
-            *([_head(trial.hyperparameters)] if has_head else []),
-            *(number(trial.hyperparameters.get(name)) for name in names),
-            duration(trial.seconds),
-        ]
-        table.add_row(*cells, style="bold" if leads else None)
-    return Group(table, *_notes(trials, best))
+        cells = (plain(column.cell(trial)) for column in columns)
+        table.add_row(*cells, style="bold" if trial == best else None)
+    return Group(table, *_notes(trials, best, objective, omitted))
 
 
 def prediction_table(predictions: Sequence[Prediction]) -> Table:
     """One row an image: its class and how probable it is, or why it cannot be read."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
+    table = _table()
     table.add_column("image", overflow="fold")
     table.add_column("class", overflow="fold")
     table.add_column("probability", justify="right", no_wrap=True)
     for prediction in predictions:
+        path = plain(str(prediction.path))
         if prediction.probability is None:
-            table.add_row(plain(str(prediction.path)), plain(f"not read: {prediction.error}"), "")
+            table.add_row(path, plain(f"not read: {prediction.error}"), "")
         else:
-            label = prediction.label or ""
-            table.add_row(
-                plain(str(prediction.path)), plain(label), f"{prediction.probability:.4f}"
-            )
+            table.add_row(path, plain(prediction.label or ""), f"{prediction.probability:.4f}")
     return table
 
 
 def plain(text: str) -> Text:
     """Text from a user's disk: markup and control characters in it mean nothing."""
-    return Text("".join(letter if letter.isprintable() else "\ufffd" for letter in text))
+    return Text(printable(text))
+
+
+def printable(text: str) -> str:
+    """The text on one line, with a mark in place of each control character."""
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
+
+
+def brief(message: str | None) -> str:
+    """An error's message on one line: TensorFlow's may have a thousand."""
+    line = " ".join((message or "unknown").split())
+    return printable(line if len(line) <= _MESSAGE_LENGTH else f"{line[:_MESSAGE_LENGTH]} ...")
 
 
 def number(value: Any) -> str:
     """A hyperparameter in at most six characters; "-" for one that is not used."""
     if value is None:
         return "-"
-    if isinstance(value, float) and 0 < abs(value) < 0.01:
-        mantissa, exponent = f"{value:.1e}".split("e")
-        return f"{mantissa.removesuffix('.0')}e{int(exponent)}"
-    return f"{value:.2g}" if isinstance(value, float) else str(value)
+    if not isinstance(value, float) or not math.isfinite(value):
+        return str(value)
+    if value == 0 or 0.01 <= abs(value) < 1:
+        return f"{value:.2g}"
+    if 1 <= abs(value) < 99_999:
+        return f"{value:.3g}" if abs(value) < 100 else f"{value:.0f}"
+    mantissa, exponent = f"{value:.1e}".split("e")
+    return f"{mantissa.removesuffix('.0')}e{int(exponent)}"
 
 
 def percent(share: float) -> str:
@@ -94,18 +118,57 @@ def percent(share: float) -> str:
 
 def duration(seconds: float) -> str:
     """Seconds in the largest units that matter: 0.4s, 12s, 3m05s, 2h07m."""
-    if seconds < 10:
+    if seconds < 9.95:
         return f"{seconds:.1f}s"
-    if seconds < 60:
+    if seconds < 59.5:
         return f"{seconds:.0f}s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes}m{rest:02d}s" if minutes < 60 else f"{minutes // 60}h{minutes % 60:02d}m"
 
 
-def _names(trials: Sequence[TrialRecord]) -> list[str]:
-    """Every hyperparameter that a trial uses, in the order of first use, known ones first."""
+def _table() -> Table:
+    return Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=0, show_edge=False)
+
+
+def _columns(trials: Sequence[TrialRecord], best: TrialRecord | None) -> list[_Column]:
     used = dict.fromkeys(name for trial in trials for name in trial.hyperparameters)
-    return [name for name in _SHORT if name in used] + [n for n in used if n not in _SHORT]
+    # Known names first, in the order of _SHORT; then the others, in the order of first use.
+    names = [name for name in (*_SHORT, *used) if name in used and name not in _HEAD]
+    head = [_Column("head", lambda trial: _head(trial.hyperparameters), left=True)]
+    return [
+        _Column("trial", lambda trial: f"{'*' if trial == best else ''}{trial_name(trial.id)}"),
+        _Column("score", lambda trial: "-" if trial.score is None else f"{trial.score:.4f}"),
+        _Column("ep.", lambda trial: str(trial.epochs)),
+        _Column("status", lambda trial: trial.status.lower(), left=True),
+        *(head if "head_layers" in used else []),
+        *map(_hyperparameter, dict.fromkeys(names)),
+        _Column("time", lambda trial: duration(trial.seconds)),
+    ]
+
+
+def _hyperparameter(name: str) -> _Column:
+    return _Column(
+        _SHORT.get(name, name),
+        lambda trial: number(trial.hyperparameters.get(name)),
+        wraps=name not in _SHORT,
+    )
+
+
+def _fitting(
+    columns: list[_Column], trials: Sequence[TrialRecord], width: int
+) -> tuple[list[_Column], list[str]]:
+    """The columns that fit side by side, and the headers of those left out."""
+    widths = {
+        column.header: max(len(column.header), *(len(column.cell(trial)) for trial in trials), 0)
+        for column in columns
+    }
+    omitted: list[str] = []
+    for header in (header for header in _EXPENDABLE if header in widths):
+        if sum(widths.values()) + len(widths) - 1 <= width:
+            break
+        del widths[header]
+        omitted.append(header)
+    return [column for column in columns if column.header in widths], omitted
 
 
 def _head(values: Mapping[str, Any]) -> str:
@@ -117,14 +180,20 @@ def _head(values: Mapping[str, Any]) -> str:
     return f"{widths} BN" if values.get("head_batchnorm") else widths
 
 
-def _notes(trials: Sequence[TrialRecord], best: TrialRecord | None) -> list[Text]:
-    notes = [Text(f"* {best.id:04d} leads.")] if best is not None else []
-    notes += [
-        Text(f"{trial.id:04d} is the {trial.recipe}, a recipe.") for trial in trials if trial.recipe
-    ]
-    notes += [
-        Text.assemble(f"{trial.id:04d} failed: ", plain(trial.message or "unknown"))
-        for trial in trials
-        if trial.status == FAILED
-    ]
+def _notes(
+    trials: Sequence[TrialRecord],
+    best: TrialRecord | None,
+    objective: str,
+    omitted: Sequence[str],
+) -> list[Text]:
+    notes = [Text(f"* {trial_name(best.id)} leads by {objective}.")] if best is not None else []
+    for trial in trials:
+        if trial.recipe:
+            notes.append(plain(f"{trial_name(trial.id)} is the {trial.recipe}, a recipe."))
+        if trial.status == FAILED:
+            notes.append(Text(f"{trial_name(trial.id)} failed: {brief(trial.message)}"))
+    if not trials:
+        notes.append(Text("There are no trials yet."))
+    if omitted:
+        notes.append(Text(f"Too narrow for {', '.join(omitted)}: see --format csv."))
     return notes

@@ -8,6 +8,9 @@ training changes, so that a trial goes on bit for bit where it stopped.
 What the rows are, images or activations at a cut, is not this module's business.
 """
 
+import math
+import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -19,8 +22,10 @@ import tensorflow as tf
 from search_spaces.head import HeadStatistics, statistics_rows
 from search_spaces.optimizer import TransferAdam
 
-# Rows are handed to the graph in pieces of at most this size, so that memory stays flat.
-_CHUNK_BYTES = 64 * 2**20
+# Rows are taken and handed to the graph in pieces of about this size, so that memory stays flat.
+_WINDOW_BYTES = 256 * 2**20
+# Rows that lie together on disk and are computed together: `tuner.features.BATCH`.
+_BLOCK = 32
 _EPSILON = 1e-7  # keras.config.epsilon(): the least probability that cross-entropy sees
 
 
@@ -29,11 +34,12 @@ class Rows:
     """Images or activations with their labels, by row.
 
     Attributes:
-        x: array or memory map, shape (rows, ...).
+        x: array, memory map, or anything with `len`, `shape`, `dtype` and indexing by slice or
+            index array; shape (rows, ...).
         y: int class numbers, shape (rows,).
     """
 
-    x: np.ndarray
+    x: Any
     y: np.ndarray
 
 
@@ -69,6 +75,7 @@ class Trainer:
     Attributes:
         epoch: epochs done so far.
         parameters: number of trained scalars.
+        bytes: size of all variables that training changes, the optimizer's included.
     """
 
     def __init__(self, model: keras.Model, batch_size: int, seed: tuple[int, ...]) -> None:
@@ -80,11 +87,27 @@ class Trainer:
         self.parameters = int(sum(np.prod(variable.shape) for variable in self._trained))
         self._saved = _saved_variables(model)
         model.optimizer.build(self._trained)
+        self.bytes = sum(4 * int(np.prod(v.shape)) for v in self._variables().values())
         self._statistics = HeadStatistics(model)
         self._train_steps = tf.function(self._train_chunk, reduce_retracing=True)
         self._predict_steps = tf.function(self._predict_chunk, reduce_retracing=True)
         self._body_steps = tf.function(self._body_chunk, reduce_retracing=True)
         self._update_statistics = tf.function(self._statistics.update, reduce_retracing=True)
+
+    def begin(self, seed: tuple[int, ...]) -> None:
+        """Begins another trial with the same programs: epoch 0, and an optimizer that is new.
+
+        The model's own variables are the caller's to set.
+
+        Args:
+            seed: as for the constructor.
+        """
+        self.epoch = 0
+        self._seed = seed
+        for variable in self._trained:
+            for slot in self.model.optimizer.slots(variable):
+                slot.assign(tf.zeros_like(slot))
+        self.model.optimizer.iterations.assign(0)
 
     def run_epoch(self, training: Rows, validation: Rows) -> EpochMetrics:
         """Trains one epoch and evaluates it.
@@ -101,15 +124,22 @@ class Trainer:
         val_loss, val_accuracy = score(self.predict(validation.x), validation.y)
         return EpochMetrics(loss, accuracy, val_loss, val_accuracy)
 
-    def predict(self, x: np.ndarray) -> np.ndarray:
+    def predict(self, x: Any) -> np.ndarray:
         """Class probabilities, float32, shape (rows, classes), in inference mode."""
-        chunks = [self._predict_steps(x[start:stop]) for start, stop in self._chunks(x)]
+        window = self._window(x)
+        chunks = [
+            self._predict_steps(x[start : start + window]) for start in range(0, len(x), window)
+        ]
         return np.concatenate([chunk.numpy() for chunk in chunks])
 
-    def state(self) -> dict[str, np.ndarray]:
-        """Everything that training has changed, by name, as arrays."""
-        variables = self._saved | _optimizer_variables(self.model.optimizer)
-        return {"epoch": np.int64(self.epoch)} | {
+    def state(self, final: bool = False) -> dict[str, np.ndarray]:
+        """Everything that training has changed, by name, as arrays.
+
+        Args:
+            final: leaves out what only further training needs: the optimizer's two thirds.
+        """
+        variables = self._saved if final else self._variables()
+        return {"epoch": np.asarray(self.epoch)} | {
             name: variable.numpy() for name, variable in variables.items()
         }
 
@@ -119,35 +149,42 @@ class Trainer:
         Args:
             state: as `state` returned it, for a model built in the same way.
         """
-        variables = self._saved | _optimizer_variables(self.model.optimizer)
-        _assign(variables, state)
+        _assign(self._variables(), state)
         self.epoch = int(state["epoch"])
 
+    def _variables(self) -> dict[str, Any]:
+        return self._saved | _optimizer_variables(self.model.optimizer)
+
     def _train_epoch(self, rows: Rows) -> tuple[float, float]:
-        order = np.random.default_rng((*self._seed, self.epoch)).permutation(len(rows.y))
+        window = self._window(rows.x)
+        order = shuffled(len(rows.y), window, np.random.default_rng((*self._seed, self.epoch)))
         loss, correct = 0.0, 0
-        for start, stop in self._chunks(rows.x):
-            chosen = order[start:stop]
-            x, y = rows.x[chosen], rows.y[chosen].astype(np.int32)
-            chunk_loss, chunk_correct = self._train_steps(x, y)
-            loss += float(chunk_loss)
-            correct += int(chunk_correct)
+        for start in range(0, len(order), window):
+            chosen = order[start : start + window]
+            window_loss, window_correct = self._train_steps(
+                rows.x[chosen], rows.y[chosen].astype(np.int32)
+            )
+            loss += float(window_loss)
+            correct += int(window_correct)
         self.epoch += 1
         return loss / len(rows.y), correct / len(rows.y)
 
     def _measure_statistics(self, rows: Rows) -> None:
         if not self._statistics.needed:
             return
-        sample = rows.x[statistics_rows(len(rows.y))]
-        chunks = [self._body_steps(sample[start:stop]) for start, stop in self._chunks(sample)]
+        sample = statistics_rows(len(rows.y))
+        window = self._window(rows.x)
+        chunks = [
+            self._body_steps(rows.x[sample[start : start + window]])
+            for start in range(0, len(sample), window)
+        ]
         self._update_statistics(tf.concat(chunks, axis=0))
 
-    def _chunks(self, x: np.ndarray) -> Iterator[tuple[int, int]]:
-        """Ranges of whole batches that cover the rows."""
-        batch_bytes = self._batch_size * max(1, x[:1].nbytes)
-        size = self._batch_size * max(1, _CHUNK_BYTES // batch_bytes)
-        for start in range(0, len(x), size):
-            yield start, min(start + size, len(x))
+    def _window(self, x: Any) -> int:
+        """Rows that are taken at a time: whole batches, and whole blocks."""
+        row_bytes = max(1, math.prod(x.shape[1:]) * x.dtype.itemsize)
+        whole = math.lcm(self._batch_size, _BLOCK)
+        return whole * max(1, _WINDOW_BYTES // (whole * row_bytes))
 
     def _train_chunk(self, x: Any, y: Any) -> tuple[Any, Any]:
         """Trains on the rows in the order given; returns summed cross-entropy and hits."""
@@ -165,10 +202,10 @@ class Trainer:
             loss = self.model.compute_loss(x, y, probabilities)
         gradients = tape.gradient(loss, self._trained)
         optimizer = self.model.optimizer
-        if _steps_plainly(optimizer):
+        if _steps_plainly(optimizer, self._trained):
             # Optimizer.apply inside a tf.function keeps the variables of every trial alive.
             for gradient, variable in zip(gradients, self._trained, strict=True):
-                optimizer.update_step(gradient, variable, optimizer.learning_rate)
+                _adam_step(optimizer, gradient, variable)
             optimizer.iterations.assign_add(1)
         else:
             optimizer.apply(gradients, self._trained)
@@ -192,6 +229,31 @@ class Trainer:
 
     def _cast(self, x: Any) -> Any:
         return tf.cast(x, self.model.inputs[0].dtype)
+
+
+def shuffled(count: int, window: int, random: np.random.Generator) -> np.ndarray:
+    """An order of rows that can be read window by window.
+
+    Where everything fits into one window it is a permutation like any other. Otherwise the blocks
+    of 32 neighbouring rows are shuffled, and then the rows within each window of blocks, so that
+    a window's rows can be read, or computed, block by block.
+
+    Args:
+        count: number of rows.
+        window: rows of a window, a multiple of 32.
+        random: where the order is drawn from.
+
+    Returns:
+        int64 indices, shape (count,).
+    """
+    if count <= window:
+        return random.permutation(count)
+    blocks = random.permutation(-(-count // _BLOCK))
+    order = (blocks[:, np.newaxis] * _BLOCK + np.arange(_BLOCK)).ravel()
+    order = order[order < count]
+    for start in range(0, count, window):
+        random.shuffle(order[start : start + window])
+    return order
 
 
 def restore_weights(model: keras.Model, state: dict[str, np.ndarray]) -> None:
@@ -225,9 +287,30 @@ def _hits(labels: Any, probabilities: Any) -> Any:
     return tf.argmax(probabilities, axis=1, output_type=tf.int32) == labels
 
 
-def _steps_plainly(optimizer: keras.optimizers.Optimizer) -> bool:
+def _adam_step(optimizer: TransferAdam, gradient: Any, variable: Any) -> None:
+    """`TransferAdam.update_step` as TensorFlow's fused kernel, which a wide head needs."""
+    step = tf.cast(optimizer.iterations + 1, tf.float32)
+    momentum, velocity = optimizer.slots(variable)
+    tf.raw_ops.ResourceApplyAdam(
+        var=variable.value.handle,
+        m=momentum.value.handle,
+        v=velocity.value.handle,
+        beta1_power=tf.pow(tf.constant(optimizer.beta_1, tf.float32), step),
+        beta2_power=tf.pow(tf.constant(optimizer.beta_2, tf.float32), step),
+        lr=tf.convert_to_tensor(optimizer.learning_rate_of(variable)),
+        beta1=optimizer.beta_1,
+        beta2=optimizer.beta_2,
+        epsilon=optimizer.epsilon,
+        grad=gradient,
+    )
+
+
+def _steps_plainly(optimizer: keras.optimizers.Optimizer, trained: list[Any]) -> bool:
     """Whether `update_step` for each variable is all that a step of this optimizer does."""
+    if type(optimizer) is not TransferAdam:
+        return False
     extras = (
+        *(variable.constraint for variable in trained),
         optimizer.weight_decay,
         optimizer.clipnorm,
         optimizer.global_clipnorm,
@@ -235,18 +318,23 @@ def _steps_plainly(optimizer: keras.optimizers.Optimizer) -> bool:
         optimizer.use_ema or None,
         optimizer.loss_scale_factor,
         optimizer.gradient_accumulation_steps,
+        optimizer.amsgrad or None,
     )
-    return type(optimizer) is TransferAdam and all(extra is None for extra in extras)
+    return all(extra is None for extra in extras)
 
 
 def _saved_variables(model: keras.Model) -> dict[str, Any]:
     """The variables that training changes, by layer and name: weights, statistics, seeds."""
-    return {
-        f"{layer.name}/{variable.name}": variable
-        for layer in _leaf_layers(model)
-        if layer.trainable
-        for variable in layer.variables
-    }
+    saved: dict[str, Any] = {}
+    counts: Counter[str] = Counter()
+    for layer in _leaf_layers(model):
+        # Keras numbers layers without a name through the process: count within the model instead.
+        stem = re.sub(r"_\d+$", "", layer.name)
+        for variable in layer.variables if layer.trainable else ():
+            name = f"{stem}/{variable.name}"
+            saved[f"{name}/{counts[name]}"] = variable
+            counts[name] += 1
+    return saved
 
 
 def _leaf_layers(model: keras.Model) -> Iterator[keras.layers.Layer]:

@@ -1,0 +1,146 @@
+"""Every bound of the settings, their file, and what --fix takes."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tuner.errors import RunError, SettingsError
+from tuner.settings import AUGMENTATIONS, OBJECTIVES, SCHEMA_VERSION, SearchSettings, parse_fixed
+
+LEAST = {
+    "image_size": 32,
+    "batch_size": 1,
+    "max_epochs": 1,
+    "factor": 2,
+    "iterations": 1,
+    "seed": 0,
+    "split_seed": 0,
+    "views": 1,
+}
+
+
+@pytest.mark.parametrize(("name", "least"), LEAST.items())
+def test_the_least_value_is_taken_and_one_below_is_not(name: str, least: int) -> None:
+    assert getattr(SearchSettings(**{name: least}), name) == least
+    option = f"--{name.replace('_', '-')}"
+    with pytest.raises(SettingsError) as raised:
+        SearchSettings(**{name: least - 1})
+    assert str(raised.value) == f"{option} must be at least {least}, but is {least - 1}."
+
+
+@pytest.mark.parametrize("name", ["val_fraction", "test_fraction"])
+@pytest.mark.parametrize("value", [-0.1, 0.0, 1.0, 1.5, float("nan"), float("inf")])
+def test_a_fraction_is_strictly_between_0_and_1(name: str, value: float) -> None:
+    with pytest.raises(SettingsError, match=f"--{name.replace('_', '-')} must be between 0 and 1"):
+        SearchSettings(**{name: value})
+
+
+@pytest.mark.parametrize(("val", "test"), [(0.5, 0.5), (0.9, 0.2)])
+def test_something_is_left_to_train_on(val: float, test: float) -> None:
+    with pytest.raises(SettingsError, match="leave something to train on"):
+        SearchSettings(val_fraction=val, test_fraction=test)
+
+
+def test_the_largest_fractions_that_leave_something() -> None:
+    assert SearchSettings(val_fraction=0.5, test_fraction=0.49).val_fraction == 0.5
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_objectives(objective: str) -> None:
+    assert SearchSettings(objective=objective).objective == objective
+
+
+def test_an_unknown_objective_lists_the_choices() -> None:
+    with pytest.raises(SettingsError, match="one of val_accuracy, val_loss, but is accuracy"):
+        SearchSettings(objective="accuracy")
+
+
+@pytest.mark.parametrize("augment", AUGMENTATIONS[1:])
+def test_augmentation_and_views_go_together(augment: str) -> None:
+    assert SearchSettings(augment=augment, views=2).augment == augment
+    with pytest.raises(SettingsError, match=f"--views needs --augment .* 1 and {augment}"):
+        SearchSettings(augment=augment)
+    with pytest.raises(SettingsError, match=r"--views needs --augment .* 2 and none"):
+        SearchSettings(views=2)
+
+
+def test_an_unknown_augmentation_lists_the_choices() -> None:
+    with pytest.raises(SettingsError, match="one of none, flip, light, strong, but is mirror"):
+        SearchSettings(augment="mirror", views=2)
+
+
+def test_settings_cannot_be_changed() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        SearchSettings().seed = 1  # type: ignore[misc]
+
+
+@given(
+    data=st.none() | st.text(),
+    fixed=st.dictionaries(st.text(), st.text()),
+    seed=st.integers(0, 2**64),
+    val_fraction=st.floats(0.001, 0.5),
+    objective=st.sampled_from(OBJECTIVES),
+)
+def test_round_trip(tmp_path_factory: pytest.TempPathFactory, **values: Any) -> None:
+    settings = SearchSettings(**values)
+    path = tmp_path_factory.getbasetemp() / "settings.json"
+    path.write_text(settings.to_json(), "utf-8")
+    assert SearchSettings.load(path) == settings
+
+
+def test_the_file_carries_the_schema_and_every_field() -> None:
+    document = json.loads(SearchSettings().to_json())
+    assert document.pop("schema") == SCHEMA_VERSION
+    assert document == dataclasses.asdict(SearchSettings())
+
+
+def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "settings.json"
+    document = json.loads(SearchSettings().to_json()) | {"schema": SCHEMA_VERSION + 1, "new": 1}
+    path.write_text(json.dumps(document), "utf-8")
+    with pytest.raises(RunError, match=r"written by a newer version .* Upgrade"):
+        SearchSettings.load(path)
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"data": null}', "null", '"text"', "3"])
+def test_a_damaged_file_is_a_run_error(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "settings.json"
+    path.write_text(text, "utf-8")
+    with pytest.raises(RunError, match="cannot be read"):
+        SearchSettings.load(path)
+
+
+@pytest.mark.parametrize("text", ["[]", "[1]", '{"schema": null}', '{"schema": 1, "unknown": 2}'])
+def test_another_document_is_a_run_error(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "settings.json"
+    path.write_text(text, "utf-8")
+    with pytest.raises(RunError):
+        SearchSettings.load(path)
+
+
+def test_a_missing_file_is_a_run_error(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="cannot be read"):
+        SearchSettings.load(tmp_path / "settings.json")
+
+
+def test_parse_fixed() -> None:
+    assert parse_fixed([]) == {}
+    assert parse_fixed(["unfreeze_blocks=0", "l2=1e-4"]) == {"unfreeze_blocks": "0", "l2": "1e-4"}
+    assert parse_fixed(["name=a=b"]) == {"name": "a=b"}
+
+
+@pytest.mark.parametrize("pair", ["", "dropout", "=0.5", "dropout=", "="])
+def test_fix_takes_name_and_value(pair: str) -> None:
+    with pytest.raises(SettingsError, match="--fix takes name=value") as raised:
+        parse_fixed(["l2=1e-4", pair])
+    assert repr(pair) in str(raised.value)
+
+
+def test_a_name_is_fixed_once() -> None:
+    with pytest.raises(SettingsError, match="--fix dropout is given twice"):
+        parse_fixed(["dropout=0.1", "dropout=0.1"])

@@ -1,0 +1,175 @@
+"""Where a trial's trainer and rows come from: features at its cut, or whole images.
+
+Both give the same thing for a trial, so that the tuner does not know which it uses.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import keras
+import keras_tuner
+import numpy as np
+
+from search_spaces.backbone import PretrainedBackbone
+from search_spaces.resnet50 import Configuration, ResNet50Space
+from tuner.cache import Cache
+from tuner.features import FeatureSet, FeatureStore, rows_on_disk
+from tuner.programs import Programs
+from tuner.training import Rows, Trainer
+
+Counting = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Images:
+    """The images of a search, uint8, each of shape (n, image_size, image_size, 3), with labels.
+
+    Attributes:
+        views: the training images, once for each view; epoch e trains on view e mod their number.
+        labels: class numbers of the training images.
+        validation: the validation images with their class numbers.
+    """
+
+    views: Sequence[np.ndarray]
+    labels: np.ndarray
+    validation: Rows
+
+
+@dataclass(frozen=True)
+class TrialRows:
+    """What a trial trains on and is scored on.
+
+    Attributes:
+        views: training rows, once for each view.
+        validation: rows that decide the score.
+    """
+
+    views: Sequence[Rows]
+    validation: Rows
+
+    def training(self, epoch: int) -> Rows:
+        """The training rows of an epoch, counted from 0."""
+        return self.views[epoch % len(self.views)]
+
+
+class Source(Protocol):
+    """Gives trials what they need."""
+
+    def trainer(self, hyperparameters: Mapping[str, Any], trial: int) -> Trainer:
+        """A trainer at epoch 0; the one before it must not be used any more."""
+
+    def rows(self, hyperparameters: Mapping[str, Any]) -> TrialRows:
+        """The rows that this trainer takes."""
+
+
+class FromFeatures:
+    """Trains the suffix above each trial's cut, on features that are computed once.
+
+    Args:
+        space: the space.
+        backbone: its backbone.
+        images: all images.
+        cache: keeps the features.
+        epochs: unfreeze depth to the epochs that the search is expected to train at it.
+        batch_size: rows of a training step.
+        seed: of the search.
+        on_progress: is told (what is done, images done, of how many).
+    """
+
+    def __init__(
+        self,
+        space: ResNet50Space,
+        backbone: PretrainedBackbone,
+        images: Images,
+        cache: Cache,
+        epochs: Mapping[int, float],
+        *,
+        batch_size: int,
+        seed: int,
+        on_progress: Counting | None = None,
+    ) -> None:
+        self._programs = Programs(space, backbone, batch_size)
+        self._seed = seed
+        self._labels = images.labels
+        self._validation_labels = images.validation.y
+        store = FeatureStore(backbone.lend(0), cache)
+        count = sum(rows_on_disk(len(pixels)) for pixels in (*images.views, images.validation.x))
+        store.choose_stored(epochs, count, space.image_size)
+        self.stored = store.stored
+        self._views = [
+            _open(store, pixels, f"training features{_number(number, images.views)}", on_progress)
+            for number, pixels in enumerate(images.views)
+        ]
+        self._validation = _open(store, images.validation.x, "validation features", on_progress)
+
+    def trainer(self, hyperparameters: Mapping[str, Any], trial: int) -> Trainer:
+        """See Source."""
+        return self._programs.trainer(
+            Configuration.of(hyperparameters), trial_seed(self._seed, trial), (self._seed, trial)
+        )
+
+    def rows(self, hyperparameters: Mapping[str, Any]) -> TrialRows:
+        """See Source."""
+        cut = Configuration.of(hyperparameters).unfreeze_blocks
+        return TrialRows(
+            [Rows(view.rows(cut), self._labels) for view in self._views],
+            Rows(self._validation.rows(cut), self._validation_labels),
+        )
+
+
+class FromImages:
+    """Trains each trial's whole network on the images: for spaces that this program cannot cut.
+
+    Args:
+        space: any HyperModel whose `build` gives a compiled classifier.
+        declared: its hyperparameters.
+        images: all images.
+        batch_size: images of a training step.
+        seed: of the search.
+    """
+
+    def __init__(
+        self,
+        space: keras_tuner.HyperModel,
+        declared: keras_tuner.HyperParameters,
+        images: Images,
+        *,
+        batch_size: int,
+        seed: int,
+    ) -> None:
+        self._space = space
+        self._declared = declared
+        self._batch_size = batch_size
+        self._seed = seed
+        self._rows = TrialRows(
+            [Rows(pixels, images.labels) for pixels in images.views], images.validation
+        )
+
+    def trainer(self, hyperparameters: Mapping[str, Any], trial: int) -> Trainer:
+        """See Source."""
+        chosen = self._declared.copy()
+        chosen.values = dict(hyperparameters)
+        keras.utils.set_random_seed(trial_seed(self._seed, trial))
+        return Trainer(self._space.build(chosen), self._batch_size, (self._seed, trial))
+
+    def rows(self, hyperparameters: Mapping[str, Any]) -> TrialRows:
+        """See Source."""
+        return self._rows
+
+
+def trial_seed(search_seed: int, trial: int) -> int:
+    """Seed of a trial's initial weights and dropout; neighbouring seeds have nothing in common."""
+    return int(np.random.SeedSequence((search_seed, trial)).generate_state(1)[0] >> 1)
+
+
+def _open(
+    store: FeatureStore, pixels: np.ndarray, what: str, on_progress: Counting | None
+) -> FeatureSet:
+    if on_progress is None:
+        return store.open(pixels)
+    return store.open(pixels, lambda done, count: on_progress(what, done, count))
+
+
+def _number(number: int, views: Sequence[np.ndarray]) -> str:
+    return f", view {number + 1} of {len(views)}" if len(views) > 1 else ""
