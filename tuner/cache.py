@@ -16,7 +16,7 @@ import shutil
 import threading
 import time
 import uuid
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -25,10 +25,12 @@ from types import TracebackType
 
 import platformdirs
 
-from tuner.errors import TuneError
+from tuner.errors import SettingsError, TuneError
 
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 _POLL_SECONDS = 0.1
+_UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
+_AGES = {"d": 86400, "h": 3600, "m": 60}
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -292,6 +294,37 @@ class Cache(AbstractContextManager["Cache"]):
                 shutil.rmtree(partial, ignore_errors=True)
                 _discard(lock, lock_file)
         return freed
+
+
+def parse_size(text: str) -> int:
+    """Bytes that a text such as 20GB, 500 MB or 1e9 means.
+
+    Raises:
+        SettingsError: it means none.
+    """
+    number, unit = _parse(text, _UNITS)
+    if number is None:
+        raise SettingsError(f"{text!r} is not a size. Give a number with KB, MB, GB or TB.")
+    return int(number * unit)
+
+
+def parse_age(text: str) -> timedelta:
+    """The time that a text such as 30d, 12h or 45m means.
+
+    Raises:
+        SettingsError: it means none.
+    """
+    number, unit = _parse(text, _AGES)
+    if number is None:
+        raise SettingsError(f"{text!r} is not a time. Give a number with d, h or m, such as 30d.")
+    return number * timedelta(seconds=unit)
+
+
+def _parse(text: str, units: Mapping[str, int]) -> tuple[float | None, int]:
+    found = re.fullmatch(r"\s*([0-9.]+(?:e[0-9]+)?)\s*([a-z]*)\s*", text.lower())
+    if found is None or found[2] not in units or found[1].count(".") > 1 or found[1] == ".":
+        return None, 1
+    return float(found[1]), units[found[2]]
 
 
 @contextmanager

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tuner.cache import Cache, default_cache_dir
+from tuner.cache import Cache, default_cache_dir, parse_age, parse_size
 from tuner.environment import check_keras_config, prepare_device, versions
 from tuner.errors import InputError, TuneError
 from tuner.ranking import trial_name
-from tuner.settings import OBJECTIVES, SearchSettings, parse_fixed
+from tuner.settings import AUGMENTATIONS, OBJECTIVES, SearchSettings, parse_fixed
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -43,13 +43,15 @@ app = typer.Typer(
 DEFAULTS = SearchSettings()
 Objective = StrEnum("Objective", list(OBJECTIVES))  # type: ignore[misc]
 DEFAULT_OBJECTIVE = Objective(DEFAULTS.objective)
+Augmentation = StrEnum("Augmentation", list(AUGMENTATIONS))  # type: ignore[misc]
+NO_AUGMENTATION = Augmentation(DEFAULTS.augment)
 TableFormat = StrEnum("TableFormat", ["table", "json", "csv"])
 ExportFormat = StrEnum("ExportFormat", ["keras"])
 
 RunArgument = Annotated[str | None, typer.Argument(help="Name of the run; left out, the newest.")]
 RunsDir = Annotated[Path, typer.Option(help="Folder of the runs.")]
 CacheDir = Annotated[
-    Path | None, typer.Option(help="Folder of decoded images; left out, your cache folder.")
+    Path | None, typer.Option(help="Folder of decoded images and features; left out, yours.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
@@ -147,7 +149,17 @@ def search(
         float, typer.Option(help="Share of the images that the search never sees.")
     ] = DEFAULTS.test_fraction,
     split_seed: Annotated[int, typer.Option(help="Seed of the split.")] = DEFAULTS.split_seed,
+    augment: Annotated[
+        Augmentation, typer.Option(help="Vary the training images.")
+    ] = NO_AUGMENTATION,
+    views: Annotated[
+        int | None, typer.Option(help="Fixed views of each image; 4 with --augment.")
+    ] = None,
+    keep: Annotated[int, typer.Option(min=1, help="Best trials that keep their weights.")] = 1,
     cache_dir: CacheDir = None,
+    cache_limit: Annotated[
+        str, typer.Option(help="Most that the cache may hold, such as 500MB.")
+    ] = "20GB",
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -172,7 +184,10 @@ def search(
         val_fraction=val_fraction,
         test_fraction=test_fraction,
         split_seed=split_seed,
+        augment=augment.value,
+        views=views or (1 if augment is NO_AUGMENTATION else 4),
     )
+    cache_limit_bytes = parse_size(cache_limit)
     device = prepare_device()
     from tuner.evaluation import winner_of
     from tuner.progress import SearchProgress
@@ -184,8 +199,9 @@ def search(
         finished = run_search(
             settings,
             run,
-            SearchFolders(runs_dir, cache_dir or default_cache_dir()),
+            SearchFolders(runs_dir, cache_dir or default_cache_dir(), cache_limit_bytes),
             overwrite=overwrite,
+            keep=keep,
             observer=progress,
             on_dataset=functools.partial(_say_dataset, progress),
             on_progress=progress.counting,
@@ -293,6 +309,42 @@ def predict(
         _console().print(prediction_table(predictions))
     if all(prediction.error for prediction in predictions):
         raise InputError("none of the images could be read. Give JPEG or PNG files.")
+
+
+@command
+def cache(
+    prune: Annotated[
+        bool, typer.Option("--prune", help="Remove what no running search uses.")
+    ] = False,
+    older_than: Annotated[
+        str | None, typer.Option(help="Remove only what was not used for so long, such as 30d.")
+    ] = None,
+    cache_dir: CacheDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what decoded images and features are stored; remove them.
+
+    Example: tune cache --prune --older-than 30d
+    """
+    from tuner.tables import cache_table, size
+
+    folder = cache_dir or default_cache_dir()
+    age = parse_age(older_than) if older_than else None
+    if age is not None and not prune:
+        raise InputError("--older-than says what --prune removes. Give both.")
+    with Cache(folder) as opened:
+        freed = opened.prune(age) if prune else None
+        entries = opened.entries()
+    if as_json:
+        rows = [
+            dataclasses.asdict(entry) | {"last_used": entry.last_used.isoformat()}
+            for entry in entries
+        ]
+        _print_json({"folder": str(folder), "freed_bytes": freed, "entries": rows})
+        return
+    if freed is not None:
+        typer.echo(f"Freed {size(freed)}.")
+    _console().print(cache_table(folder, entries))
 
 
 def trial_row(record: "TrialRecord") -> dict[str, Any]:

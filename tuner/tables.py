@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from rich import box
@@ -10,6 +11,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from tuner.cache import CacheEntry
 from tuner.journal import FAILED, TrialRecord
 from tuner.prediction import Prediction
 from tuner.ranking import trial_name
@@ -79,6 +81,43 @@ def prediction_table(predictions: Sequence[Prediction]) -> Table:
         else:
             table.add_row(path, plain(prediction.label or ""), f"{prediction.probability:.4f}")
     return table
+
+
+def cache_table(folder: Path, entries: Sequence[CacheEntry]) -> RenderableType:
+    """One row a kind of entry, and what all of them take.
+
+    Args:
+        folder: the cache folder.
+        entries: what is in it.
+    """
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0), show_edge=False)
+    for header, justify in (("kind", "left"), ("entries", "right"), ("in use", "right")):
+        table.add_column(header, justify=justify)  # type: ignore[arg-type]
+    table.add_column("size", justify="right")
+    table.add_column("last used")
+    for kind in sorted({entry.kind for entry in entries}):
+        group = [entry for entry in entries if entry.kind == kind]
+        used = max(entry.last_used for entry in group).astimezone()
+        table.add_row(
+            kind,
+            str(len(group)),
+            str(sum(entry.held for entry in group)),
+            size(sum(entry.size_bytes for entry in group)),
+            f"{used:%Y-%m-%d %H:%M}",
+        )
+    total = size(sum(entry.size_bytes for entry in entries))
+    line = plain(f"{total} in {folder}")
+    return Group(table, line) if entries else line
+
+
+def size(count: int) -> str:
+    """Bytes in the unit that keeps the number below a thousand: 512 B, 1.2 GB."""
+    amount = float(count)
+    for unit in ("B", "KB", "MB", "GB"):
+        if amount < 1000:
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1000
+    return f"{amount:.1f} TB"
 
 
 def plain(text: str) -> Text:

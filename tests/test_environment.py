@@ -1,0 +1,87 @@
+"""The Keras settings that are refused, and the versions that are printed."""
+
+import json
+import os
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+from tuner import environment
+from tuner.environment import check_keras_config, prepare_device, versions
+from tuner.errors import SettingsError
+
+
+@pytest.fixture(autouse=True)
+def keras_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+    return tmp_path / "keras.json"
+
+
+GOOD = {"backend": "tensorflow", "image_data_format": "channels_last", "floatx": "float32"}
+
+
+@pytest.mark.parametrize("text", [None, "", "{", "[]", "null", "{}", json.dumps(GOOD)])
+def test_good_settings(keras_home: Path, text: str | None) -> None:
+    if text is not None:
+        keras_home.write_text(text)
+    check_keras_config()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("backend", "jax"), ("image_data_format", "channels_first"), ("floatx", "float16")],
+)
+def test_other_settings_are_refused(keras_home: Path, name: str, value: str) -> None:
+    keras_home.write_text(json.dumps(GOOD | {name: value}))
+    with pytest.raises(SettingsError) as raised:
+        check_keras_config()
+    assert str(raised.value) == (
+        f"Keras is set to {name} {value}, but only {GOOD[name]} is supported. Change {keras_home}."
+    )
+
+
+def test_the_variable_outweighs_the_file(keras_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keras_home.write_text(json.dumps({"backend": "jax"}))
+    monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
+    check_keras_config()
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    with pytest.raises(SettingsError, match=r"torch.* the environment variable KERAS_BACKEND"):
+        check_keras_config()
+
+
+def test_an_empty_variable_counts_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KERAS_BACKEND", "")
+    check_keras_config()
+
+
+@pytest.mark.parametrize("writable", [True, False])
+def test_keras_home_is_where_keras_looks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writable: bool
+) -> None:
+    monkeypatch.delenv("KERAS_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(os, "access", lambda *_: writable)
+    assert environment._keras_home() == (tmp_path if writable else Path("/tmp")) / ".keras"
+
+
+def test_versions() -> None:
+    found = versions()
+    assert found["keras"] == metadata.version("keras")
+    assert {"tensorflow", "tensorflow-cpu"} & set(found)
+    assert "" not in found.values()
+
+
+def test_this_program_has_a_version_only_when_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def version(name: str) -> str:
+        if name != "tune-resnet50":
+            raise metadata.PackageNotFoundError(name)
+        return "1.2"
+
+    monkeypatch.setattr(metadata, "version", version)
+    assert versions() == {"tune-resnet50": "1.2"}
+
+
+def test_the_device_is_named() -> None:
+    assert prepare_device().startswith(("CPU (", "GPU ("))

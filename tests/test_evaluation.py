@@ -1,0 +1,179 @@
+"""The winner's accuracies: from its own weights, once, and never from what is not there."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from small_search import COLOURS, IMAGES_PER_CLASS, small_search
+
+from tuner import evaluation
+from tuner.atomic import read_arrays, write_arrays
+from tuner.cache import Cache
+from tuner.dataset import Dataset
+from tuner.decode import read_image
+from tuner.errors import DataError, RunError
+from tuner.evaluation import count_correct, dataset_root, evaluate_winner, trained_model, winner_of
+from tuner.hyperband import state_file
+from tuner.journal import Journal, RungRecord
+from tuner.run import Run, open_run
+from tuner.settings import SearchSettings
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """A copy of the finished run, which a test may spoil."""
+    return open_run(small_search().copy_of_runs(tmp_path))
+
+
+@pytest.fixture
+def dataset(run: Run) -> Dataset:
+    return run.dataset(small_search().photos)
+
+
+def resized(dataset: Dataset, split: str) -> np.ndarray:
+    """Each image of the split through the one resize, one after the other."""
+    from search_spaces.resize import resize
+
+    images = [read_image(dataset.root / file.path) for file in dataset.of(split)]
+    return np.concatenate([np.asarray(resize(image[np.newaxis], 32)) for image in images])
+
+
+def test_the_recorded_validation_accuracy_comes_back(run: Run, dataset: Dataset) -> None:
+    trial = winner_of(run)
+    model = trained_model(run, trial, len(dataset.classes))
+    assert not model.compiled
+    probabilities = model.predict(resized(dataset, "validation"), verbose=0)
+    recorded = run.journal.epochs(trial.id)[-1]["val_accuracy"]
+    correct = count_correct(probabilities, dataset.labels("validation"))
+    assert correct == round(recorded * len(dataset.of("validation")))
+
+
+def test_evaluated_once(
+    tmp_path: Path, run: Run, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    progress: list[tuple[int, int]] = []
+    with Cache(tmp_path / "cache") as cache:
+        first = evaluate_winner(run, dataset, cache, lambda *counts: progress.append(counts))
+    model = trained_model(run, first.trial, len(dataset.classes))
+    correct = count_correct(
+        model.predict(resized(dataset, "test"), verbose=0), dataset.labels("test")
+    )
+    assert first.trial == winner_of(run)
+    assert first.test_accuracy == correct / 9
+    assert first.test_images == len(dataset.of("test")) == len(COLOURS) * IMAGES_PER_CLASS * 0.15
+    assert first.validation_accuracy == first.trial.score
+    assert first.majority_rate == pytest.approx(1 / 3)
+    assert progress[-1] == (9, 9)
+    monkeypatch.setattr(evaluation, "trained_model", None)
+    with Cache(tmp_path / "other cache") as cache:
+        assert evaluate_winner(run, dataset, cache) == first
+
+
+def test_the_winner_is_the_best_of_the_highest_rung(tmp_path: Path) -> None:
+    with_scores = {"max": (0.5, 0.9, 0.7), "min": (0.9, 0.5, 0.7)}
+    for objective, direction in (("val_accuracy", "max"), ("val_loss", "min")):
+        journal = Journal.create(tmp_path / f"{direction}.db")
+        for score in with_scores[direction]:
+            trial = journal.begin_trial({}, slot=(0, 0)).id
+            journal.finish_rung(trial, RungRecord(0, 1, score, 1.0), [{}], completed=True)
+        run = Run(tmp_path, SearchSettings(objective=objective))
+        run.__dict__["journal"] = journal
+        assert winner_of(run).id == 1
+
+
+@pytest.mark.parametrize("begun", [0, 2])
+def test_no_trial_has_finished(tmp_path: Path, begun: int) -> None:
+    run = Run(tmp_path / "first", SearchSettings())
+    run.__dict__["journal"] = Journal.create(tmp_path / "journal.db")
+    for _ in range(begun):
+        run.journal.begin_trial({}, slot=(0, 0))
+    with pytest.raises(RunError, match=r"no trial of run first has finished yet\. Wait for it"):
+        winner_of(run)
+    if begun:
+        run.journal.fail(0, "it broke.")
+        with pytest.raises(RunError, match="has finished yet"):
+            winner_of(run)
+        run.journal.fail(1, "it broke.")
+        with pytest.raises(RunError, match=r"every trial of run first failed, .*: it broke\.$"):
+            winner_of(run)
+
+
+def test_weights_that_are_gone(run: Run, dataset: Dataset) -> None:
+    winner = winner_of(run)
+    state_file(run.folder, winner.id).unlink()
+    with pytest.raises(RunError, match=f"weights of trial {winner.id:04d} are gone"):
+        trained_model(run, winner, len(dataset.classes))
+
+
+@pytest.mark.parametrize("change", ["empty", "cut", "text", "flipped", "pickled"])
+def test_weights_that_are_damaged(run: Run, dataset: Dataset, change: str) -> None:
+    winner = winner_of(run)
+    path = state_file(run.folder, winner.id)
+    data = path.read_bytes()
+    middle = len(data) // 2
+    spoiled = {
+        "empty": b"",
+        "cut": data[:middle],
+        "text": b"no arrays at all",
+        "flipped": data[:middle]
+        + bytes(255 - b for b in data[middle : middle + 99])
+        + data[middle + 99 :],
+    }
+    if change == "pickled":
+        with path.open("wb") as file:
+            np.save(file, np.array([{}], object), allow_pickle=True)
+    else:
+        path.write_bytes(spoiled[change])
+    with pytest.raises(RunError, match=r"state\.npz is damaged"):
+        trained_model(run, winner, len(dataset.classes))
+
+
+def test_weights_of_another_network(run: Run, dataset: Dataset) -> None:
+    winner = winner_of(run)
+    path = state_file(run.folder, winner.id)
+    write_arrays(path, {"epoch": read_arrays(path)["epoch"]})
+    with pytest.raises(RunError, match="belong to another network"):
+        trained_model(run, winner, len(dataset.classes))
+
+
+def test_a_test_image_that_changed(tmp_path: Path, run: Run, dataset: Dataset) -> None:
+    root = tmp_path / "photos"
+    for file in dataset.of("test"):
+        (root / file.path).parent.mkdir(parents=True, exist_ok=True)
+        (root / file.path).write_bytes((dataset.root / file.path).read_bytes() + b"\0")
+    changed = Dataset(root, dataset.classes, dataset.files)
+    with Cache(tmp_path / "cache") as cache, pytest.raises(DataError, match="has changed since"):
+        evaluate_winner(run, changed, cache)
+    assert run.journal.evaluation(winner_of(run).id) is None
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"), [("/photos", Path("/photos")), (None, Path("/cache/digits"))]
+)
+def test_dataset_root(data: str | None, expected: Path) -> None:
+    run = Run(Path("/runs/first"), SearchSettings(data=data))
+    assert dataset_root(run, Path("/cache")) == expected
+
+
+def test_count_correct() -> None:
+    probabilities = np.array([[0.6, 0.4], [0.1, 0.9], [0.5, 0.5]])
+    assert count_correct(probabilities, np.array([0, 0, 0])) == 2
+    assert count_correct(probabilities, np.array([0, 1, 1])) == 2
+
+
+def test_a_space_of_ones_own(run: Run, dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    space, seen = StubSpace(), []
+    monkeypatch.setattr(evaluation, "load_space", lambda *_: space)
+    monkeypatch.setattr(evaluation, "restore_weights", lambda model, _: seen.append(model))
+    winner = winner_of(run)
+    assert trained_model(run, winner, 3) is seen[0]
+    assert seen[0] == json.loads(json.dumps(winner.hyperparameters))
+
+
+class StubSpace:
+    """Builds its hyperparameters instead of a network."""
+
+    def build(self, hyperparameters: Any) -> Any:
+        return hyperparameters.values

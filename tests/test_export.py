@@ -1,0 +1,267 @@
+"""The exported model elsewhere, and what happens when it is not the one that was searched."""
+
+import hashlib
+import json
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from small_search import COLOURS, IMAGES_PER_CLASS, contents, small_export, small_search, tune
+
+from tuner import export
+from tuner.dataset import Dataset
+from tuner.errors import DataError, ExportError, TuneError
+from tuner.evaluation import Winner, winner_of
+from tuner.export import Parity, check_target, export_model, export_winner
+from tuner.run import Run, open_run
+
+ELSEWHERE = """
+import json, sys
+sys.modules["tuner"] = sys.modules["search_spaces"] = None  # importing them raises
+import keras, numpy as np
+model = keras.models.load_model(sys.argv[1], safe_mode=True)
+assert not model.compiled
+images = np.load(sys.argv[2])
+results = {
+    "uint8": model.predict(images, verbose=0),
+    "float": model.predict(images.astype("float64"), verbose=0),
+    "other size": model.predict(images.repeat(3, axis=1)[:, :, :17], verbose=0),
+    "one pixel": model.predict(images[:, :1, :1], verbose=0),
+}
+json.dump({name: p.tolist() for name, p in results.items()}, open(sys.argv[3], "w"))
+"""
+
+
+@pytest.fixture(scope="module")
+def run() -> Run:
+    return open_run(small_search().runs)
+
+
+@pytest.fixture(scope="module")
+def dataset(run: Run) -> Dataset:
+    return run.dataset(small_search().photos)
+
+
+@pytest.fixture(scope="module")
+def winner(run: Run) -> Winner:
+    trial = winner_of(run)
+    return Winner(trial, trial.rungs[-1].score, 0.5, 9, 1 / 3)
+
+
+@pytest.fixture
+def no_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spares the network and the other process, where a test is about the files around them."""
+    small = keras.Sequential([keras.Input((None, None, 3)), keras.layers.GlobalAveragePooling2D()])
+    monkeypatch.setattr(export, "trained_model", lambda *_: small)
+    monkeypatch.setattr(export, "export_model", lambda network, _: network)
+    monkeypatch.setattr(export, "_check_parity", lambda *_: Parity(9, 0, 5, 5))
+
+
+def test_loads_and_predicts_without_this_program(tmp_path: Path) -> None:
+    folder, _ = small_export()
+    (tmp_path / "elsewhere.py").write_text(ELSEWHERE)
+    images = np.random.default_rng(0).integers(0, 256, (4, 40, 50, 3), dtype=np.uint8)
+    np.save(tmp_path / "images.npy", images)
+    command = [
+        sys.executable, "-I", tmp_path / "elsewhere.py", folder / "model.keras",
+        tmp_path / "images.npy", tmp_path / "out.json",
+    ]  # fmt: skip
+    finished = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert finished.returncode == 0, finished.stderr
+    results = {
+        name: np.array(rows)
+        for name, rows in json.loads((tmp_path / "out.json").read_text()).items()
+    }
+    for probabilities in results.values():
+        assert probabilities.shape == (4, len(COLOURS))
+        np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
+    np.testing.assert_allclose(results["float"], results["uint8"], atol=1e-6)
+    here = keras.models.load_model(folder / "model.keras").predict(images, verbose=0)
+    np.testing.assert_allclose(results["uint8"], here, atol=1e-6)
+
+
+def test_holds_stock_layers_only() -> None:
+    folder, _ = small_export()
+    with zipfile.ZipFile(folder / "model.keras") as file:
+        config = json.loads(file.read("config.json"))
+    classes = list(serialized(config))
+    assert len(classes) > 150
+    for item in classes:
+        assert item["registered_name"] in (None, item["class_name"], "Functional")
+        assert item["module"] is None or item["module"].split(".")[0] in ("keras", "builtins")
+        assert item["class_name"] != "Lambda"
+
+
+def serialized(value: Any) -> Any:
+    if isinstance(value, dict):
+        if {"module", "class_name", "registered_name"} <= value.keys():
+            yield value
+        for child in value.values():
+            yield from serialized(child)
+    elif isinstance(value, list):
+        for child in value:
+            yield from serialized(child)
+
+
+def test_the_files_and_what_describes_them(winner: Winner) -> None:
+    folder, _ = small_export()
+    assert {path.name for path in folder.iterdir()} == {
+        "export.json", "labels.json", "model.keras"
+    }  # fmt: skip
+    assert folder.stat().st_mode & 0o777 == 0o755
+    assert json.loads((folder / "labels.json").read_text()) == sorted(COLOURS)
+    description = json.loads((folder / "export.json").read_text())
+    assert description["schema"] == 1
+    assert description["hyperparameters"] == winner.trial.hyperparameters
+    assert description["validation_accuracy"] == winner.validation_accuracy
+    row = json.loads(tune("best", "--runs-dir", small_search().runs, "--json").stdout)
+    assert description["test_accuracy"] == row["test_accuracy"]
+    assert description["trial"] == row["trial"]
+    assert description["files"] == {
+        name: hashlib.sha256((folder / name).read_bytes()).hexdigest()
+        for name in ("model.keras", "labels.json")
+    }
+
+
+def test_what_is_said(winner: Winner) -> None:
+    folder, result = small_export()
+    right = round(winner.validation_accuracy * 9)
+    assert f"Exported to {folder}: model.keras, labels.json, export.json" in result.stdout
+    assert f"{right} of 9 validation images right, as recorded" in result.stdout
+    assert result.stdout.splitlines()[-1] == f"Next: tune predict {folder} IMAGE"
+
+
+def test_the_model_names_the_test_images_as_evaluated(dataset: Dataset) -> None:
+    folder, _ = small_export()
+    paths = [dataset.root / file.path for file in dataset.of("test")]
+    rows = json.loads(tune("predict", folder, *paths, "--json").stdout)
+    correct = sum(
+        row["label"] == file.label for row, file in zip(rows, dataset.of("test"), strict=True)
+    )
+    described = json.loads((folder / "export.json").read_text())
+    assert correct == round(described["test_accuracy"] * described["test_images"])
+    assert described["test_images"] == len(COLOURS) * IMAGES_PER_CLASS * 0.15
+
+
+def test_a_second_export_is_refused() -> None:
+    folder, _ = small_export()
+    before = contents(folder)
+    result = tune("best", "--runs-dir", small_search().runs, "--export", folder)
+    assert result.exit_code == 2
+    assert "is not an empty folder" in result.stderr
+    assert contents(folder) == before
+
+
+def test_another_model_is_not_exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def corrupted(network: keras.Model, image_size: int) -> keras.Model:
+        logits = network.get_layer("head_logits")
+        logits.kernel.assign(0 * logits.kernel)
+        logits.bias.assign([1.0, 0.0, 0.0])
+        return export_model(network, image_size)
+
+    monkeypatch.setattr(export, "export_model", corrupted)
+    search = small_search()
+    result = tune(
+        "best", "--runs-dir", search.runs, "--cache-dir", search.cache,
+        "--export", tmp_path / "new" / "model",
+    )  # fmt: skip
+    assert result.exit_code == 1
+    assert "names 3 of 9 validation images rightly, but the search counted" in result.stderr
+    assert contents(tmp_path) == {}
+
+
+def test_a_model_that_another_process_cannot_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Run, winner: Winner, dataset: Dataset
+) -> None:
+    monkeypatch.setattr(export, "trained_model", lambda *_: None)
+    monkeypatch.setattr(export, "export_model", lambda *_: Unusable())
+    for name in ("numpy", "tuner", "json"):  # what lies in the working folder is not imported
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('imported from here')")
+    monkeypatch.chdir(tmp_path)
+    before = contents(tmp_path)
+    with pytest.raises(TuneError, match=r"could not be checked: .*is not a model that stock Keras"):
+        export_winner(run, winner, dataset, tmp_path / "model")
+    assert contents(tmp_path) == before
+
+
+class Unusable:
+    def save(self, path: Path) -> None:
+        path.write_text("no model")
+
+
+def test_a_full_disk(
+    tmp_path: Path, no_check: None, monkeypatch: pytest.MonkeyPatch,
+    run: Run, winner: Winner, dataset: Dataset,
+) -> None:  # fmt: skip
+    def full(*_: Any) -> None:
+        raise OSError("Unable to synchronously write (No space left on device)")
+
+    monkeypatch.setattr(export, "_describe", full)
+    with pytest.raises(ExportError, match=r"model cannot be written: Unable to .*No space left"):
+        export_winner(run, winner, dataset, tmp_path / "model")
+    assert contents(tmp_path) == {}
+
+
+def test_an_interrupted_export_leaves_nothing(
+    tmp_path: Path, no_check: None, monkeypatch: pytest.MonkeyPatch,
+    run: Run, winner: Winner, dataset: Dataset,
+) -> None:  # fmt: skip
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(export, "_check_parity", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        export_winner(run, winner, dataset, tmp_path / "model")
+    assert contents(tmp_path) == {}
+
+
+@pytest.mark.parametrize("change", ["gone", "another"])
+def test_validation_images_that_changed(
+    tmp_path: Path, no_check: None, run: Run, winner: Winner, dataset: Dataset, change: str
+) -> None:
+    root = tmp_path / "photos"
+    for file in dataset.files:
+        (root / file.path).parent.mkdir(parents=True, exist_ok=True)
+        (root / file.path).write_bytes((dataset.root / file.path).read_bytes())
+    moved = Dataset(root, dataset.classes, dataset.files)
+    path = root / dataset.of("validation")[1].path
+    path.unlink() if change == "gone" else path.write_bytes(b"another")
+    expected = "cannot be read: No such file" if change == "gone" else "has changed since"
+    with pytest.raises(DataError, match=expected) as raised:
+        export_winner(run, winner, moved, tmp_path / "model")
+    assert str(path) in str(raised.value)
+    assert not (tmp_path / "model").exists()
+
+
+def test_into_the_working_folder(
+    tmp_path: Path, no_check: None, monkeypatch: pytest.MonkeyPatch,
+    run: Run, winner: Winner, dataset: Dataset,
+) -> None:  # fmt: skip
+    (tmp_path / "keras.py").write_text("raise SystemExit('imported from the working folder')")
+    monkeypatch.chdir(tmp_path)
+    export_winner(run, winner, dataset, Path("deep/model"))
+    assert (tmp_path / "deep" / "model" / "export.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("ties", "correct", "equal"),
+    [(0, 5, True), (0, 6, False), (1, 6, True), (1, 4, True), (1, 7, False)],
+)
+def test_only_ties_may_differ(ties: int, correct: int, equal: bool) -> None:
+    assert Parity(images=9, ties=ties, correct=correct, recorded=5).equal is equal
+
+
+def test_targets(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").write_text("")
+    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
+    check_target(tmp_path / "empty")
+    check_target(tmp_path / "new" / "deep")
+    for name in (".", "file", "file/model", "dangling"):
+        with pytest.raises(ExportError):
+            check_target(tmp_path / name)

@@ -1,0 +1,241 @@
+"""What is said while a search runs: on a terminal, in a file, and with --quiet."""
+
+import functools
+import io
+import re
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from tuner import progress as progress_module
+from tuner.journal import COMPLETED, FAILED, RungRecord, TrialRecord
+from tuner.progress import SearchProgress
+from tuner.schedule import Schedule, hyperband
+from tuner.training import EpochMetrics
+
+METRICS = EpochMetrics(1.0, 0.5, 1.0, 0.5)
+SCHEDULE = Schedule(hyperband(4, 2), 1, ("plain head",))
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(progress_module, "time", clock)
+    return clock
+
+
+@pytest.fixture
+def log(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    return write_to(io.StringIO(), monkeypatch)
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    for name, value in (("TERM", "xterm"), ("COLUMNS", "80"), ("LINES", "24")):
+        monkeypatch.setenv(name, value)
+    for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+        monkeypatch.delenv(name, raising=False)
+    return write_to(Terminal(), monkeypatch)
+
+
+def write_to(file: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    # In place of sys.stderr, which pytest sets anew between a fixture and its test.
+    console = functools.partial(Console, file=file)
+    monkeypatch.setattr(progress_module, "Console", console)
+    return file
+
+
+def trial(number: int, *scores: float, **changes: Any) -> TrialRecord:
+    rungs = tuple(RungRecord(i, i + 1, score, 1.0) for i, score in enumerate(scores))
+    values = {"status": COMPLETED, "message": None} | changes
+    return TrialRecord(
+        number, None, 0, 0, {}, values["status"], 1, values["message"], rungs
+    )  # fmt: skip
+
+
+def play(progress: SearchProgress, clock: Clock, seconds_per_epoch: float = 4.0) -> None:
+    """Two trials of one epoch each, and a third that fails."""
+    progress.search_begins(SCHEDULE, ("blog head",))
+    for number, score in enumerate((0.5, 0.625)):
+        progress.rung_begins(trial(number), 1)
+        clock.now += seconds_per_epoch
+        progress.epoch_ends(trial(number), 1, METRICS)
+        progress.rung_ends(trial(number, score), trial(number, score))
+    progress.rung_begins(trial(2), 1)
+    failed = trial(2, status=FAILED, message="OOM\nwhen [red]allocating")
+    progress.rung_ends(failed, trial(1, 0.625))
+
+
+def test_a_log_gets_plain_lines(clock: Clock, log: io.StringIO) -> None:
+    with SearchProgress("val_accuracy") as progress:
+        progress.say("Computing on [red]CPU\x1b[31m.")
+        play(progress, clock)
+        clock.now += 60
+        progress.search_ends([trial(0), trial(1)])
+    total = SCHEDULE.total_trials
+    epochs = SCHEDULE.total_epochs
+    assert log.getvalue().splitlines() == [
+        "Computing on [red]CPU\ufffd[31m.",
+        "The blog head is left out: it contradicts --fix.",
+        f"Hyperband: {total} trials, {epochs} epochs in all, up to 4 a trial.",
+        f"trial 0000 rung 0-1: val_accuracy 0.5000; 1/{total} trials, best 0.5000 (0000), "
+        f"{minutes(4.0 * (epochs - 1))} left",
+        f"trial 0001 rung 0-1: val_accuracy 0.6250; 2/{total} trials, best 0.6250 (0001), "
+        f"{minutes(4.0 * (epochs - 2))} left",
+        "trial 0002 failed: OOM when [red]allocating",
+        "Searched 2 trials in 1m08s.",
+    ]
+
+
+def minutes(seconds: float) -> str:
+    return progress_module.duration(seconds)
+
+
+def test_a_slow_epoch_is_reported_in_a_log(clock: Clock, log: io.StringIO) -> None:
+    with SearchProgress("val_accuracy") as progress:
+        progress.search_begins(SCHEDULE, ())
+        progress.rung_begins(trial(0), 4)
+        for epoch, seconds in enumerate((3.0, 8.0, 3.0, 8.0), start=1):
+            clock.now += seconds
+            progress.epoch_ends(trial(0), epoch, METRICS)
+    lines = log.getvalue().splitlines()[1:]
+    assert [line.split(":")[0] for line in lines] == ["trial 0000 epoch 2", "trial 0000 epoch 4"]
+
+
+def test_counting_in_a_log(clock: Clock, log: io.StringIO) -> None:
+    with SearchProgress("val_accuracy") as progress:
+        for done in range(1, 101):
+            clock.now += 0.3
+            progress.counting("reading images", done, 100)
+        for done in range(1, 3):
+            clock.now += 100
+            progress.counting("decoding train images", done, 2)
+    assert log.getvalue().splitlines() == [
+        "reading images: 35 of 100, 19s left",
+        "reading images: 69 of 100, 9.2s left",
+    ]
+
+
+def test_quiet_says_nothing(clock: Clock, terminal: io.StringIO) -> None:
+    with SearchProgress("val_accuracy", quiet=True) as progress:
+        progress.say("text")
+        progress.counting("reading images", 1, 2)
+        play(progress, clock)
+        progress.search_ends([])
+    assert terminal.getvalue() == ""
+
+
+def test_a_terminal_shows_one_line(clock: Clock, terminal: io.StringIO) -> None:
+    with SearchProgress("val_accuracy") as progress:
+        progress._bar.live.auto_refresh = False
+        play(progress, clock)
+        progress._bar.refresh()
+        shown = screen(terminal.getvalue())
+    total, epochs = SCHEDULE.total_trials, SCHEDULE.total_epochs
+    left = minutes(4.0 * (epochs - 2))
+    assert re.fullmatch(
+        rf"3/{total} trials, rung 0-1, epochs \S+ +2/{epochs} best 0\.6250, {left} left", shown[-1]
+    )
+    assert len(shown[-1]) <= 80
+    assert sum("trials, rung" in line for line in shown) == 1
+    assert "trial 0002 failed: OOM when [red]allocating" in shown
+    assert not [line for line in shown if line.startswith("trial 0000 rung")]
+
+
+def test_the_line_goes_when_the_search_ends(clock: Clock, terminal: io.StringIO) -> None:
+    with SearchProgress("val_accuracy") as progress:
+        play(progress, clock)
+        progress.search_ends([trial(0)])
+    assert [line for line in screen(terminal.getvalue()) if line][-1] == (
+        "Searched 1 trial in 8.0s."
+    )
+    assert "━" not in "".join(screen(terminal.getvalue()))
+
+
+def test_the_line_goes_when_images_are_counted(clock: Clock, terminal: io.StringIO) -> None:
+    with SearchProgress("val_accuracy") as progress:
+        progress._bar.live.auto_refresh = False
+        progress.counting("decoding test images", 1, 2)
+        progress._bar.refresh()
+        assert screen(terminal.getvalue())[-1].startswith("decoding test images ━")
+        progress.counting("decoding test images", 2, 2)
+        progress.say("Exporting.")
+        progress._bar.refresh()
+    assert [line for line in screen(terminal.getvalue()) if line] == ["Exporting."]
+
+
+def test_the_widest_line_fits_80_columns(clock: Clock, terminal: io.StringIO) -> None:
+    schedule = Schedule(hyperband(81, 3), 9, ())
+    with SearchProgress("val_accuracy") as progress:
+        progress._bar.live.auto_refresh = False
+        progress.search_begins(schedule, ())
+        progress._trials = set(range(schedule.total_trials))
+        progress._epochs = schedule.total_epochs - 2
+        clock.now += 40000 * schedule.total_epochs
+        running = TrialRecord(1, None, 0, 0, {}, COMPLETED, 1, None, (RungRecord(0, 27, 0.5, 1),))
+        progress.rung_ends(running, running)
+        progress.rung_begins(running, 81)
+        progress._bar.refresh()
+        shown = screen(terminal.getvalue())[-1]
+    assert len(shown) <= 80
+    assert shown.endswith("left")
+    assert f"{schedule.total_trials}/{schedule.total_trials} trials, rung 27-81" in shown
+
+
+@pytest.mark.parametrize("variable", ["NO_COLOR", None])
+def test_no_color(
+    clock: Clock, terminal: io.StringIO, monkeypatch: pytest.MonkeyPatch, variable: str | None
+) -> None:
+    if variable:
+        monkeypatch.setenv(variable, "1")
+    with SearchProgress("val_accuracy") as progress:
+        play(progress, clock)
+        progress._bar.refresh()
+    colours = re.findall(r"\x1b\[(?:\d+;)*3\d[;m]", terminal.getvalue())
+    assert bool(colours) is (variable is None)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("TERM", "dumb"), ("FORCE_COLOR", "1")], ids=["dumb", "forced"]
+)
+def test_what_is_no_terminal_gets_plain_lines(
+    clock: Clock, terminal: io.StringIO, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    file = terminal if name == "TERM" else write_to(io.StringIO(), monkeypatch)
+    with SearchProgress("val_accuracy") as progress:
+        play(progress, clock)
+    assert "trial 0000 rung 0-1" in file.getvalue()
+    assert "\x1b[2K" not in file.getvalue()
+
+
+def screen(written: str) -> list[str]:
+    """The lines that a terminal shows in the end: rich only goes up, and erases whole lines."""
+    lines, row = [""], 0
+    for part in re.findall(r"\x1b\[[\d;?]*[A-Za-z]|[\r\n]|[^\x1b\r\n]+", written):
+        if part == "\n":
+            row += 1
+            lines += [""] * (row + 1 - len(lines))
+        elif part == "\r" or (part[0] == "\x1b" and part[-1] in "mhl"):
+            continue  # rich erases a line before it writes it again
+        elif part == "\x1b[2K":
+            lines[row] = ""
+        elif part[0] == "\x1b" and part[-1] == "A":
+            row -= int(part[2:-1] or 1)
+        else:
+            lines[row] += part
+    return [line.rstrip() for line in lines]

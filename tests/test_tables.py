@@ -1,0 +1,199 @@
+"""What fits into 80 and 60 columns, and text that is not what it seems."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console, RenderableType
+
+from tuner.journal import COMPLETED, FAILED, RUNNING, RungRecord, TrialRecord
+from tuner.prediction import Prediction
+from tuner.tables import (
+    brief,
+    duration,
+    number,
+    percent,
+    plain,
+    prediction_table,
+    printable,
+    trial_table,
+)
+
+WIDEST: dict[str, Any] = {
+    "unfreeze_blocks": 16, "backbone_lr_factor": 0.03, "head_layers": 2, "head_width": 2048,
+    "head_batchnorm": True, "dropout": 0.3456, "l2": 1.234e-5, "learning_rate": 1.234e-5,
+}  # fmt: skip
+PLAIN = {
+    "unfreeze_blocks": 0, "head_layers": 0, "dropout": 0.0, "l2": 1e-4, "learning_rate": 1e-3
+}  # fmt: skip
+
+
+def trial(
+    number: int,
+    hyperparameters: dict[str, Any],
+    score: float | None = 0.98765,
+    *,
+    seconds: float = 754.0,
+    status: str = COMPLETED,
+    recipe: str | None = None,
+    message: str | None = None,
+) -> TrialRecord:
+    rungs = () if score is None else (RungRecord(0, 100, score, seconds),)
+    bracket = None if recipe else 0
+    return TrialRecord(number, recipe, bracket, bracket, hyperparameters, status, 5, message, rungs)
+
+
+def lines(shown: RenderableType, width: int = 80) -> list[str]:
+    file = io.StringIO()
+    Console(file=file, width=width, highlight=False).print(shown)
+    return [line.rstrip() for line in file.getvalue().splitlines()]
+
+
+def words(line: str) -> str:
+    return " ".join(line.split())
+
+
+TRIALS = [
+    trial(12, WIDEST),
+    trial(3, PLAIN, 0.75, recipe="plain head", seconds=4.2),
+    trial(4, {**WIDEST, "head_layers": 1, "head_batchnorm": False}, seconds=45000.0),
+]
+
+
+def test_80_columns_hold_the_widest_row() -> None:
+    shown = lines(trial_table(TRIALS, TRIALS[0], objective="val_accuracy"))
+    header = "trial score ep. status head blocks factor drop L2 lr time"
+    assert words(shown[0]) == header
+    row = "*0012 0.9877 100 completed 2048-1024 BN 16 0.03 0.35 1.2e-5 1.2e-5 12m34s"
+    assert words(shown[2]) == row
+    assert words(shown[3]) == "0003 0.7500 100 completed plain 0 - 0 1e-4 1e-3 4.2s"
+    row = "0004 0.9877 100 completed 2048 16 0.03 0.35 1.2e-5 1.2e-5 12h30m"
+    assert words(shown[4]) == row
+    assert shown[5:] == ["* 0012 leads by val_accuracy.", "0003 is the plain head, a recipe."]
+    assert all(len(line) <= 80 for line in shown)
+
+
+def test_a_narrow_terminal_does_without_some_columns_and_says_so() -> None:
+    shown = lines(trial_table(TRIALS, TRIALS[0], width=60), width=60)
+    assert words(shown[0]) == "trial score ep. head blocks drop L2 lr"
+    assert words(shown[2]) == "*0012 0.9877 100 2048-1024 BN 16 0.35 1.2e-5 1.2e-5"
+    assert shown[-1] == "Too narrow for time, status, factor: see --format csv."
+    assert all(len(line) <= 60 for line in shown)
+
+
+def test_only_as_many_columns_are_left_out_as_needed() -> None:
+    shown = lines(trial_table(TRIALS, None, width=74), width=74)
+    assert shown[0].split()[-1] == "lr"
+    assert "status" in shown[0]
+    assert shown[-1] == "Too narrow for time: see --format csv."
+
+
+@pytest.mark.parametrize("width", [1, 20, 40])
+def test_a_very_narrow_terminal_still_gets_lines(width: int) -> None:
+    assert all(len(line) <= width for line in lines(trial_table(TRIALS, None, width=width), width))
+
+
+def test_a_trial_that_failed_and_one_that_runs() -> None:
+    message = "OOM when\nallocating [red]tensor\x1b[31m" + "!" * 400
+    trials = [
+        trial(0, PLAIN, None, status=FAILED, message=message),
+        trial(1, PLAIN, None, status=RUNNING),
+    ]
+    shown = lines(trial_table(trials, None))
+    assert shown[2].split()[:4] == ["0000", "-", "0", "failed"]
+    assert shown[3].split()[:4] == ["0001", "-", "0", "running"]
+    notes = " ".join(shown[4:])
+    assert notes.startswith("0000 failed: OOM when allocating [red]tensor\ufffd[31m!!!")
+    assert notes.endswith("! ...")
+    assert len(notes) < 350
+
+
+def test_the_leader_is_known_by_its_record_not_its_place() -> None:
+    shown = lines(trial_table(TRIALS, trial(3, PLAIN, 0.75, recipe="plain head", seconds=4.2)))
+    assert [line[0] for line in shown[2:5]] == [" ", "*", " "]
+
+
+def test_no_trials_yet() -> None:
+    assert lines(trial_table([], None))[-1] == "There are no trials yet."
+
+
+def test_another_space_has_columns_under_its_own_names() -> None:
+    values = {"[red]units": 64, "kind": "[bold]\x07wide", "learning_rate": 0.5}
+    shown = lines(trial_table([trial(0, values)], None))
+    assert words(shown[0]) == "trial score ep. status lr [red]units kind time"
+    assert "[bold]\ufffdwide" in shown[2]
+
+
+def test_predictions_with_hostile_names() -> None:
+    shown = lines(
+        prediction_table(
+            [
+                Prediction(Path("[red]cat[/red].jpg"), "[bold]cat", 0.91234),
+                Prediction(Path("new\nline\x1b[2J.jpg"), "\x07bell", 1.0),
+                Prediction(Path("cut.png"), None, None, "it is cut short"),
+            ]
+        )
+    )
+    assert shown[2].split() == ["[red]cat[/red].jpg", "[bold]cat", "0.9123"]
+    assert shown[3].split() == ["new\ufffdline\ufffd[2J.jpg", "\ufffdbell", "1.0000"]
+    assert words(shown[4]) == "cut.png not read: it is cut short"
+    assert len(shown) == 5
+
+
+def test_long_names_are_folded_and_whole() -> None:
+    name = "a" * 50 + "/" + "b" * 100 + ".jpg"
+    shown = lines(prediction_table([Prediction(Path(name), "c" * 90, 0.5)]), width=60)
+    assert "".join(shown).count("b") == 100 + 2  # and two in "probability"
+    assert all(len(line) <= 60 for line in shown)
+
+
+@given(st.text())
+def test_plain_text_is_one_line_without_controls(text: str) -> None:
+    shown = printable(text)
+    assert shown.isprintable() or not shown
+    assert len(shown) == len(text)
+    assert plain(text).plain == shown
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [(None, "unknown"), ("", "unknown"), (" a\n\tb ", "a b"), ("x" * 301, "x" * 300 + " ...")],
+)
+def test_brief(message: str | None, expected: str) -> None:
+    assert brief(message) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (None, "-"), (0.0, "0"), (0.03, "0.03"), (0.3, "0.3"), (1.0, "1"), (0.123456, "0.12"),
+        (1e-5, "1e-5"), (9.96e-3, "1e-2"), (1.234e-5, "1.2e-5"), (0.01, "0.01"), (2048, "2048"),
+        (99.96, "100"), (106.0, "106"), (2.5e7, "2.5e7"), (float("inf"), "inf"),
+        (True, "True"), ("text", "text"),
+    ],
+)  # fmt: skip
+def test_numbers(value: Any, expected: str) -> None:
+    assert number(value) == expected
+
+
+@given(st.floats(1e-9, 1e9) | st.floats(-1e9, -1e-9))
+def test_a_number_has_six_characters_at_most(value: float) -> None:
+    assert len(number(value)) <= 6 + (value < 0)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [
+        (0, "0.0s"), (9.94, "9.9s"), (9.96, "10s"), (59.4, "59s"), (59.6, "1m00s"),
+        (185, "3m05s"), (754, "12m34s"), (3599.7, "1h00m"), (7620, "2h07m"),
+    ],
+)  # fmt: skip
+def test_durations(seconds: float, expected: str) -> None:
+    assert duration(seconds) == expected
+
+
+def test_percent() -> None:
+    assert [percent(share) for share in (0.0, 0.7149, 1.0)] == ["0.0 %", "71.5 %", "100.0 %"]
