@@ -22,7 +22,7 @@ demo: install ## search, show, export and predict on scikit-learn's digits: offl
 		--fix unfreeze_blocks=0 --cache-dir $(DEMO_CACHE)
 	$(BIN)/tune trials demo
 	rm -rf $(DEMO_EXPORT)
-	$(BIN)/tune best demo --export $(DEMO_EXPORT)
+	$(BIN)/tune best demo --cache-dir $(DEMO_CACHE) --export $(DEMO_EXPORT)
 	set -- $(DEMO_CACHE)/digits/3/*.png && \
 		$(BIN)/tune predict $(DEMO_EXPORT) "$$1" "$$2" "$$3"
 

@@ -451,9 +451,9 @@ def test_best_as_json_and_as_text() -> None:
 def test_images_that_vanished_since_the_search(tmp_path: Path) -> None:
     search = small_search()
     runs = search.copy_of_runs(tmp_path)
-    document = json.loads((runs / "small" / "settings.json").read_text())
-    (runs / "small" / "settings.json").write_text(
-        json.dumps(document | {"data": str(tmp_path / "gone")})
+    document = json.loads((runs / "small" / "dataset.json").read_text())
+    (runs / "small" / "dataset.json").write_text(
+        json.dumps(document | {"root": str(tmp_path / "gone")})
     )
     result = tune("best", "--runs-dir", runs, "--cache-dir", tmp_path / "cache")
     assert re.search(r"\.png can no longer be read \(not found\)", sentence(result))

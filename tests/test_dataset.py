@@ -374,10 +374,10 @@ def test_fractions_out_of_range_are_refused(pets: Path, val: float, test: float)
 def test_json_gives_the_dataset_back(pets: Path) -> None:
     dataset = load_dataset(pets)
     data = json.loads(json.dumps(dataset.to_json()))
-    assert list(data) == ["schema", "classes", "files"]
+    assert list(data) == ["schema", "root", "classes", "files"]
     assert data["schema"] == 1
     assert list(data["files"][0]) == ["path", "label", "split", "sha256"]
-    assert Dataset.from_json(pets, data) == dataset
+    assert Dataset.from_json(None, data) == Dataset.from_json(pets, data) == dataset
 
 
 def test_names_that_are_not_utf8_survive(pets: Path) -> None:

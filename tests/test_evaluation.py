@@ -14,7 +14,7 @@ from tuner.cache import Cache
 from tuner.dataset import Dataset
 from tuner.decode import read_image
 from tuner.errors import DataError, RunError
-from tuner.evaluation import count_correct, dataset_root, evaluate_winner, trained_model, winner_of
+from tuner.evaluation import count_correct, evaluate_winner, trained_model, winner_of
 from tuner.hyperband import state_file
 from tuner.journal import Journal, RungRecord
 from tuner.run import Run, open_run
@@ -147,14 +147,6 @@ def test_a_test_image_that_changed(tmp_path: Path, run: Run, dataset: Dataset) -
     with Cache(tmp_path / "cache") as cache, pytest.raises(DataError, match="has changed since"):
         evaluate_winner(run, changed, cache)
     assert run.journal.evaluation(winner_of(run).id) is None
-
-
-@pytest.mark.parametrize(
-    ("data", "expected"), [("/photos", Path("/photos")), (None, Path("/cache/digits"))]
-)
-def test_dataset_root(data: str | None, expected: Path) -> None:
-    run = Run(Path("/runs/first"), SearchSettings(data=data))
-    assert dataset_root(run, Path("/cache")) == expected
 
 
 def test_count_correct() -> None:

@@ -263,7 +263,7 @@ def best(
     Example: tune best first --export model
     """
     prepare_device()
-    from tuner.evaluation import dataset_root, evaluate_winner, winner_of
+    from tuner.evaluation import evaluate_winner, winner_of
     from tuner.export import check_target, export_winner
     from tuner.progress import SearchProgress
     from tuner.run import open_run
@@ -273,7 +273,7 @@ def best(
     if export is not None:
         check_target(export.absolute())
     cache_folder = cache_dir or default_cache_dir()
-    dataset = opened.dataset(dataset_root(opened, cache_folder))
+    dataset = opened.dataset()
     parity = None
     with SearchProgress(opened.settings.objective, quiet) as progress, Cache(cache_folder) as cache:
         counting = functools.partial(progress.counting, "decoding test images")

@@ -111,11 +111,20 @@ class Dataset:
     def to_json(self) -> dict[str, Any]:
         """What a run keeps as dataset.json."""
         files = [asdict(file) for file in self.files]
-        return {"schema": _SCHEMA, "classes": list(self.classes), "files": files}
+        return {
+            "schema": _SCHEMA,
+            "root": str(self.root.absolute()),
+            "classes": list(self.classes),
+            "files": files,
+        }
 
     @classmethod
-    def from_json(cls, root: Path, data: Mapping[str, Any]) -> "Dataset":
-        """The dataset that `to_json` described, below `root`; what was skipped is not in it.
+    def from_json(cls, root: Path | None, data: Mapping[str, Any]) -> "Dataset":
+        """The dataset that `to_json` described; what was skipped is not in it.
+
+        Args:
+            root: the folder that its files lie in; None for where they were.
+            data: what `to_json` gave.
 
         Raises:
             DataError: a newer version wrote it, or it is not such a description.
@@ -130,7 +139,7 @@ class Dataset:
                 ImageFile(row["path"], row["label"], row["split"], row["sha256"])
                 for row in data["files"]
             )
-            return cls(root, tuple(data["classes"]), files)
+            return cls(root or Path(data["root"]), tuple(data["classes"]), files)
         except (KeyError, TypeError) as error:
             raise DataError(f"dataset.json is damaged ({error}): start a new run.") from error
 

@@ -4,7 +4,6 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -140,11 +139,6 @@ def _trained_weights(run: Run, trial: TrialRecord) -> dict[str, np.ndarray]:
         ) from error
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise RunError(f"{path} is damaged: {error}.") from error
-
-
-def dataset_root(run: Run, cache_dir: Path) -> Path:
-    """The folder that a run's images lie in."""
-    return Path(run.settings.data) if run.settings.data else cache_dir / "digits"
 
 
 def count_correct(probabilities: np.ndarray, labels: np.ndarray) -> int:

@@ -40,11 +40,11 @@ class Run:
         """The run's journal, open for reading and writing."""
         return Journal.open(self.folder / "journal.db")
 
-    def dataset(self, root: Path) -> Dataset:
+    def dataset(self, root: Path | None = None) -> Dataset:
         """The images and their split, as the search saw them.
 
         Args:
-            root: folder that the images lie in.
+            root: folder that the images lie in; None for where they were.
 
         Raises:
             RunError: the description is missing or damaged.
