@@ -147,7 +147,7 @@ class HeadStatistics:
         self.needed = bool(self._layers)
         if self.needed:
             first = next(layer for layer in model.layers if is_head(layer.name))
-            self.body = keras.Model(model.input, first.input)
+            self.body = keras.Model(model.inputs[0], first.input)
             self._stages = [keras.Model(first.input, layer.input) for layer in self._layers]
 
     def update(self, features: Any) -> None:

@@ -34,6 +34,8 @@ _VERSION = 1
 _KIND = "features"
 # Rows of a shard: what a kill can lose. Larger ones for many images, to keep the files few.
 _SHARD_ROWS, _LARGE_SHARD_ROWS, _MANY_ROWS = 256, 1024, 16384
+# For one multiply-accumulate, where there is no choice among cuts that a measurement could decide.
+_NOMINAL_SECONDS = 5e-12
 _DATA, _CHECK = "rows.npy", "check.json"
 
 
@@ -73,7 +75,10 @@ class FeatureStore:
             images: how many rows there are at a cut, in all splits and views.
             image_size: in pixels.
         """
-        costs = Costs(self._seconds_per_multiply_accumulate(image_size), images, self.cache.room())
+        seconds = _NOMINAL_SECONDS
+        if sum(count > 0 for count in epochs.values()) > 1:
+            seconds = self._seconds_per_multiply_accumulate(image_size)
+        costs = Costs(seconds, images, self.cache.room())
         self.stored = choose_cuts(self._segments, epochs, costs)
 
     def open(

@@ -24,6 +24,9 @@ from search_spaces.optimizer import TransferAdam
 
 # Rows are taken and handed to the graph in pieces of about this size, so that memory stays flat.
 _WINDOW_BYTES = 256 * 2**20
+# Networks of at most this many layers, such as a head alone, are evaluated without a program: to
+# trace one takes longer than it saves.
+_LIGHT_LAYERS = 12
 # Rows that lie together on disk and are computed together: `tuner.features.BATCH`.
 _BLOCK = 32
 _EPSILON = 1e-7  # keras.config.epsilon(): the least probability that cross-entropy sees
@@ -89,10 +92,14 @@ class Trainer:
         model.optimizer.build(self._trained)
         self.bytes = sum(4 * int(np.prod(v.shape)) for v in self._variables().values())
         self._statistics = HeadStatistics(model)
-        self._train_steps = tf.function(self._train_chunk, reduce_retracing=True)
-        self._predict_steps = tf.function(self._predict_chunk, reduce_retracing=True)
-        self._body_steps = tf.function(self._body_chunk, reduce_retracing=True)
-        self._update_statistics = tf.function(self._statistics.update, reduce_retracing=True)
+        self._train_steps = tf.function(self._train_window, reduce_retracing=True)
+        # Without BatchNorm in the head nobody asks for what goes into it.
+        images, probabilities = model.inputs[0], model.outputs[0]
+        pooled = self._statistics.body.output if self._statistics.needed else images
+        self._inference = keras.Model(images, [pooled, probabilities])
+        self._infer = self._infer_whole
+        if sum(1 for _ in _leaf_layers(model)) > _LIGHT_LAYERS:
+            self._infer = tf.function(self._infer_in_batches, reduce_retracing=True)
 
     def begin(self, seed: tuple[int, ...]) -> None:
         """Begins another trial with the same programs: epoch 0, and an optimizer that is new.
@@ -127,10 +134,9 @@ class Trainer:
     def predict(self, x: Any) -> np.ndarray:
         """Class probabilities, float32, shape (rows, classes), in inference mode."""
         window = self._window(x)
-        chunks = [
-            self._predict_steps(x[start : start + window]) for start in range(0, len(x), window)
-        ]
-        return np.concatenate([chunk.numpy() for chunk in chunks])
+        return np.concatenate(
+            [self._infer(x[start : start + window])[1] for start in range(0, len(x), window)]
+        )
 
     def state(self, final: bool = False) -> dict[str, np.ndarray]:
         """Everything that training has changed, by name, as arrays.
@@ -174,11 +180,11 @@ class Trainer:
             return
         sample = statistics_rows(len(rows.y))
         window = self._window(rows.x)
-        chunks = [
-            self._body_steps(rows.x[sample[start : start + window]])
+        pooled = [
+            self._infer(rows.x[sample[start : start + window]])[0]
             for start in range(0, len(sample), window)
         ]
-        self._update_statistics(tf.concat(chunks, axis=0))
+        self._statistics.update(tf.concat(pooled, axis=0))
 
     def _window(self, x: Any) -> int:
         """Rows that are taken at a time: whole batches, and whole blocks."""
@@ -186,7 +192,7 @@ class Trainer:
         whole = math.lcm(self._batch_size, _BLOCK)
         return whole * max(1, _WINDOW_BYTES // (whole * row_bytes))
 
-    def _train_chunk(self, x: Any, y: Any) -> tuple[Any, Any]:
+    def _train_window(self, x: Any, y: Any) -> tuple[Any, Any]:
         """Trains on the rows in the order given; returns summed cross-entropy and hits."""
         loss, correct = tf.constant(0.0), tf.constant(0, tf.int64)
         for start in tf.range(0, tf.shape(x)[0], self._batch_size):
@@ -211,21 +217,26 @@ class Trainer:
             optimizer.apply(gradients, self._trained)
         return probabilities
 
-    def _predict_chunk(self, x: Any) -> Any:
-        return self._in_batches(lambda rows: self.model(rows, training=False), x)
+    def _infer_whole(self, x: Any) -> tuple[Any, Any]:
+        """What goes into the head, and the probabilities, of all rows at once."""
+        pooled, probabilities = self._inference(self._cast(x), training=False)
+        return pooled, probabilities
 
-    def _body_chunk(self, x: Any) -> Any:
-        return self._in_batches(lambda rows: self._statistics.body(rows, training=False), x)
-
-    def _in_batches(self, function: Any, x: Any) -> Any:
+    def _infer_in_batches(self, x: Any) -> tuple[Any, Any]:
+        """The same batch by batch."""
         count = tf.shape(x)[0]
         steps = (count + self._batch_size - 1) // self._batch_size
-        results = tf.TensorArray(tf.float32, size=steps, infer_shape=False)
+        pooled = tf.TensorArray(tf.float32, size=steps, infer_shape=False)
+        probabilities = tf.TensorArray(tf.float32, size=steps, infer_shape=False)
         for step in tf.range(steps):
             start = step * self._batch_size
-            rows = x[start : start + self._batch_size]
-            results = results.write(step, function(self._cast(rows)))
-        return results.concat()
+            batch = self._infer_whole(x[start : start + self._batch_size])
+            if self._statistics.needed:
+                pooled = pooled.write(step, batch[0])
+            probabilities = probabilities.write(step, batch[1])
+        if not self._statistics.needed:
+            return (), probabilities.concat()
+        return pooled.concat(), probabilities.concat()
 
     def _cast(self, x: Any) -> Any:
         return tf.cast(x, self.model.inputs[0].dtype)
