@@ -5,7 +5,7 @@ DEMO_CACHE := .demo-cache
 DEMO_EXPORT := runs/demo-export
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format-check lint types test-fast test-slow format clean
+.PHONY: help install demo test check format-check lint types test-fast test-slow bench-quick format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -44,6 +44,9 @@ test-fast: install
 
 test-slow: install ## only the tests that are marked slow
 	$(BIN)/python -m pytest -m slow --durations=10 || test $$? -eq 5  # 5: there are none
+
+bench-quick: install ## shortened benchmarks against the recorded ratios, under 5 minutes
+	$(BIN)/python benchmarks/quick.py
 
 format: install ## put the code into shape
 	$(BIN)/ruff format .

@@ -214,6 +214,11 @@ def compile_classifier(model: keras.Model, configuration: Configuration) -> None
     )
 
 
+def can_be_cut(space: keras_tuner.HyperModel) -> bool:
+    """Whether a space's networks are those of `ResNet50Space`, whose parts can be built apart."""
+    return isinstance(space, ResNet50Space) and type(space).build is ResNet50Space.build
+
+
 class CurrentStatistics(keras.callbacks.Callback):
     """Measures the head's BatchNorm statistics whenever `fit` is about to validate.
 

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from search_spaces import load_space
-from search_spaces.resnet50 import Configuration, ResNet50Space
+from search_spaces.resnet50 import Configuration, can_be_cut
 from tuner.atomic import read_arrays
 from tuner.cache import Cache
 from tuner.dataset import Dataset
@@ -111,7 +111,7 @@ def trained_model(run: Run, trial: TrialRecord, num_classes: int) -> keras.Model
     settings = run.settings
     space = load_space(settings.space, num_classes, settings.image_size, settings.weights)
     weights = _trained_weights(run, trial)
-    if isinstance(space, ResNet50Space):
+    if can_be_cut(space):
         configuration = Configuration.of(trial.hyperparameters)
         model = space.build_whole(configuration, space.build_backbone(), seed=0)
     else:

@@ -12,7 +12,7 @@ import numpy as np
 from keras_tuner.engine import trial as kt_trial
 
 from search_spaces.backbone import PretrainedBackbone
-from search_spaces.resnet50 import UNFREEZE_BLOCKS, ResNet50Space
+from search_spaces.resnet50 import UNFREEZE_BLOCKS, ResNet50Space, can_be_cut
 from tuner.atomic import read_arrays, write_arrays
 from tuner.cache import Cache, default_cache_dir
 from tuner.errors import RunError, TuneError
@@ -234,7 +234,7 @@ class HyperbandTuner(keras_tuner.Tuner):
 
     def _make_source(self, images: Images, cache: Cache) -> Source:
         space, oracle = self.hypermodel, self.oracle
-        if not isinstance(space, ResNet50Space):
+        if not can_be_cut(space):
             self._observer.note(
                 f"{type(space).__name__} is not built on our ResNet50: every epoch computes the "
                 "whole network."

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from search_spaces import load_space
 from search_spaces.backbone import PretrainedBackbone
-from search_spaces.resnet50 import ResNet50Space
+from search_spaces.resnet50 import can_be_cut
 from tuner.augment import prepare_views
 from tuner.cache import Cache
 from tuner.dataset import Dataset, digits_dataset, load_dataset
@@ -70,7 +70,7 @@ def search(
     space = load_space(settings.space, len(dataset.classes), settings.image_size, settings.weights)
     pin(declared_space(space), settings.fixed)
     backbone = None
-    if isinstance(space, ResNet50Space):
+    if can_be_cut(space):
         backbone = PretrainedBackbone(space.build_backbone())
     with Cache(folders.cache_dir, folders.cache_limit_bytes) as cache:
         images, validation = (
