@@ -99,7 +99,7 @@ def epochs_from(
 
 
 @pytest.mark.parametrize(
-    "depth", [pytest.param(cut, marks=pytest.mark.slow if cut > 6 else ()) for cut in sorted(CUTS)]
+    "depth", [pytest.param(cut, marks=pytest.mark.slow if cut > 3 else ()) for cut in sorted(CUTS)]
 )
 def test_stored_and_recomputed_features_train_bit_for_bit_alike(
     store: FeatureStore,

@@ -320,7 +320,7 @@ def test_a_promotion_that_fails_goes_to_the_next_best(
     def failing_once(trainer: Trainer, state: dict[str, np.ndarray]) -> None:
         calls.append(trainer)
         if len(calls) == 1:
-            raise OSError("the disk is gone")
+            raise RuntimeError("the disk is gone")
         restore(trainer, state)
 
     monkeypatch.setattr(Trainer, "restore", failing_once)

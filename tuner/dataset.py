@@ -331,9 +331,9 @@ def _split_folders(folders: list[Path]) -> dict[str, Path]:
 def _check_classes(scan: _Scan) -> None:
     classes = scan.classes["train"]
     if not classes:
-        where = "directly in it" if scan.stray else "nowhere in it"
+        state = "its images lie directly in it" if scan.stray else "it holds none"
         raise DataError(
-            f"{scan.root} must hold one folder per class, but its images lie {where}: "
+            f"{scan.root} must hold one folder per class, but {state}: "
             "move the images of each class into a folder with the name of the class."
         )
     for split, others in scan.classes.items():

@@ -196,7 +196,6 @@ class HyperbandTuner(keras_tuner.Tuner):
         score = epochs[-1][self.oracle.objective.name]
         rung = RungRecord(start, end, score, time.monotonic() - begun)
         self.oracle.finish_rung(trial, rung, epochs)
-        self._drop_states()
         return epochs[-1]
 
     def load_model(self, trial: kt_trial.Trial) -> keras.Model:
@@ -217,6 +216,7 @@ class HyperbandTuner(keras_tuner.Tuner):
     def on_trial_end(self, trial: kt_trial.Trial) -> None:
         """Tells the oracle and the observer that a trial's rung has ended."""
         self.oracle.end_trial(trial)
+        self._drop_states()
         self._observer.rung_ends(self._record(trial), self.oracle.winner())
 
     def on_search_end(self) -> None:
@@ -257,8 +257,8 @@ class HyperbandTuner(keras_tuner.Tuner):
         try:
             self.run_trial(trial)
             trial.status = kt_trial.TrialStatus.COMPLETED
-        except keras_tuner.errors.FatalError:
-            raise
+        except (keras_tuner.errors.FatalError, TuneError, OSError):
+            raise  # no fault of the configuration: a full disk, say
         except Exception as error:  # a trial may fail in any way; the search goes on
             trial.status = kt_trial.TrialStatus.FAILED
             trial.message = str(error) or type(error).__name__
@@ -266,7 +266,7 @@ class HyperbandTuner(keras_tuner.Tuner):
     def _drop_states(self) -> None:
         """Deletes the weights that nothing can need any more."""
         needed = {trial_name(number) for number in self.oracle.needed_states(self._keep)}
-        for folder in (self._folder / "trials").iterdir():
+        for folder in (self._folder / "trials").glob("*"):
             if folder.name not in needed:
                 shutil.rmtree(folder)
 
