@@ -55,4 +55,4 @@ format: install ## put the code into shape
 clean: ## remove what make wrote; of runs/ only the demo
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
 	rm -rf $(DEMO_CACHE) $(DEMO_EXPORT) runs/demo
-	find tuner search_spaces tests -name __pycache__ -prune -exec rm -rf {} +
+	find tuner search_spaces tests benchmarks -name __pycache__ -prune -exec rm -rf {} +

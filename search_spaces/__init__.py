@@ -27,7 +27,10 @@ def load_space(
     Raises:
         SettingsError: there is no such space.
     """
-    return _find(name)(num_classes=num_classes, image_size=image_size, weights=weights)
+    try:
+        return _find(name)(num_classes=num_classes, image_size=image_size, weights=weights)
+    except TypeError as error:
+        raise SettingsError(f"the search space {name!r} cannot be made: {error}.") from error
 
 
 def _find(name: str) -> Any:

@@ -22,7 +22,7 @@ def plain_head() -> dict[str, Any]:
 def blog_head() -> dict[str, Any]:
     """Dense 2048 - BN - Dense 1024 - BN with ReLU and L2 1e-4.
 
-    The head that posts and questions about ResNet50 stuck at 75 % use; DESIGN calls it the blog's.
+    The head that posts and questions about a ResNet50 stuck at 75 % use.
     """
     return {
         "unfreeze_blocks": 0,

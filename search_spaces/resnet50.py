@@ -216,7 +216,10 @@ def compile_classifier(model: keras.Model, configuration: Configuration) -> None
 
 def can_be_cut(space: keras_tuner.HyperModel) -> bool:
     """Whether a space's networks are those of `ResNet50Space`, whose parts can be built apart."""
-    return isinstance(space, ResNet50Space) and type(space).build is ResNet50Space.build
+    parts = ("build", "build_whole", "build_suffix", "build_backbone", "_with_head")
+    return isinstance(space, ResNet50Space) and all(
+        getattr(type(space), part) is getattr(ResNet50Space, part) for part in parts
+    )
 
 
 class CurrentStatistics(keras.callbacks.Callback):

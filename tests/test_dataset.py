@@ -367,7 +367,7 @@ def test_a_folder_without_permission_is_refused(
     ("val", "test"), [(0, 0.1), (-0.1, 0.1), (0.1, -0.1), (0.5, 0.5), (1.5, 0), (float("nan"), 0)]
 )
 def test_fractions_out_of_range_are_refused(pets: Path, val: float, test: float) -> None:
-    with pytest.raises(SettingsError, match=re.escape(f"but got {val} and {test}.")):
+    with pytest.raises(SettingsError, match=re.escape(f"but they are {val} and {test}.")):
         load_dataset(pets, val_fraction=val, test_fraction=test)
 
 

@@ -50,6 +50,28 @@ def test_the_recorded_validation_accuracy_comes_back(run: Run, dataset: Dataset)
     assert correct == round(recorded * len(dataset.of("validation")))
 
 
+def test_an_evaluation_of_fewer_epochs_is_not_taken_for_the_winners(
+    tmp_path: Path, run: Run, dataset: Dataset
+) -> None:
+    trial = winner_of(run)
+    stale = {"epochs": trial.epochs - 1, "test_correct": -1, "test_images": 1}
+    run.journal.set_evaluation(trial.id, stale)
+    with Cache(tmp_path / "cache") as cache:
+        assert evaluate_winner(run, dataset, cache).test_accuracy >= 0
+    assert run.journal.evaluation(trial.id)["epochs"] == trial.epochs
+
+
+def test_weights_ahead_of_the_journal_are_not_taken_for_the_winners(
+    run: Run, dataset: Dataset
+) -> None:
+    trial = winner_of(run)
+    path = state_file(run.folder, trial.id)
+    state = read_arrays(path)
+    write_arrays(path, state | {"epoch": np.asarray(trial.epochs + 1)})
+    with pytest.raises(RunError, match="is being trained on"):
+        trained_model(run, trial, len(dataset.classes))
+
+
 def test_evaluated_once(
     tmp_path: Path, run: Run, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:

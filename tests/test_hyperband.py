@@ -107,6 +107,29 @@ def searched(folder: Path, *kinds: str, **options: Any) -> HyperbandTuner:
     return tuner
 
 
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_folder_that_is_no_run_is_never_replaced(tmp_path: Path, overwrite: bool) -> None:
+    photo = tmp_path / "photos" / "cat.jpg"
+    photo.parent.mkdir()
+    photo.write_bytes(b"dear")
+    for name in ("photos", ""):
+        with pytest.raises(RunError, match="is not a run"):
+            HyperbandTuner(
+                SmallSpace("sound"), directory=tmp_path, project_name=name, overwrite=overwrite
+            )
+    assert photo.read_bytes() == b"dear"
+    assert [path.name for path in tmp_path.iterdir()] == ["photos"]
+
+
+@pytest.mark.parametrize(
+    "options", [{"objective": "val_f1"}, {"factor": 1}, {"max_epochs": 0}, {"batch_size": 0}]
+)
+def test_options_out_of_range_are_refused(tmp_path: Path, options: dict[str, Any]) -> None:
+    with pytest.raises(SettingsError):
+        HyperbandTuner(SmallSpace("sound"), directory=tmp_path, **options)
+    assert not list(tmp_path.iterdir())
+
+
 def without_seconds(records: list[TrialRecord]) -> list[TrialRecord]:
     return [
         dataclasses.replace(
@@ -248,7 +271,7 @@ def test_the_same_seed_finds_the_same(tuner: HyperbandTuner, tmp_path: Path) -> 
 
 def test_an_existing_run_is_refused_and_left_alone(tuner: HyperbandTuner, folder: Path) -> None:
     before = tuner.oracle.records()
-    with pytest.raises(RunError, match=r"search exists\. .* --overwrite"):
+    with pytest.raises(RunError, match=r"search exists\. .* overwrite=True"):
         HyperbandTuner(SmallSpace("sound"), directory=folder)
     assert tuner.oracle.records() == before
     assert list((folder / "search").glob("trials/*/state.npz"))

@@ -63,10 +63,15 @@ def test_an_unknown_objective_lists_the_choices() -> None:
 @pytest.mark.parametrize("augment", AUGMENTATIONS[1:])
 def test_augmentation_and_views_go_together(augment: str) -> None:
     assert SearchSettings(augment=augment, views=2).augment == augment
-    with pytest.raises(SettingsError, match=f"--views needs --augment .* 1 and {augment}"):
+    with pytest.raises(SettingsError, match=f"--views needs --augment, .* {augment} and 1"):
         SearchSettings(augment=augment)
-    with pytest.raises(SettingsError, match=r"--views needs --augment .* 2 and none"):
+    with pytest.raises(SettingsError, match=r"--views needs --augment, .* none and 2"):
         SearchSettings(views=2)
+
+
+def test_flip_has_two_views() -> None:
+    with pytest.raises(SettingsError, match="only 2 different --views"):
+        SearchSettings(augment="flip", views=3)
 
 
 def test_an_unknown_augmentation_lists_the_choices() -> None:

@@ -12,6 +12,7 @@ import errno
 import fcntl
 import os
 import re
+import resource
 import shutil
 import threading
 import time
@@ -30,6 +31,8 @@ from tuner.errors import SettingsError, TuneError
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 _POLL_SECONDS = 0.1
 _UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
+_MOST = 1e15
+_LONGEST_SECONDS = 10_000 * 86400
 _AGES = {"d": 86400, "h": 3600, "m": 60}
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -70,6 +73,7 @@ class Cache(AbstractContextManager["Cache"]):
         """Opens the cache; touches nothing on disk."""
         self.folder = folder
         self.limit_bytes = limit_bytes
+        _allow_open_files()
         self._holds: dict[Path, int] = {}
         self._guard = threading.Lock()
 
@@ -153,7 +157,8 @@ class Cache(AbstractContextManager["Cache"]):
     def room(self) -> int:
         """Bytes that this process may add: within the limit, and what the disk has, less a tenth.
 
-        Entries that nobody holds do not count, since they make room for new ones.
+        Against the limit, entries that nobody holds do not count, since they make room for new
+        ones; against the disk they do.
         """
         existing = next(folder for folder in (self.folder, *self.folder.parents) if folder.exists())
         free = shutil.disk_usage(existing).free * 9 // 10
@@ -296,6 +301,13 @@ class Cache(AbstractContextManager["Cache"]):
         return freed
 
 
+def _allow_open_files() -> None:
+    """Raises this process's limit on open files as far as it may: each held entry needs one."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
 def parse_size(text: str) -> int:
     """Bytes that a text such as 20GB, 500 MB or 1e9 means.
 
@@ -315,7 +327,7 @@ def parse_age(text: str) -> timedelta:
         SettingsError: it means none.
     """
     number, unit = _parse(text, _AGES)
-    if number is None:
+    if number is None or number * unit > _LONGEST_SECONDS:
         raise SettingsError(f"{text!r} is not a time. Give a number with d, h or m, such as 30d.")
     return number * timedelta(seconds=unit)
 
@@ -324,7 +336,8 @@ def _parse(text: str, units: Mapping[str, int]) -> tuple[float | None, int]:
     found = re.fullmatch(r"\s*([0-9.]+(?:e[0-9]+)?)\s*([a-z]*)\s*", text.lower())
     if found is None or found[2] not in units or found[1].count(".") > 1 or found[1] == ".":
         return None, 1
-    return float(found[1]), units[found[2]]
+    number = float(found[1])
+    return (number, units[found[2]]) if number <= _MOST else (None, 1)
 
 
 @contextmanager

@@ -146,14 +146,15 @@ def search(
         float, typer.Option(help="Share of the images that validates.")
     ] = DEFAULTS.val_fraction,
     test_fraction: Annotated[
-        float, typer.Option(help="Share of the images that the search never sees.")
+        float, typer.Option(help="Share of the images that takes no part in the search.")
     ] = DEFAULTS.test_fraction,
     split_seed: Annotated[int, typer.Option(help="Seed of the split.")] = DEFAULTS.split_seed,
     augment: Annotated[
         Augmentation, typer.Option(help="Vary the training images.")
     ] = NO_AUGMENTATION,
     views: Annotated[
-        int | None, typer.Option(help="Fixed views of each image; 4 with --augment.")
+        int | None,
+        typer.Option(help="Fixed views of each image; left out, 2 for flip, 4 for others."),
     ] = None,
     keep: Annotated[int, typer.Option(min=1, help="Best trials that keep their weights.")] = 1,
     cache_dir: CacheDir = None,
@@ -185,7 +186,7 @@ def search(
         test_fraction=test_fraction,
         split_seed=split_seed,
         augment=augment.value,
-        views=views or (1 if augment is NO_AUGMENTATION else 4),
+        views={"none": 1, "flip": 2}.get(augment.value, 4) if views is None else views,
     )
     cache_limit_bytes = parse_size(cache_limit)
     device = prepare_device()
@@ -258,7 +259,7 @@ def best(
 ) -> None:
     """Show the winner and its accuracy on the test images; export it.
 
-    The test images are those that the search never read.
+    The test images are those that the search neither trained on nor chose by.
 
     Example: tune best first --export model
     """
@@ -268,6 +269,8 @@ def best(
     from tuner.progress import SearchProgress
     from tuner.run import open_run
 
+    if export_format and export is None:
+        raise InputError("--format says how --export writes. Give both.")
     opened = open_run(runs_dir, run)
     winner_of(opened)
     if export is not None:
@@ -404,7 +407,7 @@ def _print_winner(winner: "Winner", export: Path | None, parity: "Parity | None"
     typer.echo(f"Validation accuracy   {percent(winner.validation_accuracy)}, which chose it")
     typer.echo(
         f"Test accuracy         {percent(winner.test_accuracy)} of {winner.test_images} images "
-        "that the search never read"
+        "that took no part in the search"
     )
     typer.echo(f"Majority class alone  {percent(winner.majority_rate)}")
     if export is not None and parity is not None:

@@ -9,6 +9,7 @@ import json
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
 from itertools import groupby
@@ -172,8 +173,8 @@ def load_dataset(
     """
     if not (val_fraction > 0 and test_fraction >= 0 and val_fraction + test_fraction < 1):
         raise SettingsError(
-            "`0 < val-fraction`, `0 <= test-fraction` and a sum below 1 must hold, but got "
-            f"{val_fraction} and {test_fraction}."
+            "val_fraction must be above 0, test_fraction at least 0 and their sum below 1, but "
+            f"they are {val_fraction} and {test_fraction}."
         )
     scan = _Scan(data)
     _check_classes(scan)
@@ -249,7 +250,7 @@ class _Scan:
         self.stray: list[Skipped] = []
         self.ignored = 0
         self.classes: dict[str, tuple[str, ...]] = {}
-        if not root.is_dir():
+        if not _is_folder(root):
             state = "is a file" if root.exists() else "does not exist"
             raise DataError(f"{root} {state}: name a folder that holds one folder per class.")
         folders, images = self._children(root)
@@ -288,19 +289,31 @@ class _Scan:
 
     def _children(self, folder: Path) -> tuple[list[Path], list[Path]]:
         """The folders and the images in a folder, sorted; counts the rest."""
-        try:
+        with _readable(folder):
             paths = sorted(folder.iterdir())
-        except OSError as error:
-            detail = (error.strerror or str(error)).lower()
-            raise DataError(f"{folder} cannot be read: {detail}.") from error
-        visible = [path for path in paths if path.name[0] != "." and path.name != "__MACOSX"]
-        folders = [path for path in visible if path.is_dir()]
-        images = [path for path in visible if _is_candidate(path)]
+            visible = [path for path in paths if path.name[0] != "." and path.name != "__MACOSX"]
+            folders = [path for path in visible if path.is_dir()]
+            images = [path for path in visible if _is_candidate(path)]
         self.ignored += len(paths) - len(folders) - len(images)
         return folders, images
 
     def _relative(self, path: Path) -> str:
         return path.relative_to(self.root).as_posix()
+
+
+@contextmanager
+def _readable(folder: Path) -> Iterator[None]:
+    """Says what is wrong where a folder, or what it holds, may not be looked at."""
+    try:
+        yield
+    except OSError as error:
+        detail = (error.strerror or str(error)).lower()
+        raise DataError(f"{folder} cannot be read: {detail}.") from error
+
+
+def _is_folder(path: Path) -> bool:
+    with _readable(path):
+        return path.is_dir()
 
 
 def _is_candidate(path: Path) -> bool:

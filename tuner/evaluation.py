@@ -1,4 +1,4 @@
-"""How good the winner is: as the search recorded it, and on images that the search never saw."""
+"""How good the winner is: as the search recorded it, and on images that took no part in it."""
 
 import zipfile
 import zlib
@@ -19,6 +19,7 @@ from tuner.images import prepare_images
 from tuner.journal import FAILED, TrialRecord
 from tuner.ranking import rank, trial_name
 from tuner.run import Run
+from tuner.sources import trial_seed
 from tuner.training import restore_weights
 
 
@@ -29,7 +30,7 @@ class Winner:
     Attributes:
         trial: its record.
         validation_accuracy: as recorded when its last epoch ended; the search chose by it.
-        test_accuracy: on images that the search never read.
+        test_accuracy: on images that the search neither trained on nor chose by.
         test_images: how many those are.
         majority_rate: accuracy on them of naming the most frequent class every time.
     """
@@ -81,13 +82,17 @@ def evaluate_winner(
     """
     trial = winner_of(run)
     results = run.journal.evaluation(trial.id)
-    if results is None:
+    if results is None or results.get("epochs") != trial.epochs:
         files, labels = dataset.of("test"), dataset.labels("test")
         images = prepare_images(files, dataset.root, run.settings.image_size, cache, on_progress)
         model = trained_model(run, trial, len(dataset.classes))
         probabilities = model.predict(images, batch_size=run.settings.batch_size, verbose=0)
         correct = count_correct(probabilities, labels)
-        results = {"test_correct": correct, "test_images": len(files)}
+        results = {
+            "epochs": trial.epochs,
+            "test_correct": correct,
+            "test_images": len(files),
+        }
         run.journal.set_evaluation(trial.id, results)
     return Winner(
         trial,
@@ -119,6 +124,7 @@ def trained_model(run: Run, trial: TrialRecord, num_classes: int) -> keras.Model
 
         hyperparameters = keras_tuner.HyperParameters()
         hyperparameters.values = dict(trial.hyperparameters)
+        keras.utils.set_random_seed(trial_seed(settings.seed, trial.id))
         model = space.build(hyperparameters)
     try:
         restore_weights(model, weights)
@@ -132,13 +138,19 @@ def trained_model(run: Run, trial: TrialRecord, num_classes: int) -> keras.Model
 def _trained_weights(run: Run, trial: TrialRecord) -> dict[str, np.ndarray]:
     path = state_file(run.folder, trial.id)
     try:
-        return read_arrays(path)
+        weights = read_arrays(path)
+        epoch = int(weights["epoch"])
     except FileNotFoundError as error:
         raise RunError(
             f"the weights of trial {trial_name(trial.id)} are gone from {path.parent}."
         ) from error
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise RunError(f"{path} is damaged: {error}.") from error
+    if epoch != trial.epochs:
+        raise RunError(
+            f"trial {trial_name(trial.id)} is being trained on. Ask again when the search is over."
+        )
+    return weights
 
 
 def count_correct(probabilities: np.ndarray, labels: np.ndarray) -> int:

@@ -86,8 +86,8 @@ class FeatureStore:
     ) -> "FeatureSet":
         """Computes what is to be stored of a set of images and is not, in one pass.
 
-        Killed and begun again, it goes on with the shard that it was at. Two processes share the
-        work.
+        Killed and begun again, it goes on with the shard that it was at. Of two
+        processes that ask for the same images, one computes a shard while the other waits for it.
 
         Args:
             pixels: uint8, shape (n, image_size, image_size, 3).

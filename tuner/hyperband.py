@@ -20,7 +20,8 @@ from tuner.journal import Journal, RungRecord, TrialRecord
 from tuner.oracle import JournalOracle, declared_space, pin
 from tuner.ranking import trial_name
 from tuner.schedule import Schedule
-from tuner.sources import FromFeatures, FromImages, Images, Source
+from tuner.settings import SearchSettings
+from tuner.sources import FromFeatures, FromImages, Images, Source, trial_seed
 from tuner.training import EpochMetrics, Rows, Trainer, restore_weights
 
 # Trials that fail in a row, after which the fault is not in the configurations.
@@ -76,7 +77,7 @@ class HyperbandTuner(keras_tuner.Tuner):
 
     Raises:
         RunError: a run of that name exists.
-        SettingsError: a pinned name or value is not in the space.
+        SettingsError: a value is out of range, or a pinned name or value is not in the space.
 
     Example:
         >>> tuner = HyperbandTuner(ResNet50Space(num_classes=5), max_epochs=10)
@@ -103,6 +104,14 @@ class HyperbandTuner(keras_tuner.Tuner):
         journal: Journal | None = None,
         backbone: PretrainedBackbone | None = None,
     ) -> None:
+        SearchSettings(  # checks them
+            objective=objective,
+            max_epochs=max_epochs,
+            factor=factor,
+            iterations=hyperband_iterations,
+            seed=seed,
+            batch_size=batch_size,
+        )
         self._folder = Path(directory) / project_name
         self._seed = seed
         self._batch_size = batch_size
@@ -205,6 +214,7 @@ class HyperbandTuner(keras_tuner.Tuner):
             raise RunError(
                 f"the weights of trial {trial.trial_id} were not kept. Search with a larger keep."
             )
+        keras.utils.set_random_seed(trial_seed(self._seed, int(trial.trial_id)))
         model = self.hypermodel.build(trial.hyperparameters)
         restore_weights(model, read_arrays(path))
         return model
@@ -236,8 +246,8 @@ class HyperbandTuner(keras_tuner.Tuner):
         space, oracle = self.hypermodel, self.oracle
         if not can_be_cut(space):
             self._observer.note(
-                f"{type(space).__name__} is not built on our ResNet50: every epoch computes the "
-                "whole network."
+                f"{type(space).__name__} builds its networks itself, so that what is frozen in "
+                "them is not known: every epoch computes the whole network."
             )
             return FromImages(
                 space, oracle.get_space(), images, batch_size=self._batch_size, seed=self._seed
@@ -289,10 +299,15 @@ def state_file(folder: Path, trial: int) -> Path:
 
 
 def _new_journal(folder: Path, overwrite: bool) -> Journal:
+    """An empty journal in a new folder, or in that of a run that is to be replaced."""
     path = folder / "journal.db"
-    if path.exists() and not overwrite:
-        raise RunError(f"the run {folder} exists. Choose another name, or pass --overwrite.")
-    if overwrite:
-        shutil.rmtree(folder, ignore_errors=True)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        if not path.exists():
+            raise RunError(f"{folder} exists and is not a run. Choose another project_name.")
+        if not overwrite:
+            raise RunError(
+                f"the run {folder} exists. Choose another project_name, or pass overwrite=True."
+            )
+        shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
     return Journal.create(path)

@@ -87,8 +87,13 @@ class SearchSettings:
                 )
         if (self.augment == "none") != (self.views == 1):
             raise SettingsError(
-                "--views needs --augment flip, light or strong, and --augment at least 2 --views, "
-                f"but they are {self.views} and {self.augment}."
+                "--augment flip, light or strong needs --views 2 or more, and --views needs "
+                f"--augment, but they are {self.augment} and {self.views}."
+            )
+        if self.augment == "flip" and self.views > 2:
+            raise SettingsError(
+                "--augment flip has only 2 different --views, the image and its mirror, but "
+                f"{self.views} were asked for."
             )
 
     @property
