@@ -16,7 +16,7 @@ import numpy as np
 from keras import ops
 
 # Rows that the statistics are measured on: the error of a mean of 4,096 rows is 1.6 % of a
-# standard deviation, far below what training moves in one epoch.
+# standard deviation.
 STATISTICS_ROWS = 4096
 _STATISTICS_BYTES = 256 * 10**6
 _PREFIX = "head_"

@@ -26,6 +26,7 @@ from types import TracebackType
 
 import platformdirs
 
+from tuner.atomic import sync
 from tuner.errors import SettingsError, TuneError
 
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
@@ -414,19 +415,11 @@ def _discard(lock: int, file: Path) -> None:
 def _publish(partial: Path, path: Path) -> None:
     for folder, _, names in os.walk(partial, topdown=False):
         for name in names:
-            _sync(Path(folder, name))
-        _sync(Path(folder))
+            sync(Path(folder, name))
+        sync(Path(folder))
     path.parent.mkdir(parents=True, exist_ok=True)
     partial.rename(path)
-    _sync(path.parent)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync(path.parent)
 
 
 def _size_bytes(folder: Path) -> int:

@@ -8,8 +8,8 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-# What a byte costs, measured on a laptop's SSD with a warm page cache; a factor of two in either
-# moves the choice between neighbouring cuts only.
+# What a byte costs: assumed, not measured, for a page cache that is warm and an ordinary SSD. They
+# decide how much is stored, and so the time that a search takes, but never its results.
 READ_SECONDS_PER_BYTE = 1 / 1.5e9
 WRITE_SECONDS_PER_BYTE = 1 / 0.3e9
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import keras
+import keras_tuner
 import numpy as np
 
 from search_spaces import load_space
@@ -19,7 +20,7 @@ from tuner.images import prepare_images
 from tuner.journal import FAILED, TrialRecord
 from tuner.ranking import rank, trial_name
 from tuner.run import Run
-from tuner.sources import trial_seed
+from tuner.sources import build_seeded
 from tuner.training import restore_weights
 
 
@@ -120,12 +121,9 @@ def trained_model(run: Run, trial: TrialRecord, num_classes: int) -> keras.Model
         configuration = Configuration.of(trial.hyperparameters)
         model = space.build_whole(configuration, space.build_backbone(), seed=0)
     else:
-        import keras_tuner
-
         hyperparameters = keras_tuner.HyperParameters()
         hyperparameters.values = dict(trial.hyperparameters)
-        keras.utils.set_random_seed(trial_seed(settings.seed, trial.id))
-        model = space.build(hyperparameters)
+        model = build_seeded(space, hyperparameters, settings.seed, trial.id)
     try:
         restore_weights(model, weights)
     except (KeyError, ValueError) as error:  # an array is missing, or has another shape

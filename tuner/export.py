@@ -14,8 +14,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from search_spaces.resize import resize
-from tuner.atomic import sync_folder, write_text
+from search_spaces.resize import resizer
+from tuner.atomic import sync, write_text
 from tuner.dataset import Dataset
 from tuner.environment import versions
 from tuner.errors import DataError, ExportError, TuneError
@@ -100,7 +100,7 @@ def export_winner(run: Run, winner: Winner, dataset: Dataset, folder: Path) -> P
         if folder.exists():
             folder.rmdir()
         temporary.rename(folder)
-        sync_folder(folder.parent)
+        sync(folder.parent)
     except OSError as error:
         raise _unwritable(folder, error) from error
     finally:
@@ -118,8 +118,8 @@ def export_model(network: keras.Model, image_size: int) -> keras.Model:
     Returns:
         Model from RGB values 0 to 255, (batch, any height, any width, 3), to probabilities.
     """
-    rgb = keras.Input((None, None, 3), name="rgb")
-    return keras.Model(rgb, network(resize(rgb, image_size)), name="tuned_resnet50")
+    resized = resizer(image_size)
+    return keras.Model(resized.input, network(resized.output), name="tuned_resnet50")
 
 
 def _unwritable(folder: Path, error: OSError) -> ExportError:

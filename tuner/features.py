@@ -226,8 +226,9 @@ class FeatureSet:
                 for position, (cut, folder) in zip(positions, folders.items(), strict=True)
             }
             for number in blocks:
-                position, activations = 0, self._padded(number)
-                if known is not None:
+                if known is None:
+                    position, activations = 0, self._padded(number)
+                else:
                     position, rows = known
                     offset = number * BATCH - start
                     activations = rows[offset : offset + BATCH]

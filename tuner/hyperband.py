@@ -21,7 +21,7 @@ from tuner.oracle import JournalOracle, declared_space, pin
 from tuner.ranking import trial_name
 from tuner.schedule import Schedule
 from tuner.settings import SearchSettings
-from tuner.sources import FromFeatures, FromImages, Images, Source, trial_seed
+from tuner.sources import FromFeatures, FromImages, Images, Source, build_seeded
 from tuner.training import EpochMetrics, Rows, Trainer, restore_weights
 
 # Trials that fail in a row, after which the fault is not in the configurations.
@@ -214,8 +214,9 @@ class HyperbandTuner(keras_tuner.Tuner):
             raise RunError(
                 f"the weights of trial {trial.trial_id} were not kept. Search with a larger keep."
             )
-        keras.utils.set_random_seed(trial_seed(self._seed, int(trial.trial_id)))
-        model = self.hypermodel.build(trial.hyperparameters)
+        model = build_seeded(
+            self.hypermodel, trial.hyperparameters, self._seed, int(trial.trial_id)
+        )
         restore_weights(model, read_arrays(path))
         return model
 

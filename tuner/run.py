@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from tuner.atomic import sync_folder, write_text
+from tuner.atomic import sync, write_text
 from tuner.dataset import SPLITS, Dataset
 from tuner.errors import RunError, SettingsError
 from tuner.journal import Journal
@@ -119,7 +119,7 @@ def create_run(
         write_text(new / "dataset.json", json.dumps(dataset.to_json()))
         Journal.create(new / "journal.db").close()
         _put(new, folder)
-        sync_folder(runs_dir)
+        sync(runs_dir)
     except OSError as error:
         raise RunError(
             f"the run folder {folder} cannot be written: {error.strerror or error}."

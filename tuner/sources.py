@@ -150,12 +150,23 @@ class FromImages:
         """See Source."""
         chosen = self._declared.copy()
         chosen.values = dict(hyperparameters)
-        keras.utils.set_random_seed(trial_seed(self._seed, trial))
-        return Trainer(self._space.build(chosen), self._batch_size, (self._seed, trial))
+        model = build_seeded(self._space, chosen, self._seed, trial)
+        return Trainer(model, self._batch_size, (self._seed, trial))
 
     def rows(self, hyperparameters: Mapping[str, Any]) -> TrialRows:
         """See Source."""
         return self._rows
+
+
+def build_seeded(
+    space: keras_tuner.HyperModel,
+    hyperparameters: keras_tuner.HyperParameters,
+    search_seed: int,
+    trial: int,
+) -> keras.Model:
+    """A trial's network as the space builds it, with the same initial weights every time."""
+    keras.utils.set_random_seed(trial_seed(search_seed, trial))
+    return space.build(hyperparameters)
 
 
 def trial_seed(search_seed: int, trial: int) -> int:

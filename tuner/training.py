@@ -21,14 +21,13 @@ import tensorflow as tf
 
 from search_spaces.head import HeadStatistics, statistics_rows
 from search_spaces.optimizer import TransferAdam
+from tuner.features import BATCH
 
 # Rows are taken and handed to the graph in pieces of about this size, so that memory stays flat.
 _WINDOW_BYTES = 256 * 2**20
 # Networks of at most this many layers, such as a head alone, are evaluated without a program: to
 # trace one takes longer than it saves.
 _LIGHT_LAYERS = 12
-# Rows that lie together on disk and are computed together: `tuner.features.BATCH`.
-_BLOCK = 32
 _EPSILON = 1e-7  # keras.config.epsilon(): the least probability that cross-entropy sees
 
 
@@ -189,7 +188,7 @@ class Trainer:
     def _window(self, x: Any) -> int:
         """Rows that are taken at a time: whole batches, and whole blocks."""
         row_bytes = max(1, math.prod(x.shape[1:]) * x.dtype.itemsize)
-        whole = math.lcm(self._batch_size, _BLOCK)
+        whole = math.lcm(self._batch_size, BATCH)
         return whole * max(1, _WINDOW_BYTES // (whole * row_bytes))
 
     def _train_window(self, x: Any, y: Any) -> tuple[Any, Any]:
@@ -245,9 +244,9 @@ class Trainer:
 def shuffled(count: int, window: int, random: np.random.Generator) -> np.ndarray:
     """An order of rows that can be read window by window.
 
-    Where everything fits into one window it is a permutation like any other. Otherwise the blocks
-    of 32 neighbouring rows are shuffled, and then the rows within each window of blocks, so that
-    a window's rows can be read, or computed, block by block.
+    Rows lie on disk, and are computed, in blocks of 32. Where everything fits into one window it is
+    a permutation like any other. Otherwise the blocks of neighbouring rows are shuffled, and then
+    the rows within each window of blocks, so that a window can be read, or computed, by blocks.
 
     Args:
         count: number of rows.
@@ -259,8 +258,8 @@ def shuffled(count: int, window: int, random: np.random.Generator) -> np.ndarray
     """
     if count <= window:
         return random.permutation(count)
-    blocks = random.permutation(-(-count // _BLOCK))
-    order = (blocks[:, np.newaxis] * _BLOCK + np.arange(_BLOCK)).ravel()
+    blocks = random.permutation(-(-count // BATCH))
+    order = (blocks[:, np.newaxis] * BATCH + np.arange(BATCH)).ravel()
     order = order[order < count]
     for start in range(0, count, window):
         random.shuffle(order[start : start + window])
