@@ -271,11 +271,28 @@ def machine() -> dict[str, Any]:
             if name in os.environ
         },
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
-        "load_average": round(os.getloadavg()[0], 2),
+        "busy_cores_before": round(_busy_cores(), 2),
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
         "versions": _versions(),
     }
+
+
+def _busy_cores(seconds: float = 2.0) -> float:
+    """Cores that somebody else keeps busy just now; 0 where the system does not tell."""
+    before = _idle_ticks()
+    if before is None:
+        return 0.0
+    time.sleep(seconds)
+    idle = ((_idle_ticks() or 0) - before) / os.sysconf("SC_CLK_TCK") / seconds
+    return max(0.0, (os.cpu_count() or 1) - idle)
+
+
+def _idle_ticks() -> int | None:
+    with suppress(OSError):
+        _, _, _, _, idle, waiting, *_ = Path("/proc/stat").read_text().split("\n")[0].split()
+        return int(idle) + int(waiting)
+    return None
 
 
 def _cpu_lines() -> list[str]:
@@ -395,10 +412,10 @@ def _print_heading(question: str, described: Mapping[str, Any]) -> None:
     versions = ", ".join(f"{name} {number}" for name, number in described["versions"].items())
     print(
         f"{described['threads']} threads on {described['cores']} cores, {described['memory_gib']} "
-        f"GiB, load {described['load_average']}; Python {described['python']}, {versions}",
+        f"GiB, {described['busy_cores_before']} busy; Python {described['python']}, {versions}",
         flush=True,
     )
-    if described["load_average"] > 0.5:
+    if described["busy_cores_before"] > 0.2:
         print("The machine is not quiet: the figures are not to be quoted.", flush=True)
 
 
