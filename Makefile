@@ -18,8 +18,8 @@ $(INSTALLED): pyproject.toml
 	touch $@
 
 demo: install ## search, show, export and predict on scikit-learn's digits: offline, on a CPU
-	$(BIN)/tune search --run demo --overwrite --weights none --image-size 32 --max-epochs 4 \
-		--fix unfreeze_blocks=0 --cache-dir $(DEMO_CACHE)
+	$(BIN)/tune search --run demo --overwrite --weights none --image-size 32 --max-epochs 3 \
+		--cache-dir $(DEMO_CACHE)
 	$(BIN)/tune trials demo
 	rm -rf $(DEMO_EXPORT)
 	$(BIN)/tune best demo --cache-dir $(DEMO_CACHE) --export $(DEMO_EXPORT)
