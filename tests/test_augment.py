@@ -255,23 +255,32 @@ class RecordingSource:
         self.validation = Rows(np.array([-1]), label)
         self.met: dict[int, list[tuple[int, int]]] = {}
 
+        self.fingerprint = {"images": "noise"}
+
     def rows(self, hyperparameters: Any) -> TrialRows:
         return TrialRows(self.views, self.validation)
 
-    def trainer(self, hyperparameters: Any, trial: int) -> Any:
+    def epoch_seconds(self, hyperparameters: Any) -> None:
+        """Nothing is known."""
+
+    def forget(self) -> None:
+        """Nothing is kept."""
+
+    def trainer(self, hyperparameters: Any, trial: int, batch_size: int | None = None) -> Any:
         met = self.met.setdefault(trial, [])
+        trainer = SimpleNamespace(parameters=1, model=None, epoch=0)
 
         def run_epoch(training: Rows, validation: Rows) -> EpochMetrics:
             met.append((int(training.x[0]), int(validation.x[0])))
+            trainer.epoch += 1
             return EpochMetrics(1.0, 0.5, 1.0, 1 / (trial + 2))
 
-        return SimpleNamespace(
-            parameters=1,
-            model=None,
-            run_epoch=run_epoch,
-            state=lambda final=False: {"epoch": np.array(len(met))},
-            restore=lambda state: None,
-        )
+        def restore(state: dict[str, np.ndarray]) -> None:
+            trainer.epoch = int(state["epoch"])
+
+        trainer.run_epoch, trainer.restore = run_epoch, restore
+        trainer.state = lambda final=False: {"epoch": np.array(trainer.epoch)}
+        return trainer
 
 
 def test_a_trial_meets_the_views_by_turns_over_all_its_rungs(

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -16,11 +17,15 @@ from typing import Any
 import keras
 import pytest
 from small_search import SEARCH, contents, small_search, tune, write_photos
+from typer.testing import CliRunner
 
+from tuner import search as search_module
 from tuner import settings
 from tuner.cli import app
 from tuner.errors import InputError, TuneError
 from tuner.journal import Journal, RungRecord
+from tuner.progress import SearchProgress
+from tuner.run import FINISHED, sole_writer
 
 TRIAL_FIELDS = {
     "id", "status", "score", "hyperparameters", "bracket", "recipe", "rungs", "epochs", "seconds",
@@ -106,6 +111,11 @@ BAD_OPTIONS = {
     "--val-fraction nan": r"--val-fraction must be between 0 and 1",
     "--test-fraction 1": r"--test-fraction must be between 0 and 1",
     "--val-fraction 0.5 --test-fraction 0.5": r"must leave something to train on",
+    "--time-budget nonsense": r"'nonsense' is not a time\. Give a number with d, h, m or s",
+    "--time-budget 30": r"'30' is not a time",
+    "--time-budget 0s": r"--time-budget must be more than nothing, but is 0 s",
+    "--cache-limit much": r"'much' is not a size\. Give a number with KB, MB, GB or TB",
+    "--resume --overwrite": r"--overwrite begins again and --resume goes on\. Give one of them",
     "--max-epochs many": r"--max-epochs.*valid integer",
     "--objective accuracy": r"not one of 'val_accuracy', 'val_loss'",
     "--depth 3": r"No such option: --depth",
@@ -500,3 +510,375 @@ def test_every_command_has_an_example() -> None:
 def test_no_command_shows_the_help() -> None:
     assert "Commands" in tune().output
     assert tune().exit_code == 2
+
+
+# Going on
+
+
+def search_again(runs: Path, *options: object) -> Any:
+    """The command that made the small search, on features that are stored."""
+    search = small_search()
+    return tune(
+        "search", search.photos, "--run", "small", *SEARCH, "--fix", "unfreeze_blocks=0",
+        "--fix", "head_layers=0", "--runs-dir", runs, "--cache-dir", search.cache, *options,
+    )  # fmt: skip
+
+
+def without_seconds(result: Any) -> list[dict[str, Any]]:
+    rows = json.loads(result.stdout)
+    for row in rows:
+        del row["seconds"]
+    return list(rows)
+
+
+@pytest.fixture
+def interrupted(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Lets a signal arrive whenever a method of the observer is called."""
+    small_search()  # which none interrupts
+
+    def at(name: str) -> None:
+        method = getattr(SearchProgress, name)
+
+        def interrupted(self: SearchProgress, *arguments: Any) -> None:
+            method(self, *arguments)
+            os.kill(os.getpid(), signal.SIGINT)
+
+        monkeypatch.setattr(SearchProgress, name, interrupted)
+
+    return at
+
+
+def test_a_search_is_begun_by_resume_stopped_by_a_signal_and_gone_on_with(
+    tmp_path: Path, interrupted: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = tmp_path / "my runs"
+    interrupted("epoch_ends")
+    result = search_again(runs, "--resume")
+    monkeypatch.undo()
+    message = sentence(result, 130)
+    cache = small_search().cache
+    assert message == (
+        f"Error: interrupted. Go on with: tune resume small --runs-dir '{runs}' --cache-dir {cache}"
+    )
+    assert "Stopping: this epoch is finished and saved." in result.stderr
+    assert result.stdout == ""
+    (row,) = json.loads(tune("runs", "--runs-dir", runs, "--json").stdout)
+    assert (row["state"], row["trials"]) == ("interrupted", 1)
+
+    resumed = tune("resume", "small", "--runs-dir", runs, "--cache-dir", cache)
+    assert resumed.exit_code == 0, resumed.output
+    assert "1 trials and 1 epochs of it are done." in resumed.stderr
+    given = ("trials", "--json", "--runs-dir")
+    assert without_seconds(tune(*given, runs)) == without_seconds(tune(*given, small_search().runs))
+    (row,) = json.loads(tune("runs", "--runs-dir", runs, "--json").stdout)
+    assert (row["state"], row["trials"]) == ("done", 2)
+
+
+def test_a_run_that_was_overwritten_is_gone_on_with_and_not_overwritten_again(
+    tmp_path: Path, interrupted: Any
+) -> None:
+    runs = small_search().copy_of_runs(tmp_path)
+    interrupted("epoch_ends")
+    message = sentence(search_again(runs, "--overwrite"), 130)
+    assert "Go on with: tune resume small --runs-dir " in message
+    assert len(json.loads(tune("trials", "--runs-dir", runs, "--json").stdout)) == 1
+
+
+@pytest.mark.parametrize("option", ["--overwrite", "--quiet"])
+def test_before_a_run_is_begun_the_command_itself_goes_on(
+    tmp_path: Path, interrupted: Any, monkeypatch: pytest.MonkeyPatch, option: str
+) -> None:
+    runs = small_search().copy_of_runs(tmp_path)
+    if option != "--overwrite":
+        shutil.rmtree(runs)
+    before = contents(tmp_path)
+    interrupted("counting")
+    monkeypatch.setattr(sys, "argv", ["tune", "search", "my photos", option])
+    message = sentence(search_again(runs, option), 130)
+    assert message == f"Error: interrupted. Go on with: tune search 'my photos' {option}"
+    assert contents(tmp_path) == before
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is built: what needs a network fails."""
+
+    def never(*_: Any) -> None:
+        raise AssertionError("it builds a network")
+
+    monkeypatch.setattr(search_module, "load_space", never)
+
+
+def test_a_complete_run_is_resumed_at_once_with_the_same_table(
+    tmp_path: Path, at_once: None
+) -> None:
+    search = small_search()
+    runs = search.copy_of_runs(tmp_path)
+    for result in (
+        tune("resume", "--runs-dir", runs, "--cache-dir", search.cache),
+        search_again(runs, "--resume"),
+    ):
+        assert result.exit_code == 0, result.output
+        lines, expected = result.stdout.splitlines(), search.result.stdout.splitlines()
+        assert lines[:-1] == expected[:-1]
+        assert lines[-1].startswith("Next: tune best small --runs-dir ")
+        assert "The search is complete. Add to it with: tune resume small --iterations 2" in (
+            result.stderr
+        )
+
+
+def test_resume_as_json(tmp_path: Path, at_once: None) -> None:
+    search = small_search()
+    runs = search.copy_of_runs(tmp_path)
+    given = ("resume", "--runs-dir", runs, "--cache-dir", search.cache, "--json")
+    row = json.loads(tune(*given).stdout)
+    best = json.loads(tune("trials", "--runs-dir", runs, "--json").stdout)[0]
+    assert row == {"run": "small", "folder": str(runs / "small"), "winner": int(best["id"])}
+
+
+def test_a_run_goes_on_with_its_own_settings_alone(tmp_path: Path, at_once: None) -> None:
+    runs = small_search().copy_of_runs(tmp_path)
+    before = contents(runs)
+    message = sentence(search_again(runs, "--resume", "--seed", "1", "--batch-size", "16"))
+    assert "begun with other settings: --batch-size was 32, not 16; --seed was 0, not 1." in message
+    assert contents(runs) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ("--runs-dir {place}/empty", r"no runs in .*empty\. Begin one with: tune search DATA"),
+        ("other --runs-dir {place}/unfinished", r"no run other in .*\. Choose begun\."),
+        ("--runs-dir {place}/unfinished --time-budget nonsense", r"'nonsense' is not a time"),
+        ("--runs-dir {place}/unfinished --iterations 0", r"must be at least the run's 1, but is 0"),
+        ("--runs-dir {place}/unfinished --cache-limit much", r"'much' is not a size"),
+    ],
+)
+def test_what_cannot_be_resumed(place: Path, arguments: str, expected: str) -> None:
+    before = contents(place)
+    assert re.search(expected, sentence(tune("resume", *arguments.format(place=place).split())))
+    assert contents(place) == before
+
+
+def test_a_budget_that_is_used_up_before_the_first_trial_says_how_to_go_on(tmp_path: Path) -> None:
+    result = search_again(tmp_path, "--time-budget", "0.001s")
+    message = sentence(result)
+    assert "tune resume small" in message
+    assert "The time budget is used up: 2 of 2 planned epochs are left" in result.stderr
+    resumed = tune(
+        "resume", "--runs-dir", tmp_path, "--cache-dir", small_search().cache,
+        "--time-budget", "10000d",
+    )  # fmt: skip
+    assert resumed.exit_code == 0, resumed.output
+    assert json.loads(tune("trials", "--runs-dir", tmp_path, "--json").stdout)
+
+
+# Without doing it
+
+
+def test_a_dry_run_prints_what_would_be_done_and_makes_no_run(tmp_path: Path) -> None:
+    result = search_again(tmp_path / "runs", "--dry-run", "--max-epochs", "9")
+    assert result.exit_code == 0, result.output
+    first, *brackets, last = result.stdout.splitlines()
+    assert re.fullmatch(
+        r"Hyperband: 18 trials, 84 epochs in all, up to 9 a trial, about \d.*\.", first
+    ), first
+    assert brackets == [
+        "  recipes: 1 to epoch 9",
+        "  bracket 2: 9 to epoch 1, 3 to epoch 3, 1 to epoch 9",
+        "  bracket 1: 5 to epoch 3, 2 to epoch 9",
+        "  bracket 0: 3 to epoch 9",
+    ]
+    assert re.fullmatch(
+        r"Before it, unless they are stored: features, about \d.*s and \d.* [KM]?B\.", last
+    ), last
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_dry_run_as_json(tmp_path: Path) -> None:
+    result = search_again(tmp_path / "runs", "--dry-run", "--json", "--time-budget", "1h")
+    row = json.loads(result.stdout)
+    assert set(row) == {
+        "schedule", "preparation_seconds", "training_seconds", "stored_bytes", "trials",
+    }  # fmt: skip
+    assert row["trials"] == 2
+    assert row["schedule"]["brackets"] == [
+        {"number": 0, "rungs": [{"size": 1, "start_epoch": 0, "end_epoch": 1}]}
+    ]
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_dry_run_of_nothing_is_an_error(place: Path, tmp_path: Path) -> None:
+    result = tune("search", place / "empty", *SEARCH, "--dry-run", "--runs-dir", tmp_path / "runs")
+    assert re.search(BAD_DATA["empty"], sentence(result))
+
+
+# All runs
+
+
+def answer(text: str, *arguments: object) -> Any:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], input=text)
+
+
+@pytest.fixture
+def several(tmp_path: Path) -> Path:
+    """Runs of every state but "running"; the newest first is done, interrupted, damaged."""
+    runs = small_search().copy_of_runs(tmp_path)
+    unfinished_run(runs / "begun")
+    unfinished_run(runs / "broken")
+    (runs / "broken" / "journal.db").write_bytes(b"no database" * 100)
+    for age, name in enumerate(("small", "begun", "broken")):
+        os.utime(runs / name / "settings.json", (1000 - age, 1000 - age))
+    return runs
+
+
+def test_runs_as_a_table(several: Path) -> None:
+    with sole_writer(several / "begun"):
+        result = tune("runs", "--runs-dir", several)
+    assert result.exit_code == 0
+    header, _, *rows = result.stdout.splitlines()
+    assert header.split() == ["run", "data", "state", "trials", "best", "size"]
+    best = json.loads(tune("trials", "small", "--runs-dir", several, "--json").stdout)[0]
+    assert [row.split()[:5] for row in rows] == [
+        ["small", "photos", "done", "2", f"{best['score']:.4f}"],
+        ["begun", "digits", "running", "0", "-"],
+        ["broken", "digits", "damaged", "-", "-"],
+    ]
+    assert all(len(line) <= 80 for line in result.stdout.splitlines())
+
+
+def test_runs_as_json(several: Path) -> None:
+    rows = json.loads(tune("runs", "--runs-dir", several, "--json").stdout)
+    assert [(row["name"], row["state"]) for row in rows] == [
+        ("small", "done"), ("begun", "interrupted"), ("broken", "damaged"),
+    ]  # fmt: skip
+    assert set(rows[0]) == {
+        "name", "data", "state", "trials", "best_score", "objective", "size_bytes",
+    }  # fmt: skip
+
+
+def test_where_there_are_no_runs_that_is_said(tmp_path: Path) -> None:
+    result = tune("runs", "--runs-dir", tmp_path / "missing")
+    assert (result.exit_code, result.stdout) == (0, f"There are no runs in {tmp_path}/missing.\n")
+    assert json.loads(tune("runs", "--runs-dir", tmp_path, "--json").stdout) == []
+
+
+@pytest.mark.parametrize("text", ["n\n", "\n"])
+def test_a_run_is_deleted_only_if_that_is_wanted(several: Path, text: str) -> None:
+    before = contents(several)
+    result = answer(text, "runs", "--runs-dir", several, "--delete", "small")
+    assert "small with everything in it?" in result.output
+    assert "Error: nothing was deleted." in result.stderr
+    assert result.exit_code == 2
+    assert contents(several) == before
+
+
+@pytest.mark.parametrize("options", [(), ("--yes",)])
+@pytest.mark.parametrize("name", ["small", "broken"])
+def test_a_run_is_deleted(several: Path, name: str, options: tuple[str, ...]) -> None:
+    result = answer(
+        "" if options else "y\n", "runs", "--runs-dir", several, "--delete", name, *options
+    )
+    assert result.exit_code == 0, result.output
+    assert ("with everything in it?" in result.output) is not bool(options)
+    assert f"Deleted {several / name}." in result.stderr
+    assert {path.name for path in several.iterdir()} == {"small", "begun", "broken"} - {name}
+
+
+def test_a_run_that_is_not_there_cannot_be_deleted(several: Path) -> None:
+    result = tune("runs", "--runs-dir", several, "--delete", "other", "--yes")
+    assert "no run other in" in sentence(result)
+
+
+# While a process searches
+
+
+def test_a_run_that_is_being_searched_can_be_looked_at() -> None:
+    search = small_search()
+    with sole_writer(search.run):
+        assert json.loads(tune("trials", "--runs-dir", search.runs, "--json").stdout)
+        best = tune("best", "--runs-dir", search.runs, "--cache-dir", search.cache, "--json")
+        assert json.loads(best.stdout)["test_images"] == 9
+        (row,) = json.loads(tune("runs", "--runs-dir", search.runs, "--json").stdout)
+        assert row["state"] == "running"
+
+
+@pytest.mark.parametrize("how", ["--resume", "--overwrite", "resume", "--delete"])
+def test_a_run_that_is_being_searched_is_left_alone(several: Path, at_once: None, how: str) -> None:
+    with sole_writer(several / "small"):
+        before = contents(several)
+        if how == "resume":
+            result = tune("resume", "small", "--runs-dir", several)
+        elif how == "--delete":
+            result = tune("runs", "--runs-dir", several, "--delete", "small", "--yes")
+        else:
+            result = search_again(several, how)
+        message = sentence(result)
+        assert f"the run small is being searched by process {os.getpid()} on " in message
+        assert "Wait until it has ended, or choose another --run." in message
+        assert contents(several) == before
+
+
+# Damage
+
+
+@pytest.fixture
+def damaged(tmp_path: Path) -> Path:
+    """A run of which one trial's score is another than was written, and nothing else."""
+    unfinished_run(tmp_path / "begun")
+    journal = Journal.open(tmp_path / "begun" / "journal.db")
+    for number, score in enumerate((0.25, 0.75, 0.5)):
+        journal.begin_trial({"width": number}, slot=(0, 0))
+        journal.finish_rung(number, RungRecord(0, 1, score, 1.0), [{}], completed=True)
+    journal.set_notes({FINISHED: 1})
+    journal.close()
+    with contextlib.closing(sqlite3.connect(tmp_path / "begun" / "journal.db")) as connection:
+        connection.execute("UPDATE rungs SET score = 0.99 WHERE trial = 0")
+        connection.commit()
+    return tmp_path
+
+
+def test_what_is_readable_of_a_damaged_run_is_listed(damaged: Path) -> None:
+    result = tune("trials", "--runs-dir", damaged)
+    message = sentence(result)
+    assert "journal.db is damaged: a row is not what was written. Put a copy of it back" in message
+    rows = [line.split() for line in result.stdout.splitlines()[2:5]]
+    assert [row[:2] for row in rows] == [["*0001", "0.7500"], ["0002", "0.5000"], ["0000", "-"]]
+
+
+@pytest.mark.parametrize("given", [("--json",), ("--format", "json"), ("--format", "csv")])
+def test_what_is_readable_is_listed_in_every_format(damaged: Path, given: tuple[str, ...]) -> None:
+    result = tune("trials", "--runs-dir", damaged, *given)
+    sentence(result)
+    if "csv" in given:
+        scores = [row["score"] for row in csv.DictReader(io.StringIO(result.stdout))]
+        assert scores == ["0.75", "0.5", ""]
+    else:
+        assert [row["score"] for row in json.loads(result.stdout)] == [0.75, 0.5, None]
+
+
+def test_a_damaged_run_has_no_winner(damaged: Path) -> None:
+    assert "journal.db is damaged" in sentence(tune("best", "--runs-dir", damaged))
+    (row,) = json.loads(tune("runs", "--runs-dir", damaged, "--json").stdout)
+    assert row["state"] == "damaged"
+
+
+@pytest.mark.parametrize("finished", ["1", "0"])
+def test_a_damaged_run_is_not_resumed(tmp_path: Path, finished: str) -> None:
+    runs = small_search().copy_of_runs(tmp_path)
+    journal = Journal.open(runs / "small" / "journal.db")
+    journal.set_notes({FINISHED: int(finished)})
+    journal.close()
+    with contextlib.closing(sqlite3.connect(runs / "small" / "journal.db")) as connection:
+        connection.execute("UPDATE rungs SET score = 0.99 WHERE trial = 0")
+        connection.commit()
+    given = ("resume", "--runs-dir", runs, "--cache-dir", small_search().cache)
+    assert "journal.db is damaged: a row is not what was written" in sentence(tune(*given))
+
+
+def test_a_journal_of_an_older_version(tmp_path: Path) -> None:
+    unfinished_run(tmp_path / "begun")
+    with contextlib.closing(sqlite3.connect(tmp_path / "begun" / "journal.db")) as connection:
+        connection.execute("PRAGMA user_version = 1")
+    message = sentence(tune("trials", "--runs-dir", tmp_path))
+    assert "written by an older version (schema 1" in message

@@ -16,6 +16,7 @@ from tuner.cuts import (
     Costs,
     Segment,
     choose_cuts,
+    compute_seconds,
 )
 
 # ResNet50 at 224 px: multiply-accumulates and bytes of each piece, of one image.
@@ -182,3 +183,13 @@ def test_the_figures_above_are_resnet50s() -> None:
         for axis in model.output_shape[1:]:
             size *= axis
         assert segment.output_bytes == size
+
+
+@pytest.mark.parametrize("begin", range(-1, len(RESNET50)))
+def test_from_cut_to_cut_the_pieces_between_are_computed(begin: int) -> None:
+    for end in range(begin, len(RESNET50)):
+        pieces = RESNET50[begin + 1 : end + 1]
+        expected = sum(piece.multiply_accumulates for piece in pieces) * SECONDS
+        assert compute_seconds(RESNET50, begin, end, SECONDS) == pytest.approx(expected)
+    whole = compute_seconds(RESNET50, -1, len(RESNET50) - 1, SECONDS)
+    assert whole == pytest.approx(1 / 52)

@@ -85,3 +85,14 @@ def test_this_program_has_a_version_only_when_installed(monkeypatch: pytest.Monk
 
 def test_the_device_is_named() -> None:
     assert prepare_device().startswith(("CPU (", "GPU ("))
+
+
+def test_the_processor_is_told_apart_by_its_extensions(monkeypatch: pytest.MonkeyPatch) -> None:
+    def described(text: str) -> str:
+        monkeypatch.setattr(Path, "read_text", lambda *_: text)
+        return environment.processor()
+
+    one = described("model name\t: A\nflags\t\t: sse avx2\nmodel name\t: A\nflags\t\t: sse avx2\n")
+    assert one == described("flags: avx2 sse\n") == "avx2 sse"
+    assert described("flags: avx2 avx512f sse\n") != one
+    assert described("nothing of the kind\n")

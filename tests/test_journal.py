@@ -1,7 +1,10 @@
 """The journal: what goes in comes out, one transaction at a time, also beside a writer."""
 
+import dataclasses
 import json
 import math
+import os
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tuner.errors import RunError, TuneError
+from tuner.errors import DamagedJournalError, InputError, RunError, TuneError
 from tuner.journal import (
     COMPLETED,
     FAILED,
@@ -21,6 +24,7 @@ from tuner.journal import (
     Journal,
     RungRecord,
     TrialRecord,
+    salvage,
 )
 
 VALUES = st.one_of(
@@ -95,6 +99,24 @@ def test_a_failed_trial_keeps_its_reason_and_its_rungs(journal: Journal) -> None
     assert journal.promote(0).message is None
 
 
+def test_a_smaller_batch_is_noted_and_stays(journal: Journal) -> None:
+    begun = journal.begin_trial({}, slot=(0, 1))
+    assert begun.batch_size is None
+    assert journal.set_batch_size(0, 8).batch_size == 8
+    journal.finish_rung(0, RungRecord(0, 1, 0.5, 1.0), [{"loss": 1.0}], completed=False)
+    assert journal.promote(0).batch_size == 8
+
+
+def test_notes_replace_one_another_all_or_none(journal: Journal) -> None:
+    assert journal.note("plan") is None
+    journal.set_notes({"plan": [3, 1], "finished": False})
+    journal.set_notes({"finished": True})
+    assert (journal.note("plan"), journal.note("finished")) == ([3, 1], True)
+    with pytest.raises(TypeError):
+        journal.set_notes({"plan": [9, 9], "finished": object()})
+    assert (journal.note("plan"), journal.note("finished")) == ([3, 1], True)
+
+
 def test_evaluations_replace_one_another(journal: Journal) -> None:
     journal.begin_trial({}, slot=(0, 0))
     journal.set_evaluation(0, {"accuracy": 0.5})
@@ -136,7 +158,7 @@ def test_reading_while_another_writes(journal: Journal, path: Path) -> None:
     journal.begin_trial({"a": 1}, slot=(0, 0))
     reader = Journal.open(path, read_only=True)
     with journal._transaction() as execute:  # a write that is under way
-        execute("UPDATE trials SET message = 'unseen'")
+        journal._change(execute, 0, {"message": "unseen"})
         assert reader.trial(0).message is None
     assert reader.trial(0).message == "unseen"
     journal.finish_rung(0, RungRecord(0, 1, 0.5, 1.0), [{"loss": 1.0}], completed=True)
@@ -207,7 +229,7 @@ def test_foreign_keys_are_enforced(journal: Journal, path: Path) -> None:
 def test_an_unknown_status_is_refused(journal: Journal) -> None:
     journal.begin_trial({}, slot=(0, 0))
     with pytest.raises(sqlite3.IntegrityError, match="CHECK"):
-        journal._set_status(0, "LOST")
+        journal._update(0, status="LOST")
 
 
 def test_a_newer_schema_is_refused(journal: Journal, path: Path) -> None:
@@ -215,6 +237,14 @@ def test_a_newer_schema_is_refused(journal: Journal, path: Path) -> None:
     connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
     connection.close()
     with pytest.raises(RunError, match=r"written by a newer version .* Upgrade"):
+        Journal.open(path)
+
+
+def test_an_older_schema_is_refused(journal: Journal, path: Path) -> None:
+    connection = raw(path)
+    connection.execute("PRAGMA user_version = 1")
+    connection.close()
+    with pytest.raises(RunError, match=r"written by an older version \(schema 1, .* --overwrite"):
         Journal.open(path)
 
 
@@ -266,3 +296,230 @@ def test_what_is_kept_is_plain_json(journal: Journal, path: Path) -> None:
     (text,) = connection.execute("SELECT hyperparameters FROM trials").fetchone()
     connection.close()
     assert json.loads(text) == {"width": 64, "bn": False}
+
+
+# Bytes that were not written so
+
+
+TRIALS = 6
+
+
+def eventful(path: Path) -> None:
+    """A closed journal with something in every table."""
+    journal = Journal.create(path)
+    for number in range(TRIALS):
+        place: dict[str, Any] = {"slot": (0, 1)} if number else {"recipe": "plain head"}
+        journal.begin_trial({"learning_rate": 0.1 * number, "width": number}, **place)
+        journal.set_parameters(number, 100 + number)
+        if number == 5:
+            journal.fail(number, "the loss became NaN in epoch 1")
+            continue
+        metrics = [{"loss": 1 / 3, "val_accuracy": number / 7}] * 2
+        rung = RungRecord(0, 2, number / 7, 1.25)
+        journal.finish_rung(number, rung, metrics, completed=False)
+        if number in (1, 2):
+            journal.promote(number)
+            rung = RungRecord(2, 4, number / 6, 2.5)
+            journal.finish_rung(number, rung, metrics, completed=True)
+    journal.set_notes({"asked": {"a": 1}, "made_from": {"images": "x"}, "finished": True})
+    journal.set_evaluation(1, {"accuracy": 0.5})
+    journal.close()
+
+
+def everything(path: Path) -> list[Any]:
+    """All that can be read of a journal."""
+    journal = Journal.open(path, read_only=True)
+    try:
+        return [
+            journal.trials(),
+            *(journal.epochs(number) for number in range(TRIALS + 1)),
+            *(journal.evaluation(number) for number in range(TRIALS + 1)),
+            *(journal.note(name) for name in ("asked", "made_from", "finished", "plan")),
+        ]
+    finally:
+        journal.close()
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("sound") / "journal.db"
+    eventful(path)
+    assert [file.name for file in path.parent.iterdir()] == ["journal.db"]
+    return path
+
+
+PAGE = 4096
+PAGES = 10  # five tables, four indexes of their own, and the schema
+VERSION = range(60, 64)  # where SQLite keeps the schema's number: any other says what it says
+
+
+def flips(data: bytes, page: int, most: int) -> list[tuple[int, bytes]]:
+    """The file with one byte changed, at places all over a page; free space counts little."""
+    here = range(page * PAGE, (page + 1) * PAGE)
+    used = [offset for offset in here if data[offset] and offset not in VERSION]
+    chosen = used[:: max(1, len(used) // most)] + list(here)[5::500]
+    return [
+        (offset, data[:offset] + bytes([data[offset] ^ flip]) + data[offset + 1 :])
+        for number, offset in enumerate(chosen)
+        for flip in (0xFF if number % 2 else 1 << (number // 2 % 8),)
+    ]
+
+
+def test_the_journal_has_the_pages_that_are_damaged_here(sound: Path) -> None:
+    assert sound.stat().st_size == PAGE * PAGES
+
+
+@pytest.mark.parametrize("page", range(PAGES))
+def test_a_flipped_byte_is_noticed_or_changes_nothing(
+    sound: Path, tmp_path: Path, page: int
+) -> None:
+    expected, data, path = everything(sound), sound.read_bytes(), tmp_path / "journal.db"
+    wrong, noticed = [], 0
+    for offset, damaged in flips(data, page, most=100):
+        path.write_bytes(damaged)
+        try:
+            if everything(path) != expected:
+                wrong.append(offset)
+        except DamagedJournalError:
+            noticed += 1
+    assert wrong == []
+    assert noticed > 5
+
+
+@pytest.mark.parametrize("page", range(PAGES))
+def test_what_is_salvaged_was_written(sound: Path, tmp_path: Path, page: int) -> None:
+    written = {trial.id: trial for trial in everything(sound)[0]}
+    path, whole = tmp_path / "journal.db", 0
+    # Of a damaged schema nothing is found, which takes long to find out.
+    for offset, damaged in flips(sound.read_bytes(), page, most=12 if page else 2):
+        path.write_bytes(damaged)
+        for trial in salvage(path):
+            original = written[trial.id]
+            rungs = original.rungs[: len(trial.rungs)]
+            assert trial == dataclasses.replace(original, rungs=rungs), offset
+            whole += trial == original
+    assert whole or page == 0
+
+
+def test_a_flipped_version_is_refused(sound: Path, tmp_path: Path) -> None:
+    path, data = tmp_path / "journal.db", sound.read_bytes()
+    for offset in VERSION:
+        path.write_bytes(data[:offset] + bytes([data[offset] ^ 0x81]) + data[offset + 1 :])
+        with pytest.raises(RunError):
+            Journal.open(path)
+
+
+def test_all_of_a_sound_journal_can_be_salvaged(sound: Path) -> None:
+    assert salvage(sound) == everything(sound)[0]
+
+
+@pytest.mark.parametrize("content", [b"", b"no database " * 1000])
+def test_nothing_can_be_salvaged_of_what_is_no_journal(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+    assert salvage(path) == []
+
+
+def test_nothing_can_be_salvaged_of_what_is_not_there(path: Path) -> None:
+    assert salvage(path) == []
+    assert not path.exists()
+
+
+def test_a_trial_is_salvaged_up_to_its_damaged_rung(sound: Path, path: Path) -> None:
+    shutil.copy(sound, path)
+    connection = raw(path)
+    connection.execute("UPDATE rungs SET score = 0.99 WHERE trial = 1 AND number = 1")
+    connection.execute("UPDATE rungs SET score = 0.99 WHERE trial = 2 AND number = 0")
+    connection.execute("UPDATE trials SET status = 'COMPLETED' WHERE id = 3")
+    connection.close()
+    assert [(trial.id, len(trial.rungs)) for trial in salvage(path)] == [
+        (0, 1), (1, 1), (2, 0), (4, 1), (5, 0),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE trials SET hyperparameters = '{}' WHERE id = 3",
+        "UPDATE trials SET status = 'COMPLETED' WHERE id = 4",
+        "UPDATE trials SET id = 17 WHERE id = 5",
+        "UPDATE trials SET crc = crc + 1 WHERE id = 0",
+        "UPDATE rungs SET score = score + 1e-15 WHERE trial = 2",
+        "UPDATE rungs SET end_epoch = 3 WHERE number = 1",
+        "UPDATE rungs SET seconds = 0 WHERE trial = 0",
+        "UPDATE epochs SET metrics = '{}' WHERE trial = 1 AND epoch = 4",
+        "UPDATE evaluations SET results = replace(results, '0.5', '0.6')",
+        "UPDATE notes SET value = 'false' WHERE name = 'finished'",
+    ],
+)
+def test_a_row_that_was_not_written_so_is_damage(sound: Path, path: Path, change: str) -> None:
+    shutil.copy(sound, path)
+    connection = raw(path)
+    connection.execute(change)
+    connection.close()
+    with pytest.raises(DamagedJournalError, match=r"a row is not what was written\. Put a copy of"):
+        everything(path)
+
+
+# Places
+
+
+def test_a_journal_that_is_moved_or_copied_answers(sound: Path, tmp_path: Path) -> None:
+    expected = everything(sound)
+    copied = Path(shutil.copytree(sound.parent, tmp_path / "a copy #1?"))
+    assert everything(copied / "journal.db") == expected
+    moved = copied.rename(tmp_path / "moved")
+    assert everything(moved / "journal.db") == expected
+
+
+def test_a_journal_that_is_moved_while_it_is_open_goes_on(tmp_path: Path) -> None:
+    (tmp_path / "old").mkdir()
+    journal = Journal.create(tmp_path / "old" / "journal.db")
+    journal.begin_trial({"a": 1}, slot=(0, 0))
+    (tmp_path / "old").rename(tmp_path / "new")
+    journal.begin_trial({"a": 2}, slot=(0, 0))
+    after = Journal.open(tmp_path / "new" / "journal.db")
+    assert [trial.hyperparameters for trial in after.trials()] == [{"a": 1}, {"a": 2}]
+    after.close()
+    journal.close()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+@pytest.mark.parametrize("closed", [True, False])
+def test_a_folder_that_cannot_be_written_can_be_read(
+    sound: Path, tmp_path: Path, closed: bool
+) -> None:
+    folder = Path(shutil.copytree(sound.parent, tmp_path / "kept"))
+    writer = Journal.open(folder / "journal.db")
+    writer.fail(4, "late")
+    expected = writer.trials()
+    if closed:
+        writer.close()
+    for file in folder.iterdir():
+        file.chmod(0o444)
+    folder.chmod(0o555)
+    try:
+        reader = Journal.open(folder / "journal.db", read_only=True)
+        assert reader.trials() == expected
+        assert reader.trial(4).message == "late"
+        reader.close()
+    finally:
+        folder.chmod(0o755)
+        writer.close()
+
+
+def test_a_full_disk_is_a_sentence_and_loses_nothing(journal: Journal, path: Path) -> None:
+    pages = journal._query("PRAGMA page_count")[0][0]
+    journal._connection.execute(f"PRAGMA max_page_count = {pages + 3}")
+    written = []
+    with pytest.raises(TuneError, match=r"no space left for the journal .* KB are free") as raised:
+        for number in range(100):
+            written.append(journal.begin_trial({"note": "x" * 1000}, slot=(0, number)))
+    assert not isinstance(raised.value, InputError)
+    assert 0 < len(written) < 100
+    assert journal.trials() == written
+    reader = Journal.open(path, read_only=True)
+    assert reader.trials() == written
+    reader.close()
+    journal._connection.execute("PRAGMA max_page_count = 1000000")
+    again = journal.begin_trial({"note": "there is space again"}, slot=(0, 0))
+    assert journal.trials() == [*written, again]

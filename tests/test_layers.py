@@ -14,20 +14,22 @@ ROOT = Path(__file__).resolve().parents[1]
 # A module imports only from the floors before its own. "search_spaces" stands for that package as
 # a whole and "__init__" for tuner/__init__.py; some of these modules may not be written yet.
 FLOORS = (
-    ("errors", "atomic"),
-    ("settings", "environment"),
+    ("errors", "atomic", "locks"),
+    ("settings", "environment", "stopping", "quantities"),
     ("search_spaces", "decode", "cache", "cuts", "schedule", "journal"),
     ("dataset", "ranking", "augment"),
-    ("images", "oracle", "run", "prediction"),
+    ("images", "oracle", "run", "prediction", "checkpoint", "budget", "identity"),
     ("features", "tables"),
     ("training",),
     ("programs",),
     ("sources",),
+    ("rung", "pacing"),
     ("hyperband",),
     ("search", "workers", "diagnosis", "evaluation"),
+    ("estimate",),
     ("export",),
     ("report", "progress"),
-    ("__init__",),
+    ("printing", "__init__"),
     ("cli",),
 )
 FLOOR_OF = {name: number for number, floor in enumerate(FLOORS) for name in floor}

@@ -19,6 +19,7 @@ from tuner.errors import SettingsError
 from tuner.journal import COMPLETED, FAILED, RUNNING, STOPPED, Journal, RungRecord, TrialRecord
 from tuner.oracle import JournalOracle, pin
 from tuner.ranking import rank, trial_name
+from tuner.schedule import Schedule, hyperband, shortened
 
 HANDED = list[tuple[str, dict[str, Any]]]
 
@@ -444,6 +445,222 @@ def test_a_search_that_starts_again_goes_on_as_it_would_have(
     journal = Journal.open(folder / "parts.db")
     assert journal.trials() == records
     journal.close()
+
+
+# Any search, with failures and restarts
+
+
+def plain_space() -> keras_tuner.HyperParameters:
+    space = keras_tuner.HyperParameters()
+    space.Float("rate", 0.0, 1.0)
+    return space
+
+
+def plain(journal: Journal, **options: Any) -> JournalOracle:
+    return JournalOracle(journal, plain_space(), **options)
+
+
+def train(oracle: JournalOracle, trial: kt_trial.Trial, failing: set[tuple[int, int]]) -> None:
+    """Pretends to train a rung; what comes out depends on the trial and its rung alone."""
+    values = trial.hyperparameters.values
+    number, rung = int(trial.trial_id), values["tuner/round"]
+    if (number, rung) in failing:
+        trial.status, trial.message = kt_trial.TrialStatus.FAILED, f"trial {number} fails"
+    else:
+        score = zlib.crc32(f"{number} {rung}".encode()) % 16 / 16  # with ties
+        start, stop = values["tuner/initial_epoch"], values["tuner/epochs"]
+        epochs = [{"val_accuracy": score}] * (stop - start)
+        oracle.finish_rung(trial, RungRecord(start, stop, score, 0.5), epochs)
+        trial.status = kt_trial.TrialStatus.COMPLETED
+    oracle.end_trial(trial)
+
+
+def train_all(
+    path: Path, failing: set[tuple[int, int]], restarts: set[int], **options: Any
+) -> tuple[list[TrialRecord], Schedule]:
+    """A search whose process ends before the results of some of its steps, by number, are noted."""
+    journal = Journal.create(path)
+    oracle, step = plain(journal, **options), 0
+    while (trial := oracle.create_trial("tuner0")).status == kt_trial.TrialStatus.RUNNING:
+        if step in restarts:
+            restarts = restarts - {step}
+            handed = dict(trial.hyperparameters.values)
+            journal.close()
+            journal = Journal.open(path)
+            oracle = plain(journal, **options)
+            assert not oracle.complete
+            trial = oracle.create_trial("tuner0")
+            assert trial.hyperparameters.values == handed
+        train(oracle, trial, failing)
+        step += 1
+    assert trial.status == kt_trial.TrialStatus.STOPPED
+    assert oracle.complete
+    records = oracle.records()
+    journal.close()
+    return records, oracle.schedule
+
+
+def check_slot(records: list[TrialRecord], schedule: Schedule, slot: tuple[int, int]) -> None:
+    """Each rung of a bracket has the scheduled size, and holds the best of the one below."""
+    bracket = next(b for b in schedule.brackets if b.number == slot[1])
+    members = [r for r in records if (r.iteration, r.bracket) == slot]
+    for number, rung in enumerate(bracket.rungs):
+        spans = [(rung.start_epoch, rung.end_epoch)]
+        inside = [r for r in members if len(r.rungs) > number]
+        assert [(r.rungs[number].start_epoch, r.rungs[number].end_epoch) for r in inside] == (
+            spans * len(inside)
+        )
+        fell = [r for r in members if r.status == FAILED and len(r.rungs) == number]
+        left = [r for r in members if len(r.rungs) == number and r.status != FAILED]
+        if number == 0:
+            assert len(inside) == rung.size
+            assert not left
+            continue
+        assert len(inside) == rung.size or (len(inside) < rung.size and not left)
+
+        def place(record: TrialRecord, below: int = number - 1) -> tuple[float, int]:
+            return (-record.rungs[below].score, record.id)
+
+        if left and inside:
+            best = min(map(place, left))
+            assert max(map(place, [*inside, *fell])) < best
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    max_epochs=st.integers(1, 12),
+    factor=st.integers(2, 4),
+    iterations=st.integers(1, 2),
+    seed=st.integers(0, 2**32),
+    failing=st.sets(st.tuples(st.integers(0, 30), st.integers(0, 3)), max_size=12),
+    restarts=st.sets(st.integers(0, 60), max_size=6),
+)
+def test_any_search_keeps_to_its_schedule_and_restarts_change_nothing(
+    tmp_path_factory: pytest.TempPathFactory,
+    max_epochs: int,
+    factor: int,
+    iterations: int,
+    seed: int,
+    failing: set[tuple[int, int]],
+    restarts: set[int],
+) -> None:
+    folder = tmp_path_factory.mktemp("oracle")
+    options: dict[str, Any] = {
+        "max_epochs": max_epochs, "factor": factor, "iterations": iterations, "seed": seed,
+        "recipes": {"known": {"rate": 0.5}},
+    }  # fmt: skip
+    records, schedule = train_all(folder / "whole.db", failing, set(), **options)
+    for iteration in range(iterations):
+        for bracket in schedule.brackets:
+            check_slot(records, schedule, (iteration, bracket.number))
+    assert [record.recipe for record in records].count("known") == 1
+    assert len({repr(record.hyperparameters) for record in records}) == len(records)
+    assert not any(record.status == RUNNING for record in records)
+    assert all((r.id, len(r.rungs)) in failing for r in records if r.status == FAILED)
+    for record in records:
+        if record.status == COMPLETED:
+            assert record.epochs == max_epochs
+    again, _ = train_all(folder / "parts.db", failing, restarts, **options)
+    assert again == records
+
+
+def test_a_trial_whose_process_ended_is_handed_out_before_anything_new(path: Path) -> None:
+    journal = Journal.create(path)
+    first = plain(journal, max_epochs=4, factor=2)
+    train(first, first.create_trial("tuner0"), set())
+    handed = first.create_trial("tuner0")
+    second = plain(journal, max_epochs=4, factor=2)
+    again = second.create_trial("tuner0")
+    assert again.trial_id == handed.trial_id == "0001"
+    assert again.hyperparameters.values == handed.hyperparameters.values
+    assert len(second.records()) == 2
+    # but not twice in one process
+    assert second.create_trial("tuner1").trial_id == "0002"
+    journal.close()
+
+
+def test_more_iterations_go_on_where_fewer_ended(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"max_epochs": 4, "factor": 2, "seed": 3}
+    expected, _ = train_all(tmp_path / "two.db", {(1, 0)}, set(), iterations=2, **options)
+    train_all(tmp_path / "one.db", {(1, 0)}, set(), iterations=1, **options)
+    journal = Journal.open(tmp_path / "one.db")
+    one = journal.trials()
+    oracle = plain(journal, iterations=2, **options)
+    assert not oracle.complete
+    while (trial := oracle.create_trial("tuner0")).status == kt_trial.TrialStatus.RUNNING:
+        train(oracle, trial, {(1, 0)})
+    assert oracle.records() == expected
+    assert expected[: len(one)] == one
+    journal.close()
+
+
+def test_an_oracle_follows_another_schedule(new: Callable[..., JournalOracle]) -> None:
+    oracle = new(plain_space(), max_epochs=9)
+    short = shortened(oracle.schedule, 3, 3, 1)
+    oracle.follow(short)
+    handed = search(oracle)
+    assert Counter(values["tuner/epochs"] for _, values in handed) == {1: 3, 3: 1}
+    assert oracle.complete
+    assert [r.status for r in oracle.records()].count(COMPLETED) == 1
+
+
+def test_the_finalist_is_the_leader_until_it_is_trained_to_the_end(
+    new: Callable[..., JournalOracle],
+) -> None:
+    oracle = new(plain_space(), max_epochs=9)
+    assert oracle.finalist() is None
+    search(oracle, most=4)
+    leader = max(oracle.records(), key=lambda record: record.score or 0)
+    assert oracle.finalist() == leader
+    oracle.closing = True
+    handed = search(oracle)
+    assert [(name, values["tuner/epochs"]) for name, values in handed] == [
+        (trial_name(leader.id), 3), (trial_name(leader.id), 9),
+    ]  # fmt: skip
+    assert oracle.finalist() is None
+    assert not oracle.complete
+    oracle.closing = False  # there is time again
+    search(oracle)
+    reached = Counter((r.bracket, rung.end_epoch) for r in oracle.records() for rung in r.rungs)
+    assert reached == {
+        (bracket.number, rung.end_epoch): rung.size
+        for bracket in hyperband(9, 3)
+        for rung in bracket.rungs
+    }
+
+
+def test_a_search_is_complete_when_its_last_rung_is(new: Callable[..., JournalOracle]) -> None:
+    oracle = new(plain_space(), max_epochs=2, factor=2)
+    while (trial := oracle.create_trial("tuner0")).status == kt_trial.TrialStatus.RUNNING:
+        assert not oracle.complete
+        end(oracle, trial)
+    assert oracle.complete
+
+
+def test_a_space_that_is_used_up_makes_a_search_complete(
+    new: Callable[..., JournalOracle],
+) -> None:
+    oracle = new(six(), max_epochs=10)
+    assert not oracle.complete
+    search(oracle)
+    assert oracle.complete
+
+
+def test_a_sample_is_like_what_is_drawn(new: Callable[..., JournalOracle]) -> None:
+    oracle = new(max_epochs=10, pinned={"dropout": 0.5})
+    sample = oracle.sample(50)
+    assert sample == oracle.sample(50)
+    assert {values["dropout"] for values in sample} == {0.5}
+    assert len({values["unfreeze_blocks"] for values in sample}) == 7
+    assert oracle.records() == []
+
+
+def test_a_smaller_batch_is_kept_with_the_trial(new: Callable[..., JournalOracle]) -> None:
+    oracle = new(plain_space(), max_epochs=2)
+    trial = oracle.create_trial("tuner0")
+    oracle.take_smaller_steps(trial, 8)
+    end(oracle, trial)
+    assert oracle.records()[0].batch_size == 8
 
 
 def test_a_small_space_is_trained_to_the_end_once(new: Callable[..., JournalOracle]) -> None:

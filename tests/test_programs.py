@@ -328,6 +328,25 @@ def test_one_program_serves_one_shape(fresh: Programs) -> None:
     assert len(fresh._live) == 5
 
 
+def test_another_batch_size_is_another_program_and_trains_in_steps_of_it(
+    fresh: Programs, rows: dict[int, tuple[Rows, Rows]]
+) -> None:
+    one = fresh.trainer(HEAD, 1, ORDER)
+    half = fresh.trainer(HEAD, 1, ORDER, BATCH // 2)
+    assert half is not one
+    half.run_epoch(*rows[0])
+    steps = -(-len(rows[0][0].y) // (BATCH // 2))
+    assert int(half.model.optimizer.iterations) == steps
+    assert fresh.trainer(HEAD, 1, ORDER, BATCH) is fresh.trainer(HEAD, 1, ORDER) is one
+
+
+def test_what_is_let_go_of_is_built_anew(fresh: Programs) -> None:
+    one = fresh.trainer(HEAD, 1, ORDER)
+    fresh.clear()
+    assert not fresh._live
+    assert fresh.trainer(HEAD, 1, ORDER) is not one
+
+
 def test_without_a_hidden_layer_the_width_is_no_part_of_the_shape(fresh: Programs) -> None:
     one = fresh.trainer(Configuration(head_layers=0, head_width=128), 1, ORDER)
     assert fresh.trainer(Configuration(head_layers=0, head_width=2048), 1, ORDER) is one

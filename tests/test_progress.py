@@ -92,6 +92,10 @@ def test_a_log_gets_plain_lines(clock: Clock, log: io.StringIO) -> None:
         "Computing on [red]CPU\ufffd[31m.",
         "The blog head is left out: it contradicts --fix.",
         f"Hyperband: {total} trials, {epochs} epochs in all, up to 4 a trial.",
+        "  recipes: 1 to epoch 4",
+        "  bracket 2: 4 to epoch 1, 2 to epoch 2, 1 to epoch 4",
+        "  bracket 1: 3 to epoch 2, 2 to epoch 4",
+        "  bracket 0: 3 to epoch 4",
         f"trial 0000 rung 0-1: val_accuracy 0.5000; 1/{total} trials, best 0.5000 (0000), "
         f"{minutes(4.0 * (epochs - 1))} left",
         f"trial 0001 rung 0-1: val_accuracy 0.6250; 2/{total} trials, best 0.6250 (0001), "
@@ -99,6 +103,36 @@ def test_a_log_gets_plain_lines(clock: Clock, log: io.StringIO) -> None:
         "trial 0002 failed: OOM when [red]allocating",
         "Searched 2 trials in 1m08s.",
     ]
+
+
+def test_a_search_that_goes_on_says_what_is_done_and_counts_from_there(
+    clock: Clock, log: io.StringIO
+) -> None:
+    done = [trial(0, 0.5), trial(1, 0.25, 0.75)]
+    total, epochs = SCHEDULE.total_trials, SCHEDULE.total_epochs
+    with SearchProgress("val_accuracy") as progress:
+        progress.search_begins(SCHEDULE, (), done, 90.0)
+        progress.rung_begins(trial(0, 0.5), 2)
+        clock.now += 4.0
+        progress.epoch_ends(trial(0, 0.5), 2, METRICS)
+        progress.rung_ends(trial(0, 0.5, 0.875), trial(0, 0.5, 0.875))
+    first, *_, said, last = log.getvalue().splitlines()
+    assert first.endswith("up to 4 a trial, about 1m30s.")
+    assert said == "2 trials and 3 epochs of it are done."
+    # One of the epochs that are left is done, in four seconds.
+    assert last == (
+        f"trial 0000 rung 1-2: val_accuracy 0.8750; 2/{total} trials, best 0.8750 (0000), "
+        f"{minutes(4.0 * (epochs - 4))} left"
+    )
+
+
+def test_before_the_first_epoch_the_estimate_is_shown(clock: Clock, terminal: io.StringIO) -> None:
+    for seconds, expected in ((90.0, "about 1m30s left"), (None, "time left unknown")):
+        with SearchProgress("val_accuracy") as progress:
+            progress.search_begins(SCHEDULE, (), [], seconds)
+            progress.rung_begins(trial(0), 1)
+            progress._bar.refresh()
+        assert expected in terminal.getvalue()
 
 
 def minutes(seconds: float) -> str:
@@ -112,7 +146,7 @@ def test_a_slow_epoch_is_reported_in_a_log(clock: Clock, log: io.StringIO) -> No
         for epoch, seconds in enumerate((3.0, 8.0, 3.0, 8.0), start=1):
             clock.now += seconds
             progress.epoch_ends(trial(0), epoch, METRICS)
-    lines = log.getvalue().splitlines()[1:]
+    lines = [line for line in log.getvalue().splitlines() if line.startswith("trial")]
     assert [line.split(":")[0] for line in lines] == ["trial 0000 epoch 2", "trial 0000 epoch 4"]
 
 

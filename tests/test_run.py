@@ -1,8 +1,13 @@
 """A run's folder: how it is made, replaced, found and refused."""
 
+import contextlib
 import errno
 import json
 import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,8 +18,20 @@ from small_search import contents
 from tuner import run as run_module
 from tuner.dataset import Dataset, ImageFile
 from tuner.errors import DataError, RunError, TuneError
-from tuner.journal import Journal
-from tuner.run import check_new, create_run, is_writable, nearest_existing, open_run, run_names
+from tuner.journal import Journal, RungRecord
+from tuner.run import (
+    FINISHED,
+    check_free,
+    check_new,
+    create_run,
+    delete_run,
+    is_writable,
+    nearest_existing,
+    open_run,
+    run_names,
+    sole_writer,
+    summaries,
+)
 from tuner.settings import SearchSettings
 
 SETTINGS = SearchSettings(data="/photos", image_size=64)
@@ -154,7 +171,9 @@ def test_a_rename_that_fails_brings_the_old_run_back(
     monkeypatch.setattr(Path, "rename", fail_once)
     with pytest.raises(RunError, match="Input/output error"):
         create_run(tmp_path, "first", SearchSettings(), DATASET, overwrite=True)
-    assert contents(tmp_path) == before
+    left = contents(tmp_path)
+    del left["first/lock"]
+    assert left == before
 
 
 def test_the_newest_run_is_opened(tmp_path: Path) -> None:
@@ -218,3 +237,192 @@ def test_nearest_existing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert is_writable(Path("a/b"))
     assert not is_writable(Path("file"))
     assert not is_writable(Path("file/b"))
+
+
+def dead_process() -> int:
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        process.wait()
+    return process.pid
+
+
+def test_what_killed_processes_had_begun_to_make_is_removed(tmp_path: Path) -> None:
+    dead = dead_process()
+    gone = [f".first.{dead}.new", f".first.{dead}.old", f".first.{os.getpid()}.new"]
+    kept = [f".first.{os.getppid()}.new", f".second.{dead}.new", ".first.notes", "other"]
+    for name in (*gone, *kept):
+        (tmp_path / name / "trials").mkdir(parents=True)
+    create_run(tmp_path, "first", SETTINGS, DATASET, overwrite=False)
+    assert {path.name for path in tmp_path.iterdir()} == {"first", *kept}
+
+
+# Who searches
+
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@contextlib.contextmanager
+def another_process(folder: Path) -> Iterator["subprocess.Popen[str]"]:
+    """A process that searches in a run's folder until it is killed."""
+    script = (
+        "import pathlib, time; from tuner.run import sole_writer\n"
+        f"with sole_writer(pathlib.Path({str(folder)!r})): print(flush=True); time.sleep(600)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, cwd=ROOT
+    ) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "\n"
+            yield process
+        finally:
+            process.kill()
+
+
+def test_a_second_process_is_refused_and_told_whose_turn_it_is(tmp_path: Path) -> None:
+    run = create_run(tmp_path, "first", SETTINGS, DATASET, overwrite=False)
+    assert not run.busy
+    with another_process(run.folder) as process:
+        assert run.busy
+        expected = (
+            f"the run first is being searched by process {process.pid} on {socket.gethostname()}"
+        )
+        with pytest.raises(RunError, match=expected), sole_writer(run.folder):
+            raise AssertionError("there are two")
+        with pytest.raises(RunError, match=expected):
+            check_free(run.folder)
+        process.kill()
+        process.wait()
+    assert not run.busy
+    check_free(run.folder)
+
+
+def test_the_lock_of_a_dead_process_is_taken_over(tmp_path: Path) -> None:
+    run = create_run(tmp_path, "first", SETTINGS, DATASET, overwrite=False)
+    with another_process(run.folder):
+        pass  # and killed
+    assert "process" in (run.folder / "lock").read_text()
+    with sole_writer(run.folder):
+        assert f"process {os.getpid()} on" in (run.folder / "lock").read_text()
+        assert run.busy
+    assert not run.busy
+
+
+def test_a_run_that_is_being_searched_can_be_read(tmp_path: Path) -> None:
+    run = create_run(tmp_path, "first", SETTINGS, DATASET, overwrite=False)
+    with sole_writer(run.folder):
+        found = open_run(tmp_path)
+        assert found.journal.trials() == []
+        assert found.dataset(Path("/photos")) == DATASET
+
+
+def test_a_run_that_is_being_searched_is_not_replaced(tmp_path: Path) -> None:
+    run = create_run(tmp_path, "first", SETTINGS, DATASET, overwrite=False)
+    with sole_writer(run.folder):
+        before = contents(tmp_path)
+        with pytest.raises(RunError, match="is being searched by process"):
+            create_run(tmp_path, "first", SearchSettings(), DATASET, overwrite=True)
+        assert contents(tmp_path) == before
+
+
+def test_a_run_that_is_being_searched_is_not_deleted(tmp_path: Path) -> None:
+    run = create_run(tmp_path, "first", SETTINGS, DATASET, overwrite=False)
+    with sole_writer(run.folder):
+        before = contents(tmp_path)
+        with pytest.raises(RunError, match="is being searched by process"):
+            delete_run(run)
+        assert contents(tmp_path) == before
+
+
+def test_a_run_is_deleted_with_everything(tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        create_run(tmp_path, name, SETTINGS, DATASET, overwrite=False)
+    (tmp_path / "first" / "trials" / "0000").mkdir(parents=True)
+    delete_run(open_run(tmp_path, "first"))
+    assert [path.name for path in tmp_path.iterdir()] == ["second"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_run_that_cannot_be_written_can_be_read_and_not_searched(tmp_path: Path) -> None:
+    folder = create_run(tmp_path, "first", SETTINGS, DATASET, overwrite=False).folder
+    folder.chmod(0o555)
+    try:
+        assert open_run(tmp_path).journal.trials() == []
+        (summary,) = summaries(tmp_path)
+        assert (summary.state, summary.trials) == ("interrupted", 0)
+        with pytest.raises(RunError, match="first cannot be written"), sole_writer(folder):
+            raise AssertionError("it is written")
+    finally:
+        folder.chmod(0o755)
+
+
+# What runs there are
+
+
+def finished_run(runs_dir: Path, name: str, *scores: float, iterations: int = 1) -> Path:
+    settings = SearchSettings(data="/my photos", objective="val_loss", iterations=iterations)
+    run = create_run(runs_dir, name, settings, DATASET, overwrite=False)
+    for score in scores:
+        trial = run.journal.begin_trial({}, slot=(0, 0)).id
+        run.journal.finish_rung(trial, RungRecord(0, 1, score, 1.0), [{}], completed=True)
+    run.journal.close()
+    return run.folder
+
+
+def test_a_run_in_a_line(tmp_path: Path) -> None:
+    folder = finished_run(tmp_path, "first", 0.75, 0.5, 0.625)
+    (summary,) = summaries(tmp_path)
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    assert (summary.name, summary.data, summary.objective) == ("first", "/my photos", "val_loss")
+    assert (summary.trials, summary.best_score, summary.size_bytes) == (3, 0.5, size)
+
+
+@pytest.mark.parametrize("iterations", [1, 2])
+def test_a_run_is_done_when_all_its_iterations_are(tmp_path: Path, iterations: int) -> None:
+    folder = finished_run(tmp_path, "first", 0.5, iterations=iterations)
+    states = []
+    for done in range(iterations + 1):
+        journal = Journal.open(folder / "journal.db")
+        journal.set_notes({FINISHED: done})
+        journal.close()
+        states += [summary.state for summary in summaries(tmp_path)]
+    assert states == ["interrupted"] * iterations + ["done"]
+    assert open_run(tmp_path).complete
+
+
+def test_a_run_in_which_somebody_searches_is_running(tmp_path: Path) -> None:
+    folder = finished_run(tmp_path, "first", 0.5)
+    with sole_writer(folder):
+        (summary,) = summaries(tmp_path)
+    assert (summary.state, summary.trials) == ("running", 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("journal.db", b"no database" * 100), ("journal.db", None), ("settings.json", b"{"),
+        ("settings.json", b'{"schema": 1, "image_size": 3}'),
+    ],
+)  # fmt: skip
+def test_a_damaged_run_hides_no_other(tmp_path: Path, name: str, content: bytes | None) -> None:
+    file = finished_run(tmp_path, "first", 0.5) / name
+    finished_run(tmp_path, "second", 0.25)
+    file.unlink()
+    if content is not None:
+        file.write_bytes(content)
+    found = {summary.name: summary for summary in summaries(tmp_path)}
+    assert found["first"].state == "damaged"
+    assert (found["first"].trials, found["first"].best_score) == (None, None)
+    assert (found["second"].state, found["second"].best_score) == ("interrupted", 0.25)
+
+
+def test_a_row_that_was_not_written_so_makes_a_run_damaged(tmp_path: Path) -> None:
+    path = finished_run(tmp_path, "first", 0.5) / "journal.db"
+    data = path.read_bytes()
+    assert data.count(b"COMPLETED") > 1  # in the schema, and in the trial's row
+    path.write_bytes(data[::-1].replace(b"COMPLETED"[::-1], b"COMPLETEd"[::-1], 1)[::-1])
+    assert [summary.state for summary in summaries(tmp_path)] == ["damaged"]
+
+
+def test_where_there_are_no_runs_none_are_listed(tmp_path: Path) -> None:
+    assert summaries(tmp_path) == summaries(tmp_path / "missing") == []

@@ -1,5 +1,6 @@
 """The schedule's arithmetic against Keras Tuner's, and its decisions in simulated searches."""
 
+import dataclasses
 import random
 from collections import Counter
 from dataclasses import dataclass, field
@@ -9,7 +10,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tuner.schedule import Pause, Rung, Schedule, Standing, Task, hyperband, may_go_on, next_task
+from tuner.schedule import (
+    Pause,
+    Rung,
+    Schedule,
+    Standing,
+    Task,
+    closing_task,
+    hyperband,
+    may_go_on,
+    next_task,
+    plan,
+    shortened,
+    unfinished_task,
+)
 
 Slot = tuple[int, int] | str
 
@@ -350,3 +364,190 @@ def test_the_end_waits_for_a_trial_that_still_runs() -> None:
     last = Standing(size - 1, (0, 0), running=True)
     assert next_task(schedule, [*done, last]) is Pause.WAIT
     assert next_task(schedule, [*done, Standing(size - 1, (0, 0), (0.5,))]) is Pause.DONE
+
+
+# A schedule that fits
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    max_epochs=st.integers(1, 40),
+    factor=st.integers(2, 4),
+    iterations=st.integers(1, 2),
+    recipes=st.sampled_from([(), ("a",), ("a", "b")]),
+    affordable=st.floats(0.5, 3000),
+    trial_cost=st.sampled_from([0.0, 1.0, 20.0]),
+)
+def test_a_plan_is_affordable_and_nothing_affordable_trains_more(
+    max_epochs: int,
+    factor: int,
+    iterations: int,
+    recipes: tuple[str, ...],
+    affordable: float,
+    trial_cost: float,
+) -> None:
+    asked = Schedule(hyperband(max_epochs, factor), iterations, recipes)
+
+    def cost(schedule: Schedule) -> float:
+        return (schedule.total_epochs + trial_cost * schedule.total_trials) / affordable
+
+    planned = plan(asked, factor, cost)
+    assert (planned.iterations, planned.recipes) == (iterations, recipes)
+    choices = [
+        shortened(asked, factor, epochs, count)
+        for epochs in range(1, max_epochs + 1)
+        for count in range(1, len(hyperband(epochs, factor)) + 1)
+    ]
+    assert planned in choices
+    fitting = [choice for choice in choices if cost(choice) <= 1]
+    if fitting:
+        assert cost(planned) <= 1
+        assert planned.total_epochs == max(choice.total_epochs for choice in fitting)
+    else:
+        assert (planned.max_epochs, len(planned.brackets)) == (1, 1)
+
+
+def test_what_can_be_afforded_is_not_shortened() -> None:
+    asked = Schedule(hyperband(30, 3), 2, ("a",))
+    assert plan(asked, 3, lambda schedule: schedule.total_epochs / asked.total_epochs) == asked
+
+
+def test_of_equally_many_epochs_the_longer_finalists_are_planned() -> None:
+    asked = Schedule(hyperband(10, 3))
+    planned = plan(asked, 3, lambda schedule: 0.0 if schedule.max_epochs in (4, 5) else 2.0)
+    totals = {n: shortened(asked, 3, n, 2).total_epochs for n in (4, 5)}
+    assert planned.max_epochs == max(totals, key=lambda n: (totals[n], n))
+
+
+def test_a_shortened_schedule_keeps_its_first_brackets() -> None:
+    asked = Schedule(hyperband(30, 3), 2, ("a",))
+    short = shortened(asked, 3, 10, 2)
+    assert short == dataclasses.replace(asked, brackets=hyperband(10, 3)[:2])
+    assert [bracket.number for bracket in short.brackets] == [2, 1]
+
+
+# The last task when time is short
+
+
+CLOSING = Schedule(hyperband(10, 3), recipes=("known",))
+
+
+def test_the_leader_of_the_newest_bracket_goes_on() -> None:
+    standings = [
+        Standing(0, "known", (0.99,)),
+        Standing(1, (0, 2), (0.9, 0.9, 0.9)),
+        Standing(2, (0, 1), (0.2,)),
+        Standing(3, (0, 1), (0.6,)),
+        Standing(4, (0, 1), running=True),
+    ]
+    # ahead of its turn: only two of six have finished the rung below
+    assert closing_task(CLOSING, standings) == Task((0, 1), 3, 1, 4, 10)
+
+
+def test_whoever_has_come_furthest_leads() -> None:
+    standings = [Standing(0, (0, 2), (0.9,)), Standing(1, (0, 2), (0.2, 0.1))]
+    assert closing_task(CLOSING, standings) == Task((0, 2), 1, 2, 4, 10)
+
+
+def test_a_leader_that_runs_is_handed_out_on_the_rung_that_it_is_on() -> None:
+    standings = [Standing(0, (0, 2), (0.9,), running=True), Standing(1, (0, 2), (0.2,))]
+    assert closing_task(CLOSING, standings) == Task((0, 2), 0, 1, 2, 4)
+
+
+def test_a_leader_that_failed_leaves_the_place_to_the_next() -> None:
+    standings = [Standing(0, (0, 2), (0.9,), failed=True), Standing(1, (0, 2), (0.2,))]
+    assert closing_task(CLOSING, standings) == Task((0, 2), 1, 1, 2, 4)
+
+
+@pytest.mark.parametrize(
+    "standings",
+    [
+        [],
+        [Standing(0, "known", (0.9,))],
+        [Standing(0, (0, 2), running=True)],
+        [Standing(0, (0, 2), failed=True)],
+        [Standing(0, (0, 2), (0.1, 0.1, 0.1)), Standing(1, (0, 2), (0.9, 0.9))],
+        [Standing(0, (0, 2), (0.1,)), Standing(1, (0, 1), running=True)],
+    ],
+    ids=["nothing", "a recipe", "no score", "a failure", "a finalist", "a new bracket"],
+)
+def test_there_is_nobody_to_bring_to_the_last_rung(standings: list[Standing]) -> None:
+    assert closing_task(CLOSING, standings) is Pause.DONE
+
+
+@settings(deadline=None, max_examples=80)
+@given(
+    max_epochs=st.integers(1, 30),
+    factor=st.integers(2, 4),
+    trained=st.integers(1, 40),
+    failure_rate=st.sampled_from([0.0, 0.3]),
+    seed=st.integers(0, 2**32),
+)
+def test_closing_ends_with_a_finalist_and_what_follows_keeps_to_the_schedule(
+    max_epochs: int, factor: int, trained: int, failure_rate: float, seed: int
+) -> None:
+    schedule = Schedule(hyperband(max_epochs, factor))
+    search = Search(schedule, seed, failure_rate=failure_rate)
+    for _ in range(trained):
+        task = search.ask()
+        if not isinstance(task, Task):
+            break
+        search.start(task)
+        search.end(search.running[0])
+    newest = search.trials[-1].slot
+    could = any(t.slot == newest and t.scores and not t.failed for t in search.trials)
+    spent = 0
+    while isinstance(task := closing_task(schedule, sorted_standings(search)), Task):
+        trial = search.trials[task.trial or 0]
+        assert trial.done == task.start_epoch
+        trial.entered.append((task.rung, task.start_epoch, task.end_epoch))
+        trial.scores.append(0.5)
+        spent += task.end_epoch - task.start_epoch
+    assert spent <= max_epochs
+    if could:
+        assert any(t.slot == newest and t.done == max_epochs for t in search.trials)
+    search.kept = set(range(len(search.trials)))
+    # A larger budget goes on; every rung still gets its size.
+    while isinstance(task := search.ask(), Task):
+        if task.trial is None:
+            search.trials.append(Simulated(task.slot))
+        trial = search.trials[-1 if task.trial is None else task.trial]
+        trial.entered.append((task.rung, task.start_epoch, task.end_epoch))
+        trial.scores.append(0.25)
+        trial.running = False
+    search.check_end()
+
+
+def sorted_standings(search: Search) -> list[Standing]:
+    """In the order in which they began, as a journal gives them."""
+    return sorted(search.standings(), key=lambda standing: standing.trial)
+
+
+# What was being trained
+
+
+@pytest.mark.parametrize(
+    ("standing", "expected"),
+    [
+        (Standing(5, "known", running=True), Task("known", 5, 0, 0, 10)),
+        (Standing(0, (0, 2), running=True), Task((0, 2), 0, 0, 0, 2)),
+        (Standing(3, (1, 2), (0.5,), running=True), Task((1, 2), 3, 1, 2, 4)),
+        (Standing(3, (0, 2), (0.5, 0.6), running=True), Task((0, 2), 3, 2, 4, 10)),
+        (Standing(1, (0, 0), running=True), Task((0, 0), 1, 0, 0, 10)),
+    ],
+)
+def test_the_rung_that_a_trial_was_on(standing: Standing, expected: Task) -> None:
+    assert unfinished_task(CLOSING, standing) == expected
+
+
+@settings(deadline=None, max_examples=40)
+@given(max_epochs=st.integers(1, 30), factor=st.integers(2, 4), seed=st.integers(0, 2**32))
+def test_it_is_the_task_that_was_handed_out(max_epochs: int, factor: int, seed: int) -> None:
+    schedule = Schedule(hyperband(max_epochs, factor), recipes=("known",))
+    search = Search(schedule, seed, failure_rate=0.2)
+    while isinstance(task := search.ask(), Task):
+        search.start(task)
+        (running,) = search.running
+        standing = next(s for s in search.standings() if s.trial == running)
+        assert unfinished_task(schedule, standing) == dataclasses.replace(task, trial=running)
+        search.end(running)

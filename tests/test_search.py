@@ -1,10 +1,14 @@
 """What a search reads, writes, and in which order."""
 
+import dataclasses
 import json
+import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 from small_search import (
@@ -18,12 +22,15 @@ from small_search import (
     write_photos,
 )
 
+from search_spaces.resnet50 import ResNet50Space
 from tuner import search as search_module
 from tuner.dataset import Dataset
-from tuner.errors import DataError, RunError, SettingsError, WeightsError
-from tuner.run import open_run
-from tuner.search import SearchFolders, scan, search
+from tuner.errors import DataError, RunError, SettingsError, StoppedError, WeightsError
+from tuner.hyperband import SearchObserver
+from tuner.run import FINISHED, open_run, sole_writer
+from tuner.search import SearchControl, SearchFolders, existing_run, scan, search
 from tuner.settings import SearchSettings
+from tuner.stopping import StopRequest
 
 opened: list[str] | None = None
 
@@ -182,3 +189,224 @@ def test_pixels_of_the_search_are_those_of_the_photos(photos: Path, tmp_path: Pa
         means = np.asarray(images).reshape(len(images), -1, 3).mean(axis=1)
     for mean, label in zip(means, dataset.labels("train"), strict=True):
         assert mean.argmax() == np.argmax(COLOURS[dataset.classes[label]])
+
+
+# Going on
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> SearchFolders:
+    return SearchFolders(tmp_path / "runs", tmp_path / "cache")
+
+
+@pytest.fixture
+def copied(photos: Path, tmp_path: Path) -> Path:
+    """Photos that a test may change."""
+    return Path(shutil.copytree(photos, tmp_path / "photos"))
+
+
+@pytest.fixture
+def own(copied: Path, monkeypatch: pytest.MonkeyPatch, random_backbone: keras.Model) -> Path:
+    """The same, and a backbone that is built already."""
+    monkeypatch.setattr(ResNet50Space, "build_backbone", lambda self: random_backbone)
+    return copied
+
+
+def test_resuming_what_is_not_there_begins_it(
+    own: Path, folders: SearchFolders, trained: list[str]
+) -> None:
+    assert existing_run(folders.runs_dir, "first") is None
+    run = search(settings(own), "first", folders, resume=True)
+    assert run.settings == settings(own)
+    assert trained == ["first"]
+    assert existing_run(folders.runs_dir, "first") is not None
+
+
+def test_a_run_is_gone_on_with(own: Path, folders: SearchFolders, trained: list[str]) -> None:
+    begun = search(settings(own), "first", folders)
+    begun.journal.begin_trial({"a": 1}, slot=(0, 0))
+    before = contents(begun.folder)
+    again = search(settings(own), "first", folders, resume=True)
+    assert len(again.journal.trials()) == 1
+    for name in ("settings.json", "dataset.json"):
+        assert contents(begun.folder)[name] == before[name]
+    assert trained == ["first", "first"]
+
+
+def test_other_settings_are_refused_each_by_name_before_images_are_read(
+    own: Path, folders: SearchFolders, trained: list[str]
+) -> None:
+    search(settings(own), "first", folders)
+    before = contents(folders.runs_dir)
+    other = settings(Path("/nowhere"), seed=1, max_epochs=2, fixed={"dropout": "0.1"})
+    with pytest.raises(RunError) as raised:
+        search(other, "first", folders, resume=True)
+    assert (
+        "the run first was begun with other settings: --fix was nothing, not dropout=0.1; "
+        "--max-epochs was 1, not 2; --seed was 0, not 1. Go on with the same"
+    ) in str(raised.value)
+    assert contents(folders.runs_dir) == before
+    assert trained == ["first"]
+
+
+def test_another_time_budget_is_none_of_them(
+    own: Path, folders: SearchFolders, trained: list[str]
+) -> None:
+    search(settings(own, time_budget_seconds=60.0), "first", folders)
+    search(settings(own, time_budget_seconds=3600.0), "first", folders, resume=True)
+    search(settings(own), "first", folders, resume=True)
+    assert trained == ["first"] * 3
+
+
+def test_images_that_were_moved_are_the_same(
+    own: Path, tmp_path: Path, folders: SearchFolders, trained: list[str]
+) -> None:
+    search(settings(own), "first", folders)
+    moved = own.rename(tmp_path / "moved")
+    search(settings(moved), "first", folders, resume=True)
+    assert trained == ["first"] * 2
+    run = open_run(folders.runs_dir)
+    assert run.settings.data == str(moved)
+    assert run.dataset().root == moved  # where `tune best` will look
+
+
+def add(photos: Path) -> None:
+    image = photos / "blue sky" / "00.png"
+    (photos / "blue sky" / "new.png").write_bytes(image.read_bytes() + b"more")
+
+
+def remove(photos: Path) -> None:
+    (photos / "red brick" / "03.png").unlink()
+
+
+def alter(photos: Path) -> None:
+    for number in range(2):
+        path = photos / "green leaf" / f"0{number}.png"
+        path.write_bytes(path.read_bytes() + b"more")
+
+
+CHANGES: dict[str, tuple[Callable[[Path], None], str]] = {
+    "added": (add, r"1 added, such as blue sky/new\.png"),
+    "gone": (remove, r"1 gone, such as red brick/03\.png"),
+    "altered": (alter, r"2 altered, such as green leaf/00\.png"),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_images_that_have_changed_are_refused(
+    own: Path, folders: SearchFolders, trained: list[str], name: str
+) -> None:
+    search(settings(own), "first", folders)
+    before = contents(folders.runs_dir)
+    change, expected = CHANGES[name]
+    change(own)
+    with pytest.raises(DataError, match=r"have changed since the run first was begun: ") as raised:
+        search(settings(own), "first", folders, resume=True)
+    assert raised.match(expected)
+    assert contents(folders.runs_dir) == before
+    assert trained == ["first"]
+
+
+def test_all_changes_are_counted(own: Path, folders: SearchFolders, trained: list[str]) -> None:
+    search(settings(own), "first", folders)
+    for change, _ in CHANGES.values():
+        change(own)
+    with pytest.raises(DataError, match=r"1 added, such as .*; 1 gone, such as .*; \d+ altered"):
+        search(settings(own), "first", folders, resume=True)
+
+
+def test_a_file_that_was_renamed_is_gone_and_added(
+    own: Path, folders: SearchFolders, trained: list[str]
+) -> None:
+    search(settings(own), "first", folders)
+    (own / "red brick" / "03.png").rename(own / "red brick" / "3.png")
+    with pytest.raises(DataError, match=r"1 added, .*red brick/3\.png; 1 gone, .*/03\.png"):
+        search(settings(own), "first", folders, resume=True)
+
+
+def test_iterations_are_added_and_never_taken_away(
+    own: Path, folders: SearchFolders, trained: list[str]
+) -> None:
+    search(settings(own, iterations=2), "first", folders)
+    with pytest.raises(RunError, match="--iterations was 2, not 1"):
+        search(settings(own, iterations=1), "first", folders, resume=True)
+    assert open_run(folders.runs_dir).settings.iterations == 2
+    search(settings(own, iterations=3), "first", folders, resume=True)
+    assert open_run(folders.runs_dir).settings == settings(own, iterations=3)
+
+
+def test_a_complete_run_is_not_searched_again(
+    own: Path, folders: SearchFolders, trained: list[str]
+) -> None:
+    class Listening(SearchObserver):
+        def note(self, text: str) -> None:
+            notes.append(text)
+
+    notes: list[str] = []
+    search(settings(own), "first", folders).journal.set_notes({FINISHED: 1})
+    search(settings(own), "first", folders, resume=True, observer=Listening())
+    assert trained == ["first"]
+    assert notes == ["The search is complete. Add to it with: tune resume first --iterations 2"]
+    search(settings(own, iterations=2), "first", folders, resume=True)
+    assert trained == ["first", "first"]
+
+
+@pytest.mark.parametrize("how", ["resume", "overwrite"])
+def test_a_run_that_is_being_searched_is_refused_before_images_are_read(
+    own: Path, folders: SearchFolders, trained: list[str], how: str
+) -> None:
+    run = search(settings(own), "first", folders)
+    with sole_writer(run.folder), pytest.raises(RunError, match="is being searched by process"):
+        search(settings(Path("/nowhere")), "first", folders, **{how: True})
+    assert trained == ["first"]
+
+
+def test_a_request_to_stop_is_heard_while_images_are_read(
+    own: Path, folders: SearchFolders, trained: list[str]
+) -> None:
+    stop = StopRequest()
+
+    def stopping(what: str, done: int, count: int) -> None:
+        seen.append(what)
+        stop.made = what == "decoding validation images"
+
+    seen: list[str] = []
+    with pytest.raises(StoppedError):
+        search(settings(own), "first", folders, on_progress=stopping, control=SearchControl(stop))
+    assert seen[-1] == "decoding validation images"
+    assert trained == []
+    assert not folders.runs_dir.exists()
+    stop.made = True
+    with pytest.raises(StoppedError):  # without anybody who listens
+        search(settings(own), "first", folders, control=SearchControl(stop))
+
+
+def test_a_weights_file_may_be_moved_and_not_changed(
+    copied: Path,
+    tmp_path: Path,
+    folders: SearchFolders,
+    trained: list[str],
+    random_backbone: keras.Model,
+) -> None:
+    path = tmp_path / "own.weights.h5"
+    random_backbone.save_weights(path)
+    begun = search(settings(copied, weights=str(path)), "first", folders)
+    moved = path.rename(tmp_path / "moved.weights.h5")
+    search(settings(copied, weights=str(moved)), "first", folders, resume=True)
+    assert trained == ["first"] * 2
+    assert open_run(folders.runs_dir).settings.weights == str(moved)
+
+    # A name that is mistyped is refused, and not remembered.
+    with pytest.raises(WeightsError, match="no weights file"):
+        search(settings(copied, weights=str(path)), "first", folders, resume=True)
+    assert open_run(folders.runs_dir).settings.weights == str(moved)
+
+    with moved.open("r+b") as file:
+        file.seek(-100, 2)
+        file.write(b"other")
+    with pytest.raises(RunError, match=r"moved\.weights\.h5 does not hold the weights that"):
+        search(settings(copied, weights=str(moved)), "first", folders, resume=True)
+    assert trained == ["first"] * 2
+    assert begun.settings == dataclasses.replace(
+        open_run(folders.runs_dir).settings, weights=str(path)
+    )

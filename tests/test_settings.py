@@ -79,6 +79,70 @@ def test_an_unknown_augmentation_lists_the_choices() -> None:
         SearchSettings(augment="mirror", views=2)
 
 
+@pytest.mark.parametrize("seconds", [0.0, -1.0])
+def test_a_time_budget_is_more_than_nothing(seconds: float) -> None:
+    assert SearchSettings(time_budget_seconds=0.5).time_budget_seconds == 0.5
+    with pytest.raises(SettingsError, match=r"--time-budget must be more than nothing, but is "):
+        SearchSettings(time_budget_seconds=seconds)
+
+
+CHANGES: dict[str, tuple[Any, Any, str]] = {
+    "data": (None, "/photos", "DATA was digits, not /photos"),
+    "space": ("resnet50", "own:Space", "--space was resnet50, not own:Space"),
+    "fixed": ({}, {"l2": "0", "dropout": "0"}, "--fix was nothing, not l2=0 dropout=0"),
+    "weights": ("imagenet", "/a.h5", "--weights was imagenet, not /a.h5"),
+    "image_size": (224, 64, "--image-size was 224, not 64"),
+    "batch_size": (32, 16, "--batch-size was 32, not 16"),
+    "max_epochs": (30, 10, "--max-epochs was 30, not 10"),
+    "factor": (3, 2, "--factor was 3, not 2"),
+    "iterations": (2, 1, "--iterations was 2, not 1"),
+    "objective": ("val_accuracy", "val_loss", "--objective was val_accuracy, not val_loss"),
+    "seed": (0, 1, "--seed was 0, not 1"),
+    "val_fraction": (0.15, 0.2, "--val-fraction was 0.15, not 0.2"),
+    "test_fraction": (0.15, 0.2, "--test-fraction was 0.15, not 0.2"),
+    "split_seed": (0, 1, "--split-seed was 0, not 1"),
+    "augment": ("light", "strong", "--augment was light, not strong"),
+    "views": (2, 3, "--views was 2, not 3"),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_every_difference_is_named(name: str) -> None:
+    before, after, expected = CHANGES[name]
+    other = {"views": 2} if name == "augment" else {"augment": "light"} if name == "views" else {}
+    one, two = (SearchSettings(**{name: value}, **other) for value in (before, after))
+    assert one.differences(two) == [expected]
+    assert one.differences(one) == two.differences(two) == []
+
+
+def test_every_field_but_the_budget_is_compared() -> None:
+    fields = {field.name for field in dataclasses.fields(SearchSettings)}
+    assert CHANGES.keys() == fields - {"time_budget_seconds"}
+
+
+def test_all_differences_are_named() -> None:
+    other = SearchSettings(seed=1, image_size=64, objective="val_loss")
+    assert len(SearchSettings().differences(other)) == 3
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"time_budget_seconds": 60.0}, {"time_budget_seconds": None}),
+        ({"data": "/photos"}, {"data": "/moved/photos"}),
+        ({"weights": "/a.h5"}, {"weights": "/moved/a.h5"}),
+    ],
+)
+def test_what_may_change_is_no_difference(one: dict[str, Any], other: dict[str, Any]) -> None:
+    assert SearchSettings(**one).differences(SearchSettings(**other)) == []
+
+
+@pytest.mark.parametrize("other", ["imagenet", "none"])
+def test_a_weights_file_is_not_the_same_as_a_named_choice(other: str) -> None:
+    differences = SearchSettings(weights="/a.h5").differences(SearchSettings(weights=other))
+    assert differences == [f"--weights was /a.h5, not {other}"]
+
+
 def test_settings_cannot_be_changed() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         SearchSettings().seed = 1  # type: ignore[misc]
@@ -90,6 +154,7 @@ def test_settings_cannot_be_changed() -> None:
     seed=st.integers(0, 2**64),
     val_fraction=st.floats(0.001, 0.5),
     objective=st.sampled_from(OBJECTIVES),
+    time_budget_seconds=st.none() | st.floats(0.1, 1e9),
 )
 def test_round_trip(tmp_path_factory: pytest.TempPathFactory, **values: Any) -> None:
     settings = SearchSettings(**values)

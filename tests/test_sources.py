@@ -282,6 +282,66 @@ def test_from_images_gives_the_images_themselves(images: Images) -> None:
     assert (kernels[0] != kernels[1]).any()
 
 
+def from_images(images: Images) -> FromImages:
+    space = ForeignSpace()
+    return FromImages(space, declared_space(space), images, batch_size=BATCH, seed=0)
+
+
+def changed(images: Images, part: str) -> Images:
+    """The same images but for one pixel or label."""
+    views, labels = [images.views[0].copy()], images.labels.copy()
+    x, y = images.validation.x.copy(), images.validation.y.copy()
+    array = {"pixels": views[0], "labels": labels, "validation": x, "validation labels": y}[part]
+    array.flat[-1] ^= 1
+    return Images(views, labels, Rows(x, y))
+
+
+@pytest.mark.parametrize("part", ["pixels", "labels", "validation", "validation labels"])
+def test_the_fingerprint_is_that_of_images_and_labels(
+    tmp_path: Path, pretrained: PretrainedBackbone, images: Images, part: str
+) -> None:
+    other, moved = changed(images, part), changed(changed(images, part), part)
+    assert from_images(images).fingerprint == from_images(moved).fingerprint
+    assert from_images(images).fingerprint["images"] != from_images(other).fingerprint["images"]
+    with Cache(tmp_path) as cache:
+        ours, same, others = (
+            source_of(given, cache, pretrained, depth0=1.0).fingerprint
+            for given in (images, moved, other)
+        )
+    assert ours == same
+    assert ours["images"] != others["images"]
+    assert ours["weights"] == others["weights"] != ""
+
+
+def test_the_fingerprint_does_not_depend_on_what_is_stored(
+    tmp_path: Path, pretrained: PretrainedBackbone, images: Images
+) -> None:
+    fingerprints = []
+    for limit in (0, None):
+        with Cache(tmp_path, limit) as cache:
+            source = source_of(images, cache, pretrained, depth0=1000.0)
+            fingerprints.append((len(source.stored), source.fingerprint))
+    (few, one), (many, other) = fingerprints
+    assert few < many
+    assert one == other
+
+
+def test_an_epoch_takes_longer_the_more_of_it_is_trained(
+    tmp_path: Path, pretrained: PretrainedBackbone, images: Images
+) -> None:
+    with Cache(tmp_path) as cache:
+        source = source_of(images, cache, pretrained, depth0=1000.0, depth1=1000.0)
+        wide = HEAD | {"head_layers": 1, "head_width": 2048, "head_batchnorm": False}
+        deep = BLOCK | {"unfreeze_blocks": 16}
+        seconds = {
+            name: source.epoch_seconds(values)
+            for name, values in (("head", HEAD), ("wide", wide), ("block", BLOCK), ("deep", deep))
+        }
+    assert seconds["head"] < seconds["wide"]
+    assert seconds["head"] < seconds["block"] < seconds["deep"]
+    assert from_images(images).epoch_seconds({"width": 8, "rate": 1e-3}) is None
+
+
 class ChangedSpace(ResNet50Space):
     """Ours with another network in it, which the suffix knows nothing of."""
 

@@ -11,14 +11,17 @@ from rich.console import Console, RenderableType
 
 from tuner.journal import COMPLETED, FAILED, RUNNING, RungRecord, TrialRecord
 from tuner.prediction import Prediction
+from tuner.run import RunSummary
+from tuner.schedule import Schedule, hyperband
 from tuner.tables import (
     brief,
-    duration,
     number,
     percent,
     plain,
     prediction_table,
     printable,
+    run_table,
+    schedule_lines,
     trial_table,
 )
 
@@ -150,6 +153,35 @@ def test_long_names_are_folded_and_whole() -> None:
     assert all(len(line) <= 60 for line in shown)
 
 
+def test_a_schedule_in_lines() -> None:
+    assert schedule_lines(Schedule(hyperband(4, 2), 2, ("a", "b")), 7384.0) == [
+        "Hyperband: 22 trials, 68 epochs in all, up to 4 a trial, about 2h03m.",
+        "  recipes: 2 to epoch 4",
+        "  bracket 2: 4 to epoch 1, 2 to epoch 2, 1 to epoch 4",
+        "  bracket 1: 3 to epoch 2, 2 to epoch 4",
+        "  bracket 0: 3 to epoch 4",
+        "  all brackets 2 times",
+    ]
+    assert schedule_lines(Schedule(hyperband(1, 3))) == [
+        "Hyperband: 1 trials, 1 epochs in all, up to 1 a trial.",
+        "  bracket 0: 1 to epoch 1",
+    ]
+
+
+def test_runs_with_hostile_names() -> None:
+    runs = [
+        RunSummary("fi[red]rst", "/my/ph\x1b[31motos", "done", 22, 0.987654, "val_accuracy", 1234),
+        RunSummary("x" * 60, None, "damaged", None, None, "val_loss", 10**9),
+    ]
+    shown = lines(run_table(runs))
+    assert shown[2].split() == [
+        "fi[red]rst", "ph\ufffd[31motos", "done", "22", "0.9877", "1.2", "KB",
+    ]  # fmt: skip
+    assert all(len(line) <= 80 for line in shown)
+    assert "".join(line.split()[0] for line in shown[3:]).startswith("x" * 20)
+    assert "digits" in shown[3]
+
+
 @given(st.text())
 def test_plain_text_is_one_line_without_controls(text: str) -> None:
     shown = printable(text)
@@ -182,17 +214,6 @@ def test_numbers(value: Any, expected: str) -> None:
 @given(st.floats(1e-9, 1e9) | st.floats(-1e9, -1e-9))
 def test_a_number_has_six_characters_at_most(value: float) -> None:
     assert len(number(value)) <= 6 + (value < 0)
-
-
-@pytest.mark.parametrize(
-    ("seconds", "expected"),
-    [
-        (0, "0.0s"), (9.94, "9.9s"), (9.96, "10s"), (59.4, "59s"), (59.6, "1m00s"),
-        (185, "3m05s"), (754, "12m34s"), (3599.7, "1h00m"), (7620, "2h07m"),
-    ],
-)  # fmt: skip
-def test_durations(seconds: float, expected: str) -> None:
-    assert duration(seconds) == expected
 
 
 def test_percent() -> None:

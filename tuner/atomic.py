@@ -23,8 +23,11 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(path)  # writing and syncing know only a descriptor
         raise
     sync(path.parent)
 
@@ -47,8 +50,9 @@ def read_arrays(path: Path) -> "dict[str, np.ndarray]":
     """Reads what `write_arrays` wrote."""
     import numpy as np
 
-    with np.load(path, allow_pickle=False) as file:
-        return dict(file)
+    # Opened here: NumPy leaves a file open that it finds damaged.
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+        return dict(arrays)
 
 
 def sync(path: Path) -> None:
@@ -56,5 +60,8 @@ def sync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        error.filename = str(path)
+        raise
     finally:
         os.close(descriptor)

@@ -9,7 +9,6 @@ The locks are `flock`s: they end with their process, however that ends.
 """
 
 import errno
-import fcntl
 import os
 import re
 import resource
@@ -17,7 +16,7 @@ import shutil
 import threading
 import time
 import uuid
-from collections.abc import Callable, Container, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -26,15 +25,12 @@ from types import TracebackType
 
 import platformdirs
 
+from tuner import locks
 from tuner.atomic import sync
-from tuner.errors import SettingsError, TuneError
+from tuner.errors import TuneError
 
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 _POLL_SECONDS = 0.1
-_UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
-_MOST = 1e15
-_LONGEST_SECONDS = 10_000 * 86400
-_AGES = {"d": 86400, "h": 3600, "m": 60}
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -90,7 +86,7 @@ class Cache(AbstractContextManager["Cache"]):
             return None
         with storage_errors(self.folder):
             if path not in self._holds:
-                self._hold(path, _lock(self._lock_file(path)))
+                self._hold(path, locks.take(self._lock_file(path)))
             try:
                 os.utime(path)
             except FileNotFoundError:  # removed before the lock was ours
@@ -219,7 +215,7 @@ class Cache(AbstractContextManager["Cache"]):
         """The exclusive lock on an entry to be made, or None once another has made it."""
         while self.entry(path.parent.name, path.name) is None:
             with storage_errors(self.folder):
-                lock = _lock(self._lock_file(path), exclusive=True)
+                lock = locks.take(self._lock_file(path), exclusive=True)
             if lock is not None and not path.is_dir():
                 return lock
             if lock is not None:
@@ -235,9 +231,9 @@ class Cache(AbstractContextManager["Cache"]):
                 with storage_errors(self.folder):
                     _publish(partial, path)
         except BaseException:
-            _discard(lock, self._lock_file(path))
+            locks.discard(lock, self._lock_file(path))
             raise
-        fcntl.flock(lock, fcntl.LOCK_SH)
+        locks.share(lock)
         self._hold(path, lock)
         self._keep_to_limit()
 
@@ -255,7 +251,7 @@ class Cache(AbstractContextManager["Cache"]):
     def _describe(self, path: Path) -> CacheEntry | None:
         try:
             size_bytes = _size_bytes(path)
-            held = _is_locked(self._lock_file(path))
+            held = locks.is_taken(self._lock_file(path))
             # Last, since a folder that is gone by now has been measured as empty.
             used = datetime.fromtimestamp(path.stat().st_mtime, UTC)
             return CacheEntry(path.parent.name, path.name, size_bytes, used, held)
@@ -274,7 +270,7 @@ class Cache(AbstractContextManager["Cache"]):
     def _remove(self, entry: CacheEntry) -> int:
         path = self._path(entry.kind, entry.key)
         with storage_errors(self.folder):
-            lock = _lock(self._lock_file(path), exclusive=True)
+            lock = locks.take(self._lock_file(path), exclusive=True)
             if lock is None:
                 return 0
             try:
@@ -285,7 +281,7 @@ class Cache(AbstractContextManager["Cache"]):
                     path.rename(grave)
                 shutil.rmtree(grave, ignore_errors=True)
             finally:
-                _discard(lock, self._lock_file(path))
+                locks.discard(lock, self._lock_file(path))
         return entry.size_bytes
 
     def _remove_leftovers(self) -> int:
@@ -294,11 +290,11 @@ class Cache(AbstractContextManager["Cache"]):
         for partial in list((self.folder / "partial").glob("*.*.*")):
             lock_file = self.folder / "locks" / partial.stem
             with storage_errors(self.folder):
-                lock = _lock(lock_file, exclusive=True)
+                lock = locks.take(lock_file, exclusive=True)
             if lock is not None:
                 freed += _size_bytes(partial)
                 shutil.rmtree(partial, ignore_errors=True)
-                _discard(lock, lock_file)
+                locks.discard(lock, lock_file)
         return freed
 
 
@@ -307,38 +303,6 @@ def _allow_open_files() -> None:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-
-
-def parse_size(text: str) -> int:
-    """Bytes that a text such as 20GB, 500 MB or 1e9 means.
-
-    Raises:
-        SettingsError: it means none.
-    """
-    number, unit = _parse(text, _UNITS)
-    if number is None:
-        raise SettingsError(f"{text!r} is not a size. Give a number with KB, MB, GB or TB.")
-    return int(number * unit)
-
-
-def parse_age(text: str) -> timedelta:
-    """The time that a text such as 30d, 12h or 45m means.
-
-    Raises:
-        SettingsError: it means none.
-    """
-    number, unit = _parse(text, _AGES)
-    if number is None or number * unit > _LONGEST_SECONDS:
-        raise SettingsError(f"{text!r} is not a time. Give a number with d, h or m, such as 30d.")
-    return number * timedelta(seconds=unit)
-
-
-def _parse(text: str, units: Mapping[str, int]) -> tuple[float | None, int]:
-    found = re.fullmatch(r"\s*([0-9.]+(?:e[0-9]+)?)\s*([a-z]*)\s*", text.lower())
-    if found is None or found[2] not in units or found[1].count(".") > 1 or found[1] == ".":
-        return None, 1
-    number = float(found[1])
-    return (number, units[found[2]]) if number <= _MOST else (None, 1)
 
 
 @contextmanager
@@ -368,48 +332,6 @@ def _explanation(folder: Path, error: OSError) -> str:
         f"The cache folder {folder} cannot be used ({detail}): make it writable, or name another "
         "folder with --cache-dir."
     )
-
-
-def _lock(file: Path, exclusive: bool = False) -> int | None:
-    """A locked descriptor; shared waits its turn, exclusive is None when another has a lock."""
-    operation = fcntl.LOCK_EX | fcntl.LOCK_NB if exclusive else fcntl.LOCK_SH
-    file.parent.mkdir(parents=True, exist_ok=True)
-    while True:
-        lock = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            fcntl.flock(lock, operation)
-            # The file may have been discarded while we waited: then the lock is on nothing.
-            if os.path.samestat(os.fstat(lock), file.stat()):
-                return lock
-        except FileNotFoundError:
-            pass
-        except BlockingIOError:
-            os.close(lock)
-            return None
-        except BaseException:
-            os.close(lock)
-            raise
-        os.close(lock)
-
-
-def _is_locked(file: Path) -> bool:
-    try:
-        lock = os.open(file, os.O_RDWR)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(lock)
-    return False
-
-
-def _discard(lock: int, file: Path) -> None:
-    """Ends an exclusive lock and removes its file, so that lock files do not pile up."""
-    file.unlink(missing_ok=True)
-    os.close(lock)
 
 
 def _publish(partial: Path, path: Path) -> None:

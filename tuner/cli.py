@@ -5,10 +5,10 @@ What needs TensorFlow is imported inside the commands, so that `tune --help` ans
 
 import dataclasses
 import functools
-import json
 import os
 import shlex
 import sys
+import time
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
@@ -16,21 +16,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tuner.cache import Cache, default_cache_dir, parse_age, parse_size
+from tuner.cache import Cache, default_cache_dir
 from tuner.environment import check_keras_config, prepare_device, versions
-from tuner.errors import InputError, TuneError
-from tuner.ranking import trial_name
+from tuner.errors import DamagedJournalError, InputError, StoppedError, TuneError
+from tuner.quantities import parse_size, parse_time
 from tuner.settings import AUGMENTATIONS, OBJECTIVES, SearchSettings, parse_fixed
+from tuner.stopping import EXIT_CODE, StopRequest, stop_on_signals
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from tuner.dataset import Dataset
-    from tuner.evaluation import Winner
-    from tuner.export import Parity
-    from tuner.journal import TrialRecord
     from tuner.progress import SearchProgress
-    from tuner.run import Run
 
 app = typer.Typer(
     name="tune",
@@ -40,6 +35,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+_BEGUN = time.monotonic()  # when a time budget begins to run: before TensorFlow's import
 DEFAULTS = SearchSettings()
 Objective = StrEnum("Objective", list(OBJECTIVES))  # type: ignore[misc]
 DEFAULT_OBJECTIVE = Objective(DEFAULTS.objective)
@@ -55,6 +51,12 @@ CacheDir = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
+Keep = Annotated[int, typer.Option(min=1, help="Best trials that keep their weights.")]
+CacheLimit = Annotated[str, typer.Option(help="Most that the cache may hold, such as 500MB.")]
+Budget = Annotated[
+    str | None,
+    typer.Option("--time-budget", help="Time that the search may take in all, such as 30m."),
+]
 
 
 def main() -> None:
@@ -73,6 +75,9 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
         try:
             check_keras_config()
             function(*arguments, **options)
+        except StoppedError as error:
+            _print_error(str(error))
+            raise typer.Exit(EXIT_CODE) from error
         except TuneError as error:
             _print_error(str(error))
             raise typer.Exit(2 if isinstance(error, InputError) else 1) from error
@@ -83,7 +88,7 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
             raise typer.Exit(1) from error
         except KeyboardInterrupt:
             _print_error("interrupted.")
-            raise typer.Exit(130) from None
+            raise typer.Exit(EXIT_CODE) from None
 
     return app.command()(run)
 
@@ -103,6 +108,7 @@ def tune(
         raise typer.Exit
 
 
+_STOPPING = "Stopping: this epoch is finished and saved. Ctrl-C again stops at once."
 # The version alone is no error: the callback must run without a command.
 app.registered_callback.invoke_without_command = True  # type: ignore[union-attr]
 
@@ -117,6 +123,9 @@ def search(
     runs_dir: RunsDir = Path("runs"),
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace a run of that name.")
+    ] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume/--no-resume", help="Go on with a run of that name.")
     ] = False,
     space: Annotated[
         str, typer.Option(help="Search space: resnet50, or package.module:Class.")
@@ -156,20 +165,25 @@ def search(
         int | None,
         typer.Option(help="Fixed views of each image; left out, 2 for flip, 4 for others."),
     ] = None,
-    keep: Annotated[int, typer.Option(min=1, help="Best trials that keep their weights.")] = 1,
+    time_budget: Budget = None,
+    keep: Keep = 1,
     cache_dir: CacheDir = None,
-    cache_limit: Annotated[
-        str, typer.Option(help="Most that the cache may hold, such as 500MB.")
-    ] = "20GB",
+    cache_limit: CacheLimit = "20GB",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only print the schedule and how long it would take.")
+    ] = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Search for the best head and unfreeze depth.
 
-    DATA left out, it searches on scikit-learn's handwritten digits.
+    DATA left out, it searches on scikit-learn's handwritten digits. Ctrl-C saves and ends; the
+    same command with --resume goes on, and begins where there is nothing to go on with.
 
-    Example: tune search photos --run first --max-epochs 10
+    Example: tune search photos --run first --max-epochs 10 --time-budget 2h --resume
     """
+    if overwrite and resume:
+        raise InputError("--overwrite begins again and --resume goes on. Give one of them.")
     settings = SearchSettings(
         data=str(data.absolute()) if data else None,
         space=space,
@@ -187,34 +201,82 @@ def search(
         split_seed=split_seed,
         augment=augment.value,
         views={"none": 1, "flip": 2}.get(augment.value, 4) if views is None else views,
+        time_budget_seconds=None
+        if time_budget is None
+        else parse_time(time_budget).total_seconds(),
     )
-    cache_limit_bytes = parse_size(cache_limit)
-    device = prepare_device()
-    from tuner.evaluation import winner_of
-    from tuner.progress import SearchProgress
-    from tuner.search import SearchFolders
-    from tuner.search import search as run_search
-
-    with SearchProgress(objective.value, quiet) as progress:
-        progress.say(f"Computing on {device}.")
-        finished = run_search(
-            settings,
-            run,
-            SearchFolders(runs_dir, cache_dir or default_cache_dir(), cache_limit_bytes),
-            overwrite=overwrite,
-            keep=keep,
-            observer=progress,
-            on_dataset=functools.partial(_say_dataset, progress),
-            on_progress=progress.counting,
-        )
-    trials, best = finished.journal.trials(), winner_of(finished)
-    if as_json:
-        _print_json({"run": run, "folder": str(finished.folder), "winner": best.id})
+    places = _Places(runs_dir, cache_dir, parse_size(cache_limit))
+    if dry_run:
+        _print_estimate(settings, places, quiet, as_json)
     else:
-        _print_trials(finished, trials, best)
-        folders = [] if runs_dir == Path("runs") else ["--runs-dir", str(runs_dir)]
-        folders += ["--cache-dir", str(cache_dir)] if cache_dir else []
-        typer.echo(f"Next: {shlex.join(['tune', 'best', run, *folders, '--export', 'model'])}")
+        _search(settings, run, places, overwrite, resume, keep, quiet, as_json)
+
+
+@command
+def resume(
+    run: RunArgument = None,
+    runs_dir: RunsDir = Path("runs"),
+    iterations: Annotated[
+        int | None, typer.Option(help="Add Hyperband iterations, up to so many in all.")
+    ] = None,
+    time_budget: Budget = None,
+    keep: Keep = 1,
+    cache_dir: CacheDir = None,
+    cache_limit: CacheLimit = "20GB",
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Go on with an interrupted search, from its own settings; or add to a finished one.
+
+    Example: tune resume first --iterations 2
+    """
+    from tuner.run import open_run
+
+    opened = open_run(runs_dir, run)
+    settings, changes = opened.settings, dict[str, Any]()
+    if iterations is not None:
+        if iterations < settings.iterations:
+            raise InputError(
+                f"--iterations must be at least the run's {settings.iterations}, but is "
+                f"{iterations}."
+            )
+        changes["iterations"] = iterations
+    if time_budget is not None:
+        changes["time_budget_seconds"] = parse_time(time_budget).total_seconds()
+    settings = dataclasses.replace(settings, **changes)
+    places = _Places(runs_dir, cache_dir, parse_size(cache_limit))
+    _search(settings, opened.name, places, False, True, keep, quiet, as_json)
+
+
+@command
+def runs(
+    runs_dir: RunsDir = Path("runs"),
+    delete: Annotated[str | None, typer.Option(help="Delete the run of this name.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Delete without asking.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List the runs, the newest first; delete one.
+
+    Example: tune runs --delete first
+    """
+    from tuner.printing import print_json, print_table
+    from tuner.run import delete_run, open_run, summaries
+    from tuner.tables import run_table
+
+    if delete is not None:
+        doomed = open_run(runs_dir, delete)
+        if not yes and not typer.confirm(f"Delete {doomed.folder} with everything in it?"):
+            raise InputError("nothing was deleted.")
+        delete_run(doomed)
+        typer.echo(f"Deleted {doomed.folder}.", err=True)
+        return
+    found = summaries(runs_dir)
+    if as_json:
+        print_json([dataclasses.asdict(summary) for summary in found])
+    elif found:
+        print_table(run_table(found))
+    else:
+        typer.echo(f"There are no runs in {runs_dir}.")
 
 
 @command
@@ -230,17 +292,24 @@ def trials(
 
     Example: tune trials first --format csv > trials.csv
     """
+    from tuner.printing import print_csv, print_json, print_trials, trial_row
     from tuner.ranking import rank, rank_all
     from tuner.run import open_run
 
     opened = open_run(runs_dir, run)
-    records = rank_all(opened.journal.trials(), opened.settings.direction)
+    try:
+        found, damage = opened.journal.trials(), None
+    except DamagedJournalError as error:
+        found, damage = opened.salvaged(), error
+    records = rank_all(found, opened.settings.direction)
     if as_json or output_format is TableFormat.json:
-        _print_json([trial_row(record) for record in records])
+        print_json([trial_row(record) for record in records])
     elif output_format is TableFormat.csv:
-        _print_csv([trial_row(record) for record in records])
+        print_csv([trial_row(record) for record in records])
     else:
-        _print_trials(opened, records, next(iter(rank(records, opened.settings.direction)), None))
+        print_trials(opened, records, next(iter(rank(records, opened.settings.direction)), None))
+    if damage is not None:
+        raise damage
 
 
 @command
@@ -266,6 +335,7 @@ def best(
     prepare_device()
     from tuner.evaluation import evaluate_winner, winner_of
     from tuner.export import check_target, export_winner
+    from tuner.printing import print_json, print_winner, winner_row
     from tuner.progress import SearchProgress
     from tuner.run import open_run
 
@@ -285,9 +355,9 @@ def best(
             progress.say("Exporting, and checking the export in another process.")
             parity = export_winner(opened, winner, dataset, export)
     if as_json:
-        _print_json(_winner_row(winner) | ({"export": str(export)} if export else {}))
+        print_json(winner_row(winner) | ({"export": str(export)} if export else {}))
     else:
-        _print_winner(winner, export, parity)
+        print_winner(winner, export, parity)
 
 
 @command
@@ -302,14 +372,15 @@ def predict(
     """
     prepare_device()
     from tuner.prediction import Export
+    from tuner.printing import print_json, print_table
 
     predictions = list(Export(export).predict(images))
     if as_json:
-        _print_json([dataclasses.asdict(p) | {"path": str(p.path)} for p in predictions])
+        print_json([dataclasses.asdict(p) | {"path": str(p.path)} for p in predictions])
     else:
         from tuner.tables import prediction_table
 
-        _console().print(prediction_table(predictions))
+        print_table(prediction_table(predictions))
     if all(prediction.error for prediction in predictions):
         raise InputError("none of the images could be read. Give JPEG or PNG files.")
 
@@ -329,10 +400,12 @@ def cache(
 
     Example: tune cache --prune --older-than 30d
     """
-    from tuner.tables import cache_table, size
+    from tuner.printing import print_json, print_table
+    from tuner.quantities import size
+    from tuner.tables import cache_table
 
     folder = cache_dir or default_cache_dir()
-    age = parse_age(older_than) if older_than else None
+    age = parse_time(older_than) if older_than else None
     if age is not None and not prune:
         raise InputError("--older-than says what --prune removes. Give both.")
     with Cache(folder) as opened:
@@ -343,43 +416,102 @@ def cache(
             dataclasses.asdict(entry) | {"last_used": entry.last_used.isoformat()}
             for entry in entries
         ]
-        _print_json({"folder": str(folder), "freed_bytes": freed, "entries": rows})
+        print_json({"folder": str(folder), "freed_bytes": freed, "entries": rows})
         return
     if freed is not None:
         typer.echo(f"Freed {size(freed)}.")
-    _console().print(cache_table(folder, entries))
+    print_table(cache_table(folder, entries))
 
 
-def trial_row(record: "TrialRecord") -> dict[str, Any]:
-    """A trial as `tune trials --format json` prints it."""
-    return {
-        "id": trial_name(record.id),
-        "status": record.status,
-        "score": record.score,
-        "hyperparameters": record.hyperparameters,
-        "bracket": record.bracket,
-        "recipe": record.recipe,
-        "rungs": [
-            {"from": rung.start_epoch, "to": rung.end_epoch, "score": rung.score}
-            for rung in record.rungs
-        ],
-        "epochs": record.epochs,
-        "seconds": round(record.seconds, 3),
-        "message": record.message,
-    }
+@dataclasses.dataclass(frozen=True)
+class _Places:
+    """Where a search reads and writes, as the options say it."""
+
+    runs_dir: Path
+    cache_dir: Path | None
+    cache_limit_bytes: int
+
+    def options(self) -> list[str]:
+        """The options that name the same places to another command."""
+        named = [] if self.runs_dir == Path("runs") else ["--runs-dir", str(self.runs_dir)]
+        return named + (["--cache-dir", str(self.cache_dir)] if self.cache_dir else [])
 
 
-def _winner_row(winner: "Winner") -> dict[str, Any]:
-    return {
-        "trial": trial_name(winner.trial.id),
-        "hyperparameters": winner.trial.hyperparameters,
-        "validation_accuracy": winner.validation_accuracy,
-        "test_accuracy": winner.test_accuracy,
-        "test_images": winner.test_images,
-        "majority_rate": winner.majority_rate,
-        "recipe": winner.trial.recipe,
-        "epochs": winner.trial.epochs,
-    }
+def _search(
+    settings: SearchSettings,
+    name: str,
+    places: _Places,
+    overwrite: bool,
+    resume: bool,
+    keep: int,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Searches, or goes on, and prints the trials."""
+    stop = StopRequest()
+    device = prepare_device()
+    from tuner.evaluation import winner_of
+    from tuner.printing import print_json, print_trials
+    from tuner.progress import SearchProgress
+    from tuner.search import SearchControl, SearchFolders, existing_run
+    from tuner.search import search as run_search
+
+    cache_dir = places.cache_dir or default_cache_dir()
+    with SearchProgress(settings.objective, quiet) as progress:
+        progress.say(f"Computing on {device}.")
+        try:
+            with stop_on_signals(stop, lambda: progress.say(_STOPPING)):
+                finished = run_search(
+                    settings,
+                    name,
+                    SearchFolders(places.runs_dir, cache_dir, places.cache_limit_bytes),
+                    overwrite=overwrite,
+                    resume=resume,
+                    keep=keep,
+                    observer=progress,
+                    on_dataset=functools.partial(_say_dataset, progress),
+                    on_progress=progress.counting,
+                    control=SearchControl(stop, _BEGUN),
+                )
+        except StoppedError as error:
+            # Before that, what is to be overwritten is still there.
+            begun = error.begun or (resume and existing_run(places.runs_dir, name) is not None)
+            command = ["resume", name, *places.options()] if begun else sys.argv[1:]
+            raise StoppedError(
+                f"interrupted. Go on with: {shlex.join(['tune', *command])}"
+            ) from error
+    trials, best = finished.journal.trials(), winner_of(finished)
+    if as_json:
+        print_json({"run": name, "folder": str(finished.folder), "winner": best.id})
+    else:
+        print_trials(finished, trials, best)
+        command = ["tune", "best", name, *places.options(), "--export", "model"]
+        typer.echo(f"Next: {shlex.join(command)}")
+
+
+def _print_estimate(settings: SearchSettings, places: _Places, quiet: bool, as_json: bool) -> None:
+    prepare_device()
+    from tuner.estimate import estimate
+    from tuner.printing import print_json
+    from tuner.progress import SearchProgress
+    from tuner.quantities import duration, size
+    from tuner.search import SearchFolders
+    from tuner.tables import schedule_lines
+
+    cache_dir = places.cache_dir or default_cache_dir()
+    folders = SearchFolders(places.runs_dir, cache_dir, places.cache_limit_bytes)
+    with SearchProgress(settings.objective, quiet) as progress:
+        say = functools.partial(_say_dataset, progress)
+        found = estimate(settings, folders, say, progress.counting)
+    if as_json:
+        print_json(dataclasses.asdict(found) | {"trials": found.schedule.total_trials})
+        return
+    typer.echo("\n".join(schedule_lines(found.schedule, found.training_seconds)))
+    if found.preparation_seconds is not None:
+        typer.echo(
+            f"Before it, unless they are stored: features, about "
+            f"{duration(found.preparation_seconds)} and {size(found.stored_bytes)}."
+        )
 
 
 def _say_dataset(progress: "SearchProgress", dataset: "Dataset") -> None:
@@ -391,70 +523,6 @@ def _say_dataset(progress: "SearchProgress", dataset: "Dataset") -> None:
         progress.say(f"Warning: {skipped.path} is left out: {skipped.reason}.")
     if len(dataset.skipped) > 10:
         progress.say(f"Warning: {len(dataset.skipped) - 10} more images are left out.")
-
-
-def _print_winner(winner: "Winner", export: Path | None, parity: "Parity | None") -> None:
-    from tuner.tables import percent
-
-    trial = winner.trial
-    recipe = f", the {trial.recipe}" if trial.recipe else ""
-    epochs = "1 epoch" if trial.epochs == 1 else f"{trial.epochs} epochs"
-    typer.echo(f"Winner: trial {trial_name(trial.id)}{recipe}, {epochs}")
-    for name, value in trial.hyperparameters.items():
-        typer.echo(
-            f"  {name:<20}{value:.3g}" if isinstance(value, float) else f"  {name:<20}{value}"
-        )
-    typer.echo(f"Validation accuracy   {percent(winner.validation_accuracy)}, which chose it")
-    typer.echo(
-        f"Test accuracy         {percent(winner.test_accuracy)} of {winner.test_images} images "
-        "that took no part in the search"
-    )
-    typer.echo(f"Majority class alone  {percent(winner.majority_rate)}")
-    if export is not None and parity is not None:
-        _print_export(export, parity)
-
-
-def _print_export(export: Path, parity: "Parity") -> None:
-    typer.echo(f"Exported to {export}: model.keras, labels.json, export.json")
-    same = parity.correct == parity.recorded
-    recorded = (
-        "as recorded" if same else f"recorded {parity.recorded}, {parity.ties} too close to call"
-    )
-    typer.echo(
-        f"Checked by another process: {parity.correct} of {parity.images} validation images right, "
-        f"{recorded}"
-    )
-    typer.echo(f"Next: {shlex.join(['tune', 'predict', str(export), 'IMAGE'])}")
-
-
-def _print_trials(run: "Run", records: "list[TrialRecord]", leader: "TrialRecord | None") -> None:
-    from tuner.tables import trial_table
-
-    console = _console()
-    objective = run.settings.objective
-    console.print(trial_table(records, leader, objective=objective, width=console.width))
-
-
-def _console() -> "Console":
-    from rich.console import Console
-
-    return Console(highlight=False)
-
-
-def _print_json(value: Any) -> None:
-    typer.echo(json.dumps(value, indent=2))
-
-
-def _print_csv(rows: list[dict[str, Any]]) -> None:
-    import csv
-
-    names = dict.fromkeys(name for row in rows for name in row["hyperparameters"])
-    fixed = ["id", "status", "score", "bracket", "recipe", "epochs", "seconds", "message"]
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow([*fixed, *names])
-    for row in rows:
-        values = row["hyperparameters"]
-        writer.writerow([*(row[name] for name in fixed), *(values.get(name) for name in names)])
 
 
 def _explanation(error: OSError) -> str:

@@ -65,6 +65,21 @@ def choose_cuts(
     return min(fitting, key=lambda chosen: _seconds(segments, chosen, epochs, costs))
 
 
+def compute_seconds(
+    segments: Sequence[Segment], begin: int, end: int, seconds_each: float
+) -> float:
+    """Seconds for one image from one cut to another.
+
+    Args:
+        segments: from the images to the pooled features.
+        begin: position of the cut to begin with, -1 for the images.
+        end: position of the cut to end with.
+        seconds_each: of a multiplication with addition.
+    """
+    work = sum(segment.multiply_accumulates for segment in segments[begin + 1 : end + 1])
+    return work * seconds_each
+
+
 def _subsets(segments: Sequence[Segment]) -> Iterator[tuple[int, ...]]:
     """Every choice among the cuts, the smallest first."""
     cuts = [segment.cut for segment in segments]
@@ -87,15 +102,10 @@ def _seconds(
     position = {segment.cut: number for number, segment in enumerate(segments)}
     kept = [position[cut] for cut in chosen]
     total = _bytes(segments, chosen) * WRITE_SECONDS_PER_BYTE
-    total += _compute(segments, -1, max(kept, default=-1), costs)
+    each = costs.seconds_per_multiply_accumulate
+    total += compute_seconds(segments, -1, max(kept, default=-1), each)
     for cut, count in epochs.items():
         begin = max((number for number in kept if number <= position[cut]), default=-1)
         read = segments[begin].output_bytes * READ_SECONDS_PER_BYTE if begin >= 0 else 0.0
-        total += count * (read + _compute(segments, begin, position[cut], costs))
+        total += count * (read + compute_seconds(segments, begin, position[cut], each))
     return total
-
-
-def _compute(segments: Sequence[Segment], begin: int, end: int, costs: Costs) -> float:
-    """Seconds from the cut at position `begin` (-1: the images) to the one at `end`."""
-    work = sum(segment.multiply_accumulates for segment in segments[begin + 1 : end + 1])
-    return work * costs.seconds_per_multiply_accumulate

@@ -1,11 +1,13 @@
 """Everything that this package raises on purpose.
 
     TuneError                 the program could not do its work            exit code 1
+    ├── StoppedError           it was asked to stop                         exit code 130
     └── InputError            what the user gave is wrong                  exit code 2
         ├── SettingsError     an option or a hyperparameter
         ├── DataError         the images or their folder
         ├── WeightsError      the pretrained weights
         ├── RunError          a run that is missing, taken or unfinished
+        │   └── DamagedJournalError    its journal holds bytes that were not written so
         └── ExportError       an export folder or a file in it
 
 Every message is one plain sentence, or two: what is wrong, and what to do about it.
@@ -14,6 +16,16 @@ Every message is one plain sentence, or two: what is wrong, and what to do about
 
 class TuneError(Exception):
     """The program could not do its work."""
+
+
+class StoppedError(TuneError):
+    """The program was asked to stop, and stopped where it can go on from.
+
+    Attributes:
+        begun: whether it has begun a run, or gone on with one.
+    """
+
+    begun = False
 
 
 class InputError(TuneError):
@@ -34,6 +46,10 @@ class WeightsError(InputError):
 
 class RunError(InputError):
     """A run is missing, taken, or has nothing to show yet."""
+
+
+class DamagedJournalError(RunError):
+    """A run's journal holds bytes that were not written so."""
 
 
 class ExportError(InputError):

@@ -1,7 +1,5 @@
 """How good the winner is: as the search recorded it, and on images that took no part in it."""
 
-import zipfile
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -11,11 +9,10 @@ import numpy as np
 
 from search_spaces import load_space
 from search_spaces.resnet50 import Configuration, can_be_cut
-from tuner.atomic import read_arrays
 from tuner.cache import Cache
+from tuner.checkpoint import read_checkpoint, state_file
 from tuner.dataset import Dataset
 from tuner.errors import RunError
-from tuner.hyperband import state_file
 from tuner.images import prepare_images
 from tuner.journal import FAILED, TrialRecord
 from tuner.ranking import rank, trial_name
@@ -58,8 +55,8 @@ def winner_of(run: Run) -> TrialRecord:
         reason = (failed[-1].message or "unknown")[:300].rstrip(".")
         raise RunError(f"every trial of run {run.name} failed, the last one with: {reason}.")
     raise RunError(
-        f"no trial of run {run.name} has finished yet. Wait for it, or begin again with: "
-        f"tune search DATA --run {run.name} --overwrite"
+        f"no trial of run {run.name} has finished yet. Wait for it, or go on with: "
+        f"tune resume {run.name}"
     )
 
 
@@ -134,21 +131,12 @@ def trained_model(run: Run, trial: TrialRecord, num_classes: int) -> keras.Model
 
 
 def _trained_weights(run: Run, trial: TrialRecord) -> dict[str, np.ndarray]:
-    path = state_file(run.folder, trial.id)
-    try:
-        weights = read_arrays(path)
-        epoch = int(weights["epoch"])
-    except FileNotFoundError as error:
-        raise RunError(
-            f"the weights of trial {trial_name(trial.id)} are gone from {path.parent}."
-        ) from error
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        raise RunError(f"{path} is damaged: {error}.") from error
-    if epoch != trial.epochs:
+    checkpoint = read_checkpoint(state_file(run.folder, trial.id))
+    if checkpoint.epoch != trial.epochs:
         raise RunError(
             f"trial {trial_name(trial.id)} is being trained on. Ask again when the search is over."
         )
-    return weights
+    return dict(checkpoint.state)
 
 
 def count_correct(probabilities: np.ndarray, labels: np.ndarray) -> int:

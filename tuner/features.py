@@ -16,7 +16,7 @@ import json
 import math
 import time
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,8 @@ import tensorflow as tf
 
 from search_spaces.backbone import CUTS, multiply_accumulates, segments
 from tuner.cache import Cache, CacheError, storage_errors
-from tuner.cuts import Costs, Segment, choose_cuts
+from tuner.cuts import Costs, Segment, choose_cuts, compute_seconds
+from tuner.environment import processor
 
 BATCH = 32
 _VERSION = 1
@@ -51,17 +52,24 @@ class FeatureStore:
         stored: unfreeze depths whose cuts are kept on disk, all at first; the others are computed
             whenever they are asked for. Set it before the first `open`.
         shapes: shape of an image's activations by cut.
+        weights_digest: of all weights, whatever computes with them.
     """
 
     def __init__(self, backbone: keras.Model, cache: Cache) -> None:
         self.cache = cache
         self.stored: tuple[int, ...] = CUTS
+        self._seconds_each = _NOMINAL_SECONDS
         models = segments(backbone)
         self._programs = [_compile(model) for model in models]
         self.shapes = {
             cut: tuple(model.output_shape[1:]) for cut, model in zip(CUTS, models, strict=True)
         }
-        self._origins = dict(zip(CUTS, _origins(models), strict=True))
+        digests = [_weights_digest(model) for model in models]
+        self.weights_digest = _combined(digests)
+        made_by = _made_by(models[0].input_shape[1:])
+        self._origins = {
+            cut: _combined([made_by, *digests[: number + 1]]) for number, cut in enumerate(CUTS)
+        }
         self._segments = [
             Segment(cut, multiply_accumulates(model), 4 * math.prod(self.shapes[cut]))
             for cut, model in zip(CUTS, models, strict=True)
@@ -75,11 +83,45 @@ class FeatureStore:
             images: how many rows there are at a cut, in all splits and views.
             image_size: in pixels.
         """
-        seconds = _NOMINAL_SECONDS
         if sum(count > 0 for count in epochs.values()) > 1:
-            seconds = self._seconds_per_multiply_accumulate(image_size)
-        costs = Costs(seconds, images, self.cache.room())
+            self.measure(image_size)
+        costs = Costs(self._seconds_each, images, self.cache.room())
         self.stored = choose_cuts(self._segments, epochs, costs)
+
+    def measure(self, image_size: int) -> None:
+        """Measures what computing costs, for `choose_stored` and the estimates.
+
+        Args:
+            image_size: in pixels.
+        """
+        batch = np.zeros((BATCH, image_size, image_size, 3), np.uint8)
+        seconds = 0.0
+        for _ in range(2):  # the first compiles the programs
+            begun = time.perf_counter()
+            np.asarray(self.run(batch, 0, len(CUTS)))
+            seconds = time.perf_counter() - begun
+        work = sum(segment.multiply_accumulates for segment in self._segments)
+        self._seconds_each = seconds / BATCH / work
+
+    def preparation_seconds(self) -> float:
+        """Estimate for one image: its pass through the network up to the last stored cut."""
+        last = max((CUTS.index(cut) for cut in self.stored), default=-1)
+        return compute_seconds(self._segments, -1, last, self._seconds_each)
+
+    def bytes_each(self) -> int:
+        """Of what is stored for one image."""
+        return sum(part.output_bytes for part in self._segments if part.cut in self.stored)
+
+    def pass_seconds(self, unfreeze_blocks: int) -> tuple[float, float]:
+        """Estimates for one image: recomputing its cut from what is stored, and what is above."""
+        cut = CUTS.index(unfreeze_blocks)
+        begin = max(
+            (CUTS.index(stored) for stored in self.stored if CUTS.index(stored) <= cut), default=-1
+        )
+        return (
+            compute_seconds(self._segments, begin, cut, self._seconds_each),
+            compute_seconds(self._segments, cut, len(CUTS) - 1, self._seconds_each),
+        )
 
     def open(
         self, pixels: np.ndarray, on_progress: Callable[[int, int], None] | None = None
@@ -111,16 +153,6 @@ class FeatureStore:
             activations = program(activations)
         return activations
 
-    def _seconds_per_multiply_accumulate(self, image_size: int) -> float:
-        """Measured on the second of two batches, since the first compiles the programs."""
-        batch = np.zeros((BATCH, image_size, image_size, 3), np.uint8)
-        seconds = 0.0
-        for _ in range(2):
-            begun = time.perf_counter()
-            np.asarray(self.run(batch, 0, len(CUTS)))
-            seconds = time.perf_counter() - begun
-        return seconds / BATCH / sum(segment.multiply_accumulates for segment in self._segments)
-
 
 class FeatureSet:
     """The features of one set of images, as `FeatureStore.open` gives them."""
@@ -147,6 +179,11 @@ class FeatureSet:
             if on_progress is not None and computed:
                 on_progress(stop, len(self._pixels))
         self._shards = opened
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of the images."""
+        return _combined(self._digests)
 
     def rows(self, unfreeze_blocks: int) -> "StoredRows | RecomputedRows":
         """The activations at the cut of that unfreeze depth, row by row like the pixels."""
@@ -364,15 +401,21 @@ def _compile(segment: keras.Model) -> Any:
     return tf.function(lambda rows: segment(tf.cast(rows, tf.float32), training=False))
 
 
-def _origins(models: Sequence[keras.Model]) -> Iterator[str]:
-    """For each cut, a digest of what computes it: weights, image size, TensorFlow, device."""
+def _made_by(image_shape: tuple[int, ...]) -> str:
+    """What computes activations and for which images: TensorFlow, device, image size."""
+    device = "GPU" if tf.config.list_physical_devices("GPU") else f"CPU {processor()}"
+    return f"{tf.__version__} {device} {image_shape}"
+
+
+def _weights_digest(model: keras.Model) -> str:
     digest = hashlib.sha256()
-    device = "GPU" if tf.config.list_physical_devices("GPU") else "CPU"
-    digest.update(f"{tf.__version__} {device} {models[0].input_shape[1:]}".encode())
-    for model in models:
-        for weight in model.weights:
-            digest.update(np.ascontiguousarray(weight).data.cast("B"))
-        yield digest.hexdigest()
+    for weight in model.weights:
+        digest.update(np.ascontiguousarray(weight).data.cast("B"))
+    return digest.hexdigest()
+
+
+def _combined(texts: Sequence[str]) -> str:
+    return hashlib.sha256(json.dumps(texts).encode()).hexdigest()
 
 
 def _digest(pixels: np.ndarray) -> str:

@@ -1,7 +1,7 @@
 """The tuner: joins the oracle's schedule, the training loop and the journal."""
 
 import shutil
-import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -9,23 +9,31 @@ from pathlib import Path
 import keras
 import keras_tuner
 import numpy as np
+import tensorflow as tf
 from keras_tuner.engine import trial as kt_trial
 
 from search_spaces.backbone import PretrainedBackbone
 from search_spaces.resnet50 import UNFREEZE_BLOCKS, ResNet50Space, can_be_cut
-from tuner.atomic import read_arrays, write_arrays
+from tuner.budget import TimeBudget
 from tuner.cache import Cache, default_cache_dir
-from tuner.errors import RunError, TuneError
-from tuner.journal import Journal, RungRecord, TrialRecord
+from tuner.checkpoint import read_checkpoint, remove_leftovers, state_file
+from tuner.errors import RunError, SettingsError, TuneError
+from tuner.identity import check_asked, note_or_check
+from tuner.journal import Journal, RungRecord, TrialRecord, is_unused
 from tuner.oracle import JournalOracle, declared_space, pin
+from tuner.pacing import Pacing
 from tuner.ranking import trial_name
+from tuner.run import FINISHED, remove_folder, sole_writer
+from tuner.rung import RungTrainer, TimeIsUp
 from tuner.schedule import Schedule
 from tuner.settings import SearchSettings
 from tuner.sources import FromFeatures, FromImages, Images, Source, build_seeded
+from tuner.stopping import StopRequest
 from tuner.training import EpochMetrics, Rows, Trainer, restore_weights
 
 # Trials that fail in a row, after which the fault is not in the configurations.
 _FAILURES = 5
+_OUT_OF_MEMORY = (tf.errors.ResourceExhaustedError, MemoryError)
 
 
 class SearchObserver:
@@ -37,8 +45,21 @@ class SearchObserver:
     def note(self, text: str) -> None:
         """Something that the user should know."""
 
-    def search_begins(self, schedule: Schedule, omitted_recipes: tuple[str, ...]) -> None:
-        """The search is about to begin its first trial."""
+    def search_begins(
+        self,
+        schedule: Schedule,
+        omitted_recipes: tuple[str, ...],
+        done: Sequence[TrialRecord] = (),
+        seconds: float | None = None,
+    ) -> None:
+        """The search is about to begin its first trial, or to go on.
+
+        Args:
+            schedule: all of it.
+            omitted_recipes: names of those that contradict a pinned hyperparameter.
+            done: trials of an earlier process.
+            seconds: estimate of what is left, None where nothing is known.
+        """
 
     def rung_begins(self, trial: TrialRecord, end_epoch: int) -> None:
         """A trial is about to be trained up to `end_epoch`."""
@@ -50,7 +71,7 @@ class SearchObserver:
         """A trial finished its rung, or failed; `best` leads the search now."""
 
     def search_ends(self, trials: list[TrialRecord]) -> None:
-        """The search is complete."""
+        """The search is over; complete, unless its time was."""
 
 
 class HyperbandTuner(keras_tuner.Tuner):
@@ -69,14 +90,18 @@ class HyperbandTuner(keras_tuner.Tuner):
         directory: folder of the runs.
         project_name: name of this run's folder in it.
         overwrite: whether a run of that name is replaced.
+        resume: whether a run of that name is gone on with; without one it begins. More
+            `hyperband_iterations` than it was begun with are added to it.
         observer: is told what happens.
         keep: how many of the best trials keep their weights; recipes keep theirs besides.
         cache: keeps features; None for the user's cache folder.
-        journal: an empty journal in the run's folder; None makes folder and journal.
+        journal: the journal in the run's folder; None makes folder and journal, or opens them.
         backbone: the space's backbone, if it has been built already.
+        stop: is looked at after every epoch.
+        budget: the time that the search may take.
 
     Raises:
-        RunError: a run of that name exists.
+        RunError: a run of that name exists, or was begun with other settings.
         SettingsError: a value is out of range, or a pinned name or value is not in the space.
 
     Example:
@@ -98,11 +123,14 @@ class HyperbandTuner(keras_tuner.Tuner):
         directory: str | Path = "runs",
         project_name: str = "search",
         overwrite: bool = False,
+        resume: bool = False,
         observer: SearchObserver | None = None,
         keep: int = 1,
         cache: Cache | None = None,
         journal: Journal | None = None,
         backbone: PretrainedBackbone | None = None,
+        stop: StopRequest | None = None,
+        budget: TimeBudget | None = None,
     ) -> None:
         SearchSettings(  # checks them
             objective=objective,
@@ -120,10 +148,14 @@ class HyperbandTuner(keras_tuner.Tuner):
         self._keep = keep
         self._cache = cache
         self._source: Source | None = None
+        self._stop = stop or StopRequest()
+        self._budget = budget or TimeBudget()
+        self._factor = factor
         hyperparameters = declared_space(hypermodel)
         pinned = pin(hyperparameters, fixed or {})
+        self._journal = journal or _open_journal(self._folder, overwrite, resume)
         oracle = JournalOracle(
-            journal or _new_journal(self._folder, overwrite),
+            self._journal,
             hyperparameters,
             objective=objective,
             max_epochs=max_epochs,
@@ -134,6 +166,17 @@ class HyperbandTuner(keras_tuner.Tuner):
             recipes=hypermodel.recipes() if isinstance(hypermodel, ResNet50Space) else None,
         )
         super().__init__(oracle, hypermodel, directory=str(directory), project_name=project_name)
+        self._asked = {
+            "objective": objective,
+            "max_epochs": max_epochs,
+            "factor": factor,
+            "hyperband_iterations": hyperband_iterations,
+            "seed": seed,
+            "batch_size": batch_size,
+            "pinned part of the space": pinned,
+            "search space": hyperparameters.get_config()["space"],
+        }
+        check_asked(self._journal, self._asked)
 
     def search(
         self,
@@ -141,37 +184,42 @@ class HyperbandTuner(keras_tuner.Tuner):
         y: np.ndarray,
         validation_data: tuple[np.ndarray, np.ndarray],
     ) -> None:
-        """Runs the whole search.
+        """Runs the whole search, or what is left of it.
 
         Args:
             x: training images, RGB values 0 to 255, shape (n, image_size, image_size, 3); or
                 several views of them, of which epoch e trains on number e mod their count.
             y: their class numbers, shape (n,).
             validation_data: images and class numbers that decide the score.
+
+        Raises:
+            RunError: another process searches in this run, or the images or the backbone's weights
+                are not those that it was begun with.
+            StoppedError: `stop` asked for it; everything is saved.
+            TuneError: every trial fails, or the disk is full.
         """
         views: list[np.ndarray] = [x] if isinstance(x, np.ndarray) else list(x)
         validation = Rows(validation_data[0], np.asarray(validation_data[1]))
-        with self._cache or Cache(default_cache_dir()) as cache:
+        with sole_writer(self._folder), self._cache or Cache(default_cache_dir()) as cache:
+            self.oracle.ongoing_trials.clear()
             self._source = self._make_source(Images(views, np.asarray(y), validation), cache)
+            note = note_or_check(self._journal, self._asked, self._source.fingerprint)
+            if note:
+                self._observer.note(note)
+            self._pacing = Pacing(self.oracle, self._source, self._budget, self._factor)
+            self._pacing.follow_plan(self._journal, self._observer.note)
+            self._note_whether_finished()
+            self._drop_states()
+            remove_leftovers(self._folder)
             self.on_search_begin()
-            failures = 0
-            while True:
-                trial = self.oracle.create_trial(self.tuner_id)
-                if trial.status != kt_trial.TrialStatus.RUNNING:
-                    break
-                self.on_trial_begin(trial)
-                self._try_trial(trial)
-                self.on_trial_end(trial)
-                failed = trial.status == kt_trial.TrialStatus.FAILED
-                failures = failures + 1 if failed else 0
-                if failures == _FAILURES:
-                    raise TuneError(
-                        f"{failures} trials in a row failed, the last one because: {trial.message}."
-                    )
+            self._run_trials()
+            self._note_whether_finished()
+            if self._budget.limited and not self.oracle.complete:
+                self._observer.note(self._pacing.what_is_left())
             self.on_search_end()
 
     def run_trial(self, trial: kt_trial.Trial) -> dict[str, float]:
-        """Trains one trial through one rung.
+        """Trains one trial through one rung, from its last checkpoint.
 
         Args:
             trial: as the oracle handed it out, in a search.
@@ -181,48 +229,42 @@ class HyperbandTuner(keras_tuner.Tuner):
 
         Raises:
             keras_tuner.errors.FailedTrialError: the loss became NaN or infinite.
+            StoppedError: `stop` asked for it; the last epoch is saved.
         """
         assert self._source is not None
-        begun = time.monotonic()
-        start, end = (trial.hyperparameters[f"tuner/{n}"] for n in ("initial_epoch", "epochs"))
-        record = self._record(trial)
+        record, end = self._record(trial), trial.hyperparameters["tuner/epochs"]
         self._observer.rung_begins(record, end)
-        trainer = self._trainer(record)
-        rows = self._source.rows(record.hyperparameters)
-        epochs = []
-        for epoch in range(start, end):
-            metrics = trainer.run_epoch(rows.training(epoch), rows.validation)
-            if not metrics.finite():
-                raise keras_tuner.errors.FailedTrialError(
-                    f"the loss became NaN or infinite in epoch {epoch + 1}"
-                )
-            epochs.append(asdict(metrics))
-            self._observer.epoch_ends(record, epoch + 1, metrics)
-            self.on_epoch_end(trial, trainer.model, epoch, logs=epochs[-1])
-        path = state_file(self._folder, record.id)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_arrays(path, trainer.state(final=end == self.oracle.max_epochs))
-        score = epochs[-1][self.oracle.objective.name]
-        rung = RungRecord(start, end, score, time.monotonic() - begun)
-        self.oracle.finish_rung(trial, rung, epochs)
-        return epochs[-1]
+
+        def on_epoch(trainer: Trainer, metrics: EpochMetrics) -> None:
+            self._observer.epoch_ends(record, trainer.epoch, metrics)
+            self.on_epoch_end(trial, trainer.model, trainer.epoch - 1, logs=asdict(metrics))
+
+        rungs = RungTrainer(
+            self._source, self._folder, self.oracle.max_epochs, self._stop, self._budget,
+            self._observer.note,
+        )  # fmt: skip
+        result = rungs.run(record, end, on_epoch)
+        last = dict(result.epochs[-1])
+        rung = RungRecord(record.epochs, end, last[self.oracle.objective.name], result.seconds)
+        self.oracle.note_parameters(record.id, result.parameters)
+        self.oracle.finish_rung(trial, rung, result.epochs)
+        self._pacing.note(record, end - record.epochs, result.seconds)
+        return last
 
     def load_model(self, trial: kt_trial.Trial) -> keras.Model:
         """The whole network of a trial, compiled, with the weights that gave its score."""
-        path = state_file(self._folder, int(trial.trial_id))
-        if not path.exists():
-            raise RunError(
-                f"the weights of trial {trial.trial_id} were not kept. Search with a larger keep."
-            )
-        model = build_seeded(
-            self.hypermodel, trial.hyperparameters, self._seed, int(trial.trial_id)
-        )
-        restore_weights(model, read_arrays(path))
+        number = int(trial.trial_id)
+        found = read_checkpoint(state_file(self._folder, number))
+        model = build_seeded(self.hypermodel, trial.hyperparameters, self._seed, number)
+        restore_weights(model, dict(found.state))
         return model
 
     def on_search_begin(self) -> None:
         """Tells the observer."""
-        self._observer.search_begins(self.oracle.schedule, self.oracle.omitted_recipes)
+        oracle, done = self.oracle, self.oracle.records()
+        self._observer.search_begins(
+            oracle.schedule, oracle.omitted_recipes, done, self._pacing.seconds_left()
+        )
 
     def on_trial_end(self, trial: kt_trial.Trial) -> None:
         """Tells the oracle and the observer that a trial's rung has ended."""
@@ -261,54 +303,101 @@ class HyperbandTuner(keras_tuner.Tuner):
             oracle.expected_epochs("unfreeze_blocks", UNFREEZE_BLOCKS),
             batch_size=self._batch_size,
             seed=self._seed,
-            on_progress=self._observer.counting,
+            on_progress=self._counting,
         )
 
+    def _counting(self, what: str, done: int, count: int) -> None:
+        self._observer.counting(what, done, count)
+        self._stop.check()
+        if self._budget.left() <= 0:
+            raise SettingsError(
+                f"the time budget was used up by {done} of {count} {what}. They are kept: resume "
+                "the run with a larger budget."
+            )
+
+    def _run_trials(self) -> None:
+        """Trains what the oracle hands out until it is complete, or the time is up."""
+        failures: list[str] = []
+        while True:
+            self._stop.check()
+            self.oracle.closing = self._pacing.must_close()
+            if self._budget.left() <= 0:
+                break
+            trial = self.oracle.create_trial(self.tuner_id)
+            if trial.status != kt_trial.TrialStatus.RUNNING:
+                break
+            self.on_trial_begin(trial)
+            try:
+                self._try_trial(trial)
+            except TimeIsUp:
+                break
+            self.on_trial_end(trial)
+            failed = trial.status == kt_trial.TrialStatus.FAILED
+            failures = [*failures, str(trial.message)] if failed else []
+            if len(failures) == _FAILURES:
+                (reason, _), *_ = Counter(failures).most_common(1)
+                raise TuneError(f"{_FAILURES} trials in a row failed, most because: {reason}.")
+
     def _try_trial(self, trial: kt_trial.Trial) -> None:
+        """Trains a rung; a trial that runs out of memory once is tried with half the batch."""
         try:
-            self.run_trial(trial)
+            self._run_or_halve(trial)
             trial.status = kt_trial.TrialStatus.COMPLETED
-        except (keras_tuner.errors.FatalError, TuneError, OSError):
+        except (keras_tuner.errors.FatalError, TuneError, OSError, TimeIsUp):
             raise  # no fault of the configuration: a full disk, say
         except Exception as error:  # a trial may fail in any way; the search goes on
             trial.status = kt_trial.TrialStatus.FAILED
             trial.message = str(error) or type(error).__name__
+
+    def _run_or_halve(self, trial: kt_trial.Trial) -> None:
+        try:
+            self.run_trial(trial)
+            return
+        except _OUT_OF_MEMORY:
+            record = self._record(trial)
+            half = self._batch_size // 2
+            if record.batch_size or not half:
+                raise
+        assert self._source is not None
+        self._source.forget()
+        self.oracle.take_smaller_steps(trial, half)
+        self._observer.note(
+            f"Trial {trial_name(record.id)} ran out of memory: it goes on with {half} images a "
+            f"step instead of {self._batch_size}."
+        )
+        self.run_trial(trial)
+
+    def _note_whether_finished(self) -> None:
+        iterations = self.oracle.schedule.iterations if self.oracle.complete else 0
+        self._journal.set_notes({FINISHED: iterations})
 
     def _drop_states(self) -> None:
         """Deletes the weights that nothing can need any more."""
         needed = {trial_name(number) for number in self.oracle.needed_states(self._keep)}
         for folder in (self._folder / "trials").glob("*"):
             if folder.name not in needed:
-                shutil.rmtree(folder)
+                try:
+                    shutil.rmtree(folder)
+                except OSError as error:
+                    raise TuneError(f"{folder} cannot be removed: {error.strerror}.") from error
 
     def _record(self, trial: kt_trial.Trial) -> TrialRecord:
         return self.oracle.records()[int(trial.trial_id)]
 
-    def _trainer(self, record: TrialRecord) -> Trainer:
-        """The trial's trainer, at the epoch where its last rung ended."""
-        assert self._source is not None
-        trainer = self._source.trainer(record.hyperparameters, record.id)
-        self.oracle.note_parameters(record.id, trainer.parameters)
-        if record.rungs:
-            trainer.restore(read_arrays(state_file(self._folder, record.id)))
-        return trainer
 
-
-def state_file(folder: Path, trial: int) -> Path:
-    """Where a run's folder holds everything that trial number `trial` has trained."""
-    return folder / "trials" / trial_name(trial) / "state.npz"
-
-
-def _new_journal(folder: Path, overwrite: bool) -> Journal:
-    """An empty journal in a new folder, or in that of a run that is to be replaced."""
+def _open_journal(folder: Path, overwrite: bool, resume: bool) -> Journal:
+    """The journal of a run that is gone on with, or an empty one in a folder of its own."""
     path = folder / "journal.db"
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if resume and path.exists():
+        return Journal.open(path)
+    if folder.exists() and not (folder.is_dir() and is_unused(folder)):
         if not path.exists():
             raise RunError(f"{folder} exists and is not a run. Choose another project_name.")
         if not overwrite:
             raise RunError(
-                f"the run {folder} exists. Choose another project_name, or pass overwrite=True."
+                f"the run {folder} exists. Pass resume=True to go on with it, overwrite=True to "
+                "replace it, or choose another project_name."
             )
-        shutil.rmtree(folder)
+        remove_folder(folder)
     folder.mkdir(parents=True, exist_ok=True)
     return Journal.create(path)

@@ -1,23 +1,30 @@
 """The run's journal: one SQLite file, one row for each configuration with its rungs and epochs.
 
-The journal is the only memory of a search. Every change is one transaction, synced before it
-returns; what comes next follows from these rows alone. Reading works while another process writes.
+The journal is the only memory of a search. Every change is one transaction; what comes next follows
+from these rows alone. A result is synced before it returns; that a trial began is not, since a
+power cut that takes it back costs nothing. Every row carries a checksum, so that a flipped byte is
+never taken for a score. Reading works while another process writes.
 """
 
 import contextlib
 import json
+import os
+import shutil
 import sqlite3
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tuner.errors import RunError, TuneError
+from tuner.atomic import sync
+from tuner.errors import DamagedJournalError, RunError, TuneError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 RUNNING, STOPPED, COMPLETED, FAILED = "RUNNING", "STOPPED", "COMPLETED", "FAILED"
 
-_SCHEMA = """
+_SCHEMA = f"""
+BEGIN;
 CREATE TABLE trials (
     id INTEGER PRIMARY KEY,
     recipe TEXT UNIQUE,
@@ -26,7 +33,9 @@ CREATE TABLE trials (
     hyperparameters TEXT NOT NULL,
     status TEXT NOT NULL CHECK (status IN ('RUNNING', 'STOPPED', 'COMPLETED', 'FAILED')),
     parameters INTEGER,
+    batch_size INTEGER,
     message TEXT,
+    crc INTEGER NOT NULL,
     CHECK ((recipe IS NULL) = (bracket IS NOT NULL))
 ) STRICT;
 CREATE TABLE rungs (
@@ -36,19 +45,34 @@ CREATE TABLE rungs (
     end_epoch INTEGER NOT NULL,
     score REAL NOT NULL,
     seconds REAL NOT NULL,
+    crc INTEGER NOT NULL,
     PRIMARY KEY (trial, number)
 ) STRICT;
 CREATE TABLE epochs (
     trial INTEGER NOT NULL REFERENCES trials (id),
     epoch INTEGER NOT NULL,
     metrics TEXT NOT NULL,
+    crc INTEGER NOT NULL,
     PRIMARY KEY (trial, epoch)
 ) STRICT;
 CREATE TABLE evaluations (
     trial INTEGER PRIMARY KEY REFERENCES trials (id),
-    results TEXT NOT NULL
+    results TEXT NOT NULL,
+    crc INTEGER NOT NULL
 ) STRICT;
+CREATE TABLE notes (
+    name TEXT PRIMARY KEY,
+    value TEXT NOT NULL,
+    crc INTEGER NOT NULL
+) STRICT;
+PRAGMA user_version = {SCHEMA_VERSION};
+COMMIT;
 """
+_TRIAL = "id, recipe, iteration, bracket, hyperparameters, status, parameters, batch_size, message"
+_RUNG = "trial, number, start_epoch, end_epoch, score, seconds"
+_PARTIAL = ".journal.db."  # of what is being made; the process's number follows
+# Trials that are looked for in a damaged journal.
+_MOST_TRIALS = 10_000
 
 
 @dataclass(frozen=True)
@@ -83,6 +107,7 @@ class TrialRecord:
         parameters: number of trained scalars, None before it was built.
         message: why it failed.
         rungs: the finished ones, in order.
+        batch_size: images of a step, where they are fewer than the search's; else None.
     """
 
     id: int
@@ -94,6 +119,7 @@ class TrialRecord:
     parameters: int | None
     message: str | None
     rungs: tuple[RungRecord, ...]
+    batch_size: int | None = None
 
     @property
     def score(self) -> float | None:
@@ -121,21 +147,25 @@ class Journal:
 
     def __init__(self, path: Path, read_only: bool = False) -> None:
         self._path = path
-        uri = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rw'}"
         with self._explained():
-            self._connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=30)
+            self._connection = _connect(path, "ro" if read_only else "rw")
             self._connection.execute("PRAGMA foreign_keys = ON")
-            self._connection.execute("PRAGMA synchronous = FULL")
 
     @classmethod
     def create(cls, path: Path) -> "Journal":
-        """Makes a new, empty journal."""
-        path.touch()
-        journal = cls(path)
+        """Makes a new, empty journal; it appears under its name when it is whole."""
+        new = path.with_name(f"{_PARTIAL}{os.getpid()}")
+        new.touch()
+        journal = cls(new)
         with journal._explained():
-            journal._connection.execute("PRAGMA journal_mode = WAL")
+            # Not yet with a write-ahead log: what closing cannot copy out of that, it does not say.
+            journal._connection.execute("PRAGMA journal_mode = MEMORY")
             journal._connection.executescript(_SCHEMA)
-            journal._connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        journal.close()
+        new.rename(path)
+        sync(path.parent)
+        journal = cls(path)
+        journal._log_ahead()
         return journal
 
     @classmethod
@@ -143,7 +173,8 @@ class Journal:
         """Opens a journal.
 
         Raises:
-            RunError: it is missing, damaged, or was written by a newer version.
+            RunError: it is missing, or was written by another version.
+            DamagedJournalError: it holds bytes that were not written so.
         """
         if not path.is_file():
             raise RunError(f"there is no journal at {path}.")
@@ -156,6 +187,17 @@ class Journal:
             )
         if version < 1:
             raise RunError(f"{path} is not a journal of this program.")
+        if version < SCHEMA_VERSION:
+            raise RunError(
+                f"the journal {path} was written by an older version (schema {version}, this one "
+                f"reads {SCHEMA_VERSION}). Begin the search again with --overwrite."
+            )
+        # Not quick_check, which takes an index on trust: rows behind a damaged one are not found.
+        verdict = journal._query("PRAGMA integrity_check(1)")[0][0]
+        if verdict != "ok":
+            raise journal._damaged(verdict)
+        if not read_only:
+            journal._log_ahead()
         return journal
 
     def close(self) -> None:
@@ -177,24 +219,24 @@ class Journal:
             slot: (iteration, bracket) that it belongs to.
         """
         iteration, bracket = slot or (None, None)
-        with self._transaction() as execute:
+        with self._transaction(durable=False) as execute:
             number = execute("SELECT COUNT(*) FROM trials").fetchone()[0]
-            execute(
-                "INSERT INTO trials (id, recipe, iteration, bracket, hyperparameters, status) "
-                "VALUES (?, ?, ?, ?, ?, ?)",
-                (number, recipe, iteration, bracket, json.dumps(dict(hyperparameters)), RUNNING),
-            )
+            values = json.dumps(dict(hyperparameters))
+            row = (number, recipe, iteration, bracket, values, RUNNING, None, None, None)
+            _insert(execute, f"INSERT INTO trials ({_TRIAL}, crc)", row)
         return self.trial(number)
 
     def promote(self, trial: int) -> TrialRecord:
         """Marks a trial as running again, on its next rung."""
-        self._set_status(trial, RUNNING)
-        return self.trial(trial)
+        return self._update(trial, durable=False, status=RUNNING, message=None)
 
     def set_parameters(self, trial: int, parameters: int) -> None:
         """Notes how many scalars the trial trains."""
-        with self._transaction() as execute:
-            execute("UPDATE trials SET parameters = ? WHERE id = ?", (parameters, trial))
+        self._update(trial, durable=False, parameters=parameters)
+
+    def set_batch_size(self, trial: int, batch_size: int) -> TrialRecord:
+        """Notes that the trial takes fewer images a step than the search."""
+        return self._update(trial, batch_size=batch_size)
 
     def finish_rung(
         self,
@@ -214,20 +256,18 @@ class Journal:
         """
         number = len(self.trial(trial).rungs)
         with self._transaction() as execute:
-            execute(
-                "INSERT INTO rungs VALUES (?, ?, ?, ?, ?, ?)",
-                (trial, number, rung.start_epoch, rung.end_epoch, rung.score, rung.seconds),
-            )
+            # As SQLite gives them back, without a negative zero, since the checksum is of that.
+            score, seconds = float(rung.score) + 0.0, float(rung.seconds) + 0.0
+            row = (trial, number, rung.start_epoch, rung.end_epoch, score, seconds)
+            _insert(execute, "INSERT INTO rungs", row)
             for epoch, metrics in enumerate(epochs, start=rung.start_epoch + 1):
-                execute("INSERT INTO epochs VALUES (?, ?, ?)", (trial, epoch, json.dumps(metrics)))
-            status = COMPLETED if completed else STOPPED
-            execute("UPDATE trials SET status = ? WHERE id = ?", (status, trial))
+                _insert(execute, "INSERT INTO epochs", (trial, epoch, json.dumps(metrics)))
+            self._change(execute, trial, {"status": COMPLETED if completed else STOPPED})
         return self.trial(trial)
 
     def fail(self, trial: int, message: str) -> TrialRecord:
         """Marks a trial as failed, with the reason."""
-        self._set_status(trial, FAILED, message)
-        return self.trial(trial)
+        return self._update(trial, status=FAILED, message=message)
 
     def trial(self, number: int) -> TrialRecord:
         """The trial of that number."""
@@ -239,55 +279,71 @@ class Journal:
 
     def epochs(self, trial: int) -> list[dict[str, float]]:
         """Metrics of each epoch of a trial, from the first."""
-        rows = self._query("SELECT metrics FROM epochs WHERE trial = ? ORDER BY epoch", (trial,))
-        return [json.loads(metrics) for (metrics,) in rows]
+        rows = self._rows(
+            "SELECT trial, epoch, metrics, crc FROM epochs WHERE trial = ? ORDER BY epoch", (trial,)
+        )
+        return [json.loads(metrics) for _, _, metrics in rows]
 
     def set_evaluation(self, trial: int, results: Mapping[str, Any]) -> None:
         """Notes what a trial's model reached on the test images."""
         with self._transaction() as execute:
-            execute(
-                "INSERT OR REPLACE INTO evaluations VALUES (?, ?)",
-                (trial, json.dumps(dict(results))),
+            _insert(
+                execute, "INSERT OR REPLACE INTO evaluations", (trial, json.dumps(dict(results)))
             )
 
     def evaluation(self, trial: int) -> dict[str, Any] | None:
         """What `set_evaluation` noted, or None."""
-        rows = self._query("SELECT results FROM evaluations WHERE trial = ?", (trial,))
-        return json.loads(rows[0][0]) if rows else None
+        rows = self._rows("SELECT * FROM evaluations WHERE trial = ?", (trial,))
+        return json.loads(rows[0][1]) if rows else None
 
-    def _set_status(self, trial: int, status: str, message: str | None = None) -> None:
+    def set_notes(self, notes: Mapping[str, Any]) -> None:
+        """Notes facts about the search, all of them or none, in place of earlier ones."""
         with self._transaction() as execute:
-            execute(
-                "UPDATE trials SET status = ?, message = ? WHERE id = ?", (status, message, trial)
-            )
+            for name, value in notes.items():
+                _insert(execute, "INSERT OR REPLACE INTO notes", (name, json.dumps(value)))
+
+    def note(self, name: str) -> Any:
+        """What `set_notes` noted under that name, as JSON gives it back, or None."""
+        rows = self._rows("SELECT * FROM notes WHERE name = ?", (name,))
+        return json.loads(rows[0][1]) if rows else None
+
+    def _update(self, trial: int, durable: bool = True, **changes: Any) -> TrialRecord:
+        with self._transaction(durable) as execute:
+            self._change(execute, trial, changes)
+        return self.trial(trial)
+
+    def _change(self, execute: Any, trial: int, changes: Mapping[str, Any]) -> None:
+        """Changes columns of a trial's row, and its checksum with them."""
+        names = _TRIAL.split(", ")
+        (old,) = self._rows(f"SELECT {_TRIAL}, crc FROM trials WHERE id = ?", (trial,))
+        row = tuple((dict(zip(names, old, strict=True)) | dict(changes)).values())
+        columns = ", ".join(f"{name} = ?" for name in [*names, "crc"])
+        execute(f"UPDATE trials SET {columns} WHERE id = ?", (*row, _checksum(row), trial))
 
     def _read(self, where: str, arguments: tuple[Any, ...]) -> list[TrialRecord]:
-        rungs: dict[int, list[RungRecord]] = {}
-        for trial, *values in self._query(
-            "SELECT trial, start_epoch, end_epoch, score, seconds FROM rungs ORDER BY trial, number"
-        ):
-            rungs.setdefault(trial, []).append(RungRecord(*values))
-        rows = self._query(
-            "SELECT id, recipe, iteration, bracket, hyperparameters, status, parameters, message "
-            f"FROM trials {where} ORDER BY id",
-            arguments,
-        )
-        return [
-            TrialRecord(
-                number, recipe, iteration, bracket, json.loads(hyperparameters), status,
-                parameters, message, tuple(rungs.get(number, ())),
-            )
-            for number, recipe, iteration, bracket, hyperparameters, status, parameters, message
-            in rows
-        ]  # fmt: skip
+        rungs = self._rows(f"SELECT {_RUNG}, crc FROM rungs ORDER BY trial, number")
+        rows = self._rows(f"SELECT {_TRIAL}, crc FROM trials {where} ORDER BY id", arguments)
+        return _records(rows, rungs)
+
+    def _rows(self, sql: str, arguments: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+        """Rows without the checksum, which is their last column and has been compared."""
+        rows = self._query(sql, arguments)
+        if not all(_sound(row) for row in rows):
+            raise self._damaged("a row is not what was written")
+        return [row[:-1] for row in rows]
 
     def _query(self, sql: str, arguments: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         with self._explained():
             return self._connection.execute(sql, arguments).fetchall()
 
+    def _log_ahead(self) -> None:
+        """Lets others read while this process writes; the file remembers it."""
+        self._query("PRAGMA journal_mode = WAL")
+
     @contextlib.contextmanager
-    def _transaction(self) -> Iterator[Any]:
+    def _transaction(self, durable: bool = True) -> Iterator[Any]:
         with self._explained():
+            self._connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self._connection.execute
@@ -302,9 +358,118 @@ class Journal:
         """Turns what SQLite raises about the file into a sentence."""
         try:
             yield
-        except sqlite3.OperationalError as error:  # locked, full, read-only
-            raise TuneError(f"the journal {self._path} cannot be used: {error}.") from error
+        except sqlite3.OperationalError as error:
+            if _of_content(error):
+                raise self._damaged(str(error)) from error
+            raise TuneError(_explanation(self._path, error)) from error
         except sqlite3.IntegrityError:
             raise
-        except sqlite3.DatabaseError as error:
-            raise RunError(f"the journal {self._path} is damaged: {error}.") from error
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
+            raise self._damaged(str(error)) from error
+
+    def _damaged(self, reason: str) -> DamagedJournalError:
+        return DamagedJournalError(
+            f"the journal {self._path} is damaged: {' '.join(reason.split())[:200]}. Put a copy of "
+            "it back, or begin the search again with --overwrite."
+        )
+
+
+def is_unused(folder: Path) -> bool:
+    """Whether a folder holds nothing, or only what a killed `Journal.create` left."""
+    return all(path.name.startswith(_PARTIAL) for path in folder.iterdir())
+
+
+def salvage(path: Path) -> list[TrialRecord]:
+    """What can still be read of a damaged journal: sound trials, each up to a damaged rung."""
+
+    def rows(sql: str, number: int) -> list[tuple[Any, ...]]:
+        try:
+            return connection.execute(sql, (number,)).fetchall()
+        except (sqlite3.Error, UnicodeDecodeError):
+            return []
+
+    try:
+        connection = _connect(path, "ro")
+    except sqlite3.Error:
+        return []
+    with contextlib.closing(connection):
+        trials, rungs = [], []
+        for number in range(_MOST_TRIALS):
+            found = rows(f"SELECT {_TRIAL}, crc FROM trials WHERE id = ?", number)
+            if not found or not _sound(found[0]):
+                continue
+            trials.append(found[0][:-1])
+            index = "SELECT " + _RUNG + ", crc FROM rungs {} WHERE trial = ? ORDER BY number"
+            finished = rows(index.format(""), number) or rows(index.format("NOT INDEXED"), number)
+            for expected, rung in enumerate(finished):
+                if not _sound(rung) or rung[1] != expected:
+                    break
+                rungs.append(rung[:-1])
+    return _records(trials, rungs)
+
+
+def _connect(path: Path, mode: str) -> sqlite3.Connection:
+    uri = f"{path.absolute().as_uri()}?mode={mode}"
+    if mode == "ro" and not os.access(path.parent, os.W_OK) and not _has_wal(path):
+        uri += "&immutable=1"  # on a medium that cannot be written SQLite makes no index
+    return sqlite3.connect(uri, uri=True, isolation_level=None, timeout=30)
+
+
+def _has_wal(path: Path) -> bool:
+    wal = path.with_name(f"{path.name}-wal")
+    return wal.exists() and wal.stat().st_size > 0
+
+
+def _records(
+    trials: Sequence[tuple[Any, ...]], rungs: Sequence[tuple[Any, ...]]
+) -> list[TrialRecord]:
+    of_trial: dict[int, list[RungRecord]] = {}
+    for trial, _, *values in rungs:
+        of_trial.setdefault(trial, []).append(RungRecord(*values))
+    return [
+        TrialRecord(
+            id=number,
+            recipe=recipe,
+            iteration=iteration,
+            bracket=bracket,
+            hyperparameters=json.loads(hyperparameters),
+            status=status,
+            parameters=parameters,
+            batch_size=batch_size,
+            message=message,
+            rungs=tuple(of_trial.get(number, ())),
+        )
+        for (
+            number, recipe, iteration, bracket, hyperparameters, status, parameters, batch_size,
+            message,
+        ) in trials
+    ]  # fmt: skip
+
+
+def _insert(execute: Any, statement: str, row: tuple[Any, ...]) -> None:
+    """Inserts a row with its checksum as the last column."""
+    marks = ", ".join("?" * (len(row) + 1))
+    execute(f"{statement} VALUES ({marks})", (*row, _checksum(row)))
+
+
+def _sound(row: tuple[Any, ...]) -> bool:
+    return bool(_checksum(row[:-1]) == row[-1])
+
+
+def _checksum(row: tuple[Any, ...]) -> int:
+    return zlib.crc32(json.dumps(row, default=repr).encode())  # bytes: of a damaged row alone
+
+
+def _of_content(error: sqlite3.OperationalError) -> bool:
+    """Whether an error tells of a table or a text that was not written so, not of the disk."""
+    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) == sqlite3.SQLITE_ERROR
+
+
+def _explanation(path: Path, error: sqlite3.OperationalError) -> str:
+    if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+        free = shutil.disk_usage(path.parent).free
+        return (
+            f"there is no space left for the journal {path}: some 100 KB are needed and "
+            f"{free // 1000} KB are free. Free some; the search goes on from what was saved."
+        )
+    return f"the journal {path} cannot be used: {error}."

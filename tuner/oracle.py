@@ -16,7 +16,17 @@ from keras_tuner.engine import trial as kt_trial
 from tuner.errors import SettingsError
 from tuner.journal import FAILED, RUNNING, Journal, RungRecord, TrialRecord
 from tuner.ranking import rank, trial_name
-from tuner.schedule import Pause, Schedule, Standing, Task, hyperband, may_go_on, next_task
+from tuner.schedule import (
+    Pause,
+    Schedule,
+    Standing,
+    Task,
+    closing_task,
+    hyperband,
+    may_go_on,
+    next_task,
+    unfinished_task,
+)
 
 # Draws in a row that were all tried before, after which the space counts as exhausted.
 _DRAWS = 2000
@@ -38,7 +48,9 @@ class JournalOracle(keras_tuner.oracles.HyperbandOracle):
 
     Attributes:
         schedule: the whole search.
+        recipes: the configurations that are trained first, by name.
         omitted_recipes: names of the recipes that contradict a pinned hyperparameter.
+        closing: whether time is left for one more finalist alone; see `schedule.closing_task`.
     """
 
     def __init__(
@@ -69,10 +81,16 @@ class JournalOracle(keras_tuner.oracles.HyperbandOracle):
         self._pinned = dict(pinned or {})
         recipes = recipes or {}
         self.omitted_recipes = tuple(name for name in recipes if self._contradicts(recipes[name]))
-        self._recipes = {
+        self.recipes = {
             name: recipe for name, recipe in recipes.items() if name not in self.omitted_recipes
         }
-        self.schedule = Schedule(hyperband(max_epochs, factor), iterations, tuple(self._recipes))
+        self.schedule = Schedule(hyperband(max_epochs, factor), iterations, tuple(self.recipes))
+        self.closing = False
+
+    def follow(self, schedule: Schedule) -> None:
+        """Takes another schedule, such as one that fits into a time budget."""
+        self.schedule = schedule
+        self.max_epochs = schedule.max_epochs
 
     def records(self) -> list[TrialRecord]:
         """Every trial of the search, in the order in which they began."""
@@ -84,7 +102,7 @@ class JournalOracle(keras_tuner.oracles.HyperbandOracle):
 
     @keras_tuner.synchronized
     def create_trial(self, tuner_id: str) -> kt_trial.Trial:
-        """Hands out the next rung of a new or a promoted trial.
+        """Hands out the next rung of a new or a promoted trial, or one that was interrupted.
 
         Returns:
             A Keras Tuner trial. Its hyperparameters name the rung's epochs as `tuner/epochs` and
@@ -92,7 +110,10 @@ class JournalOracle(keras_tuner.oracles.HyperbandOracle):
         """
         records = self.records()
         standings = [self._standing(record) for record in records]
-        task = next_task(self.schedule, standings)
+        if self.closing:
+            task = closing_task(self.schedule, standings)
+        else:
+            task = self._unfinished(standings) or next_task(self.schedule, standings)
         values = self._values(task, records)
         if values is None:
             task = next_task(self.schedule, standings, exhausted=True)
@@ -134,6 +155,31 @@ class JournalOracle(keras_tuner.oracles.HyperbandOracle):
             int(trial.trial_id), rung, epochs, completed=rung.end_epoch == self.max_epochs
         )
 
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is left to be trained, or to be tried anew."""
+        records = self.records()
+        standings = [self._standing(record) for record in records]
+        task = next_task(self.schedule, standings)
+        if self._values(task, records) is None:
+            task = next_task(self.schedule, standings, exhausted=True)
+        return task is Pause.DONE
+
+    def finalist(self) -> TrialRecord | None:
+        """The trial that would be brought to its last rung if time were short now, or None."""
+        records = self.records()
+        task = closing_task(self.schedule, [self._standing(record) for record in records])
+        return None if isinstance(task, Pause) else records[task.trial or 0]
+
+    def take_smaller_steps(self, trial: kt_trial.Trial, batch_size: int) -> None:
+        """Notes that a trial takes fewer images a step than the search."""
+        self._journal.set_batch_size(int(trial.trial_id), batch_size)
+
+    def sample(self, count: int) -> list[dict[str, Any]]:
+        """Hyperparameters of configurations like those of the search, for estimates."""
+        random = np.random.default_rng(self._draw_seed)
+        return [self._sample(random) for _ in range(count)]
+
     def expected_epochs(self, name: str, choices: Sequence[Any]) -> dict[Any, float]:
         """Epochs that the search is expected to train at each value of a hyperparameter.
 
@@ -142,7 +188,7 @@ class JournalOracle(keras_tuner.oracles.HyperbandOracle):
             choices: its values, each as likely to be drawn as any other unless one is pinned.
         """
         drawn = [self._pinned[name]] if name in self._pinned else list(choices)
-        recipes = [recipe[name] for recipe in self._recipes.values() if name in recipe]
+        recipes = [recipe[name] for recipe in self.recipes.values() if name in recipe]
         each = (self.schedule.total_epochs - len(recipes) * self.max_epochs) / len(drawn)
         epochs = dict.fromkeys(drawn, each)
         for value in recipes:
@@ -188,6 +234,14 @@ class JournalOracle(keras_tuner.oracles.HyperbandOracle):
             failed=record.status == FAILED,
         )
 
+    def _unfinished(self, standings: Sequence[Standing]) -> Task | None:
+        """The rung of a trial whose process ended while it was training it."""
+        ongoing = {int(trial.trial_id) for trial in self.ongoing_trials.values()}
+        for standing in standings:
+            if standing.running and standing.trial not in ongoing:
+                return unfinished_task(self.schedule, standing)
+        return None
+
     def _values(
         self, task: Task | Pause, records: Sequence[TrialRecord]
     ) -> Mapping[str, Any] | None:
@@ -197,7 +251,7 @@ class JournalOracle(keras_tuner.oracles.HyperbandOracle):
         if task.trial is not None:
             return records[task.trial].hyperparameters
         if isinstance(task.slot, str):
-            return self._recipes[task.slot]
+            return self.recipes[task.slot]
         return self._draw(len(records), [record.hyperparameters for record in records])
 
     def _draw(self, number: int, tried: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:

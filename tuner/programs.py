@@ -37,7 +37,11 @@ class Programs:
         self._live: OrderedDict[tuple[Any, ...], _Program] = OrderedDict()
 
     def trainer(
-        self, configuration: Configuration, weights_seed: int, order_seed: tuple[int, ...]
+        self,
+        configuration: Configuration,
+        weights_seed: int,
+        order_seed: tuple[int, ...],
+        batch_size: int | None = None,
     ) -> Trainer:
         """A trainer at epoch 0 for a configuration; the one before it must not be used any more.
 
@@ -45,21 +49,28 @@ class Programs:
             configuration: what to train.
             weights_seed: seed of the head's initial weights and of dropout.
             order_seed: seed of the order of the rows.
+            batch_size: rows of a training step, where they are not those of all.
         """
+        batch_size = batch_size or self._batch_size
         shape = (
             configuration.unfreeze_blocks,
             configuration.head_layers,
             configuration.head_width if configuration.head_layers else 0,
             configuration.head_batchnorm,
+            batch_size,
         )
         program = self._live.pop(shape, None)
         backbone = self._backbone.lend(configuration.unfreeze_blocks)
         if program is None:
-            program = _Program(self._space, backbone, configuration, self._batch_size)
+            program = _Program(self._space, backbone, configuration, batch_size)
         self._live[shape] = program
         self._drop_old()
         program.begin(configuration, weights_seed, order_seed)
         return program.trainer
+
+    def clear(self) -> None:
+        """Lets go of every program and its variables."""
+        self._live.clear()
 
     def _drop_old(self) -> None:
         while len(self._live) > 1 and sum(p.trainer.bytes for p in self._live.values()) > (

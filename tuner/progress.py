@@ -1,6 +1,7 @@
 """What a search does while it runs, on stderr."""
 
 import time
+from collections.abc import Sequence
 from types import TracebackType
 
 from rich.console import Console
@@ -8,9 +9,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from tuner.hyperband import SearchObserver
 from tuner.journal import FAILED, TrialRecord
+from tuner.quantities import duration
 from tuner.ranking import trial_name
 from tuner.schedule import Schedule
-from tuner.tables import brief, duration, printable
+from tuner.tables import brief, printable, schedule_lines
 from tuner.training import EpochMetrics
 
 _LINE_SECONDS = 10.0
@@ -44,7 +46,8 @@ class SearchProgress(SearchObserver):
         self._task: TaskID | None = None
         self._begun = self._said = time.monotonic()
         self._counted = ""
-        self._epochs = 0
+        self._epochs = self._done_before = 0
+        self._expected_seconds: float | None = None
         self._rung = ""
         self._trials: set[int] = set()
         self._schedule: Schedule | None = None
@@ -68,6 +71,10 @@ class SearchProgress(SearchObserver):
         """Prints a line that stays."""
         self._console.print(printable(text), markup=False)
 
+    def note(self, text: str) -> None:
+        """Prints it."""
+        self.say(text)
+
     def counting(self, what: str, done: int, count: int) -> None:
         """Shows a count of images."""
         if self._counted != what:
@@ -79,15 +86,24 @@ class SearchProgress(SearchObserver):
         elif not self._live and self._due():
             self.say(f"{what}: {done} of {count}, {self._left(done / count)}")
 
-    def search_begins(self, schedule: Schedule, omitted_recipes: tuple[str, ...]) -> None:
-        """Says how large the search is."""
+    def search_begins(
+        self,
+        schedule: Schedule,
+        omitted_recipes: tuple[str, ...],
+        done: Sequence[TrialRecord] = (),
+        seconds: float | None = None,
+    ) -> None:
+        """Says how large the search is, how long it will take, and what is done of it."""
         self._schedule = schedule
         for name in omitted_recipes:
             self.say(f"The {name} is left out: it contradicts --fix.")
-        self.say(
-            f"Hyperband: {schedule.total_trials} trials, {schedule.total_epochs} epochs in all, "
-            f"up to {schedule.max_epochs} a trial."
-        )
+        for line in schedule_lines(schedule, seconds):
+            self.say(line)
+        self._trials = {trial.id for trial in done}
+        self._done_before = self._epochs = sum(trial.epochs for trial in done)
+        if done:
+            self.say(f"{len(done)} trials and {self._epochs} epochs of it are done.")
+        self._expected_seconds = seconds
         self._new_task("epochs", schedule.total_epochs)
 
     def rung_begins(self, trial: TrialRecord, end_epoch: int) -> None:
@@ -131,8 +147,10 @@ class SearchProgress(SearchObserver):
         self._update(what, self._epochs, f"{best}{self._left(self._share())}")
 
     def _share(self) -> float:
+        """Of the epochs that this process has to train."""
         assert self._schedule is not None
-        return min(1.0, self._epochs / self._schedule.total_epochs)
+        ours = max(1, self._schedule.total_epochs - self._done_before)
+        return min(1.0, (self._epochs - self._done_before) / ours)
 
     def _standing(self) -> str:
         best = f"{self._best_text()} ({trial_name(self._best.id)}), " if self._best else ""
@@ -147,6 +165,8 @@ class SearchProgress(SearchObserver):
         return f"best {self._best.score:.4f}"
 
     def _left(self, share: float) -> str:
+        if not share and self._expected_seconds is not None:
+            return f"about {duration(self._expected_seconds)} left"
         if not share:
             return "time left unknown"
         seconds = (time.monotonic() - self._begun) * (1 / share - 1)

@@ -1,21 +1,28 @@
 """A run: one search and everything that it wrote, in one folder under the runs folder."""
 
+import contextlib
 import json
 import os
 import re
 import shutil
+import socket
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from tuner import locks
 from tuner.atomic import sync, write_text
 from tuner.dataset import SPLITS, Dataset
-from tuner.errors import RunError, SettingsError
-from tuner.journal import Journal
+from tuner.errors import RunError, SettingsError, TuneError
+from tuner.journal import Journal, TrialRecord, salvage
+from tuner.ranking import rank
 from tuner.settings import SearchSettings
 
 # 60 letters of up to four bytes, a prefix and a process id fit into a file name of 255 bytes.
 _NAME = re.compile(r"\w[\w.-]{0,59}")
+# Note of the journal: how many Hyperband iterations are complete, 0 while the search is not.
+FINISHED = "finished"
 
 
 @dataclass(frozen=True)
@@ -37,8 +44,22 @@ class Run:
 
     @cached_property
     def journal(self) -> Journal:
-        """The run's journal, open for reading and writing."""
-        return Journal.open(self.folder / "journal.db")
+        """The run's journal, open for writing too where the folder can be written."""
+        return Journal.open(self.folder / "journal.db", read_only=not is_writable(self.folder))
+
+    @property
+    def complete(self) -> bool:
+        """Whether the search has done all that its settings ask for."""
+        return bool(self.journal.note(FINISHED) == self.settings.iterations)
+
+    def salvaged(self) -> list[TrialRecord]:
+        """What can still be read of a damaged journal's trials."""
+        return salvage(self.folder / "journal.db")
+
+    @property
+    def busy(self) -> bool:
+        """Whether a process is searching."""
+        return locks.is_taken(_lock_file(self.folder))
 
     def dataset(self, root: Path | None = None) -> Dataset:
         """The images and their split, as the search saw them.
@@ -63,6 +84,76 @@ class Run:
         return dataset
 
 
+@dataclass(frozen=True)
+class RunSummary:
+    """A run in a line.
+
+    Attributes:
+        name: its name.
+        data: folder of the images, or None for digits.
+        state: "running", "interrupted", "done", or "damaged".
+        trials: configurations begun; None where the journal cannot be read.
+        best_score: of the trial that leads, or None.
+        objective: what the score is.
+        size_bytes: of everything in its folder.
+    """
+
+    name: str
+    data: str | None
+    state: str
+    trials: int | None
+    best_score: float | None
+    objective: str
+    size_bytes: int
+
+
+@contextlib.contextmanager
+def sole_writer(folder: Path) -> Iterator[None]:
+    """Makes this process the only one that searches in a run's folder.
+
+    Raises:
+        RunError: another process does, or the folder cannot be written.
+    """
+    file = _lock_file(folder)
+    lock = None
+    try:
+        try:
+            lock = locks.take(file, exclusive=True)
+            if lock is not None:
+                os.ftruncate(lock, 0)
+                os.write(lock, f"process {os.getpid()} on {socket.gethostname()}".encode())
+        except OSError as error:
+            raise RunError(
+                f"the run folder {folder} cannot be written: {error.strerror}."
+            ) from error
+        if lock is None:
+            raise RunError(_busy(folder))
+        yield
+    finally:
+        if lock is not None:
+            os.close(lock)
+
+
+def check_free(folder: Path) -> None:
+    """Raises RunError if a process is searching in a run's folder."""
+    if locks.is_taken(_lock_file(folder)):
+        raise RunError(_busy(folder))
+
+
+def _busy(folder: Path) -> str:
+    with contextlib.suppress(OSError):
+        holder = _lock_file(folder).read_text("utf-8")
+        return (
+            f"the run {folder.name} is being searched by {holder}. Wait until it has ended, or "
+            "choose another --run."
+        )
+    return f"the run {folder.name} is being searched by another process."
+
+
+def _lock_file(folder: Path) -> Path:
+    return folder / "lock"
+
+
 def check_new(runs_dir: Path, name: str, overwrite: bool) -> None:
     """Checks that a run of that name can be begun.
 
@@ -72,14 +163,15 @@ def check_new(runs_dir: Path, name: str, overwrite: bool) -> None:
     if not _NAME.fullmatch(name):
         raise RunError(
             f"a run cannot be named {name!r}. Use up to 60 letters, digits, '_', '-' and '.', and "
-            "begin with a letter or a digit."
+            "begin with one of the first three."
         )
     folder = runs_dir / name
     if _is_run(folder) and not overwrite:
         raise RunError(
-            f"the run {name} exists in {runs_dir}. Choose another --run, or pass --overwrite to "
-            "replace it."
+            f"the run {name} exists in {runs_dir}. Go on with it by --resume, replace it by "
+            "--overwrite, or choose another --run."
         )
+    check_free(folder)
     if os.path.lexists(folder) and not _is_run(folder):
         raise RunError(f"{folder} exists and is not a run. Choose another --run.")
     if not is_writable(runs_dir):
@@ -110,9 +202,9 @@ def create_run(
     """
     check_new(runs_dir, name, overwrite)
     folder = runs_dir / name
-    new = runs_dir / f".{name}.{os.getpid()}"
+    new = runs_dir / f".{name}.{os.getpid()}.new"
     try:
-        shutil.rmtree(new, ignore_errors=True)
+        _remove_leftovers(runs_dir, name)
         new.mkdir(parents=True)
         write_text(new / "settings.json", settings.to_json())
         # As ASCII: a file's name may hold bytes that are no text.
@@ -129,19 +221,56 @@ def create_run(
     return Run(folder, settings)
 
 
+def update_run(run: Run, settings: SearchSettings, dataset: Dataset) -> Run:
+    """The run with other settings, and with the place where its images lie now.
+
+    Raises:
+        RunError: the folder cannot be written.
+    """
+    try:
+        if settings.data != run.settings.data:
+            write_text(run.folder / "dataset.json", json.dumps(dataset.to_json()))
+        if settings != run.settings:
+            write_text(run.folder / "settings.json", settings.to_json())
+    except OSError as error:
+        raise RunError(
+            f"the run folder {run.folder} cannot be written: {error.strerror or error}."
+        ) from error
+    return Run(run.folder, settings)
+
+
 def _put(new: Path, folder: Path) -> None:
     """Gives a folder its name; what had that name goes only once that has succeeded."""
     if not folder.exists():
         new.rename(folder)
         return
-    old = new.with_name(f"{new.name}.old")
-    folder.rename(old)
+    old = new.with_suffix(".old")
+    with sole_writer(folder):
+        folder.rename(old)
     try:
         new.rename(folder)
     except OSError:
         old.rename(folder)
         raise
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _remove_leftovers(runs_dir: Path, name: str) -> None:
+    """Removes what killed processes had begun to make of a run of that name, or to remove of it."""
+    for path in runs_dir.glob(f".{name}.*"):
+        made_by = re.fullmatch(rf"\.{re.escape(name)}\.(\d+)\.(new|old)", path.name)
+        if made_by and not _is_another_process(int(made_by[1])):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _is_another_process(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return pid != os.getpid()
 
 
 def open_run(runs_dir: Path, name: str | None = None) -> Run:
@@ -166,6 +295,62 @@ def open_run(runs_dir: Path, name: str | None = None) -> Run:
         return Run(folder, SearchSettings.load(path))
     except SettingsError as error:  # a value out of its range
         raise RunError(f"{path} is damaged: {str(error).rstrip('.')}.") from error
+
+
+def summaries(runs_dir: Path) -> list[RunSummary]:
+    """The runs, the newest first."""
+    return [_summary(runs_dir / name) for name in run_names(runs_dir)]
+
+
+def delete_run(run: Run) -> None:
+    """Removes a run with everything in it.
+
+    Raises:
+        RunError: a process is searching in it, or it cannot be removed.
+    """
+    remove_folder(run.folder)
+
+
+def remove_folder(folder: Path) -> None:
+    """Removes a run's folder; one that is partly removed never has its name.
+
+    Raises:
+        RunError: as `delete_run` raises it.
+    """
+    grave = folder.with_name(f".{folder.name}.{os.getpid()}.old")
+    try:
+        with sole_writer(folder):
+            folder.rename(grave)
+        shutil.rmtree(grave)
+    except OSError as error:
+        raise RunError(f"{folder} cannot be removed: {error.strerror}.") from error
+
+
+def _summary(folder: Path) -> RunSummary:
+    settings, trials, best, state = SearchSettings(), None, None, "damaged"
+    with contextlib.suppress(TuneError):
+        settings = open_run(folder.parent, folder.name).settings
+        journal = Journal.open(folder / "journal.db", read_only=True)
+        with contextlib.closing(journal):
+            records = journal.trials()
+            done = journal.note(FINISHED) == settings.iterations
+            state = "done" if done else "interrupted"
+        trials = len(records)
+        ranked = rank(records, settings.direction)
+        best = ranked[0].score if ranked else None
+    if Run(folder, settings).busy:
+        state = "running"
+    return RunSummary(
+        folder.name, settings.data, state, trials, best, settings.objective, _size_bytes(folder)
+    )
+
+
+def _size_bytes(folder: Path) -> int:
+    total = 0
+    for path in folder.rglob("*"):
+        with contextlib.suppress(FileNotFoundError):  # a search deletes weights
+            total += path.stat().st_size if path.is_file() else 0
+    return total
 
 
 def run_names(runs_dir: Path) -> list[str]:

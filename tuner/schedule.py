@@ -7,8 +7,8 @@ search that was interrupted goes on exactly as it would have.
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from enum import Enum
 
 
@@ -139,6 +139,34 @@ def hyperband(max_epochs: int, factor: int) -> tuple[Bracket, ...]:
     return tuple(_bracket(number, max_epochs, factor) for number in range(most, -1, -1))
 
 
+def plan(schedule: Schedule, factor: int, cost: Callable[[Schedule], float]) -> Schedule:
+    """The largest schedule of the same kind that is affordable.
+
+    With fewer `max_epochs`, or without its last brackets, or both; of those that are affordable the
+    one that trains the most epochs in all, and of such the one whose finalists train the longest.
+
+    Args:
+        schedule: the search as it was asked for.
+        factor: of its brackets.
+        cost: what a schedule costs as a share of what there is: affordable up to 1.
+
+    Returns:
+        The schedule; if none is affordable, one bracket of a single epoch.
+    """
+    candidates = [
+        shortened(schedule, factor, max_epochs, count)
+        for max_epochs in range(schedule.max_epochs, 0, -1)
+        for count in range(len(hyperband(max_epochs, factor)), 0, -1)
+    ]
+    affordable = [candidate for candidate in candidates if cost(candidate) <= 1]
+    return max(affordable, key=lambda s: s.total_epochs, default=candidates[-1])
+
+
+def shortened(schedule: Schedule, factor: int, max_epochs: int, brackets: int) -> Schedule:
+    """A schedule of the same kind with other `max_epochs` and only its first brackets."""
+    return replace(schedule, brackets=hyperband(max_epochs, factor)[:brackets])
+
+
 def next_task(
     schedule: Schedule, standings: Sequence[Standing], exhausted: bool = False
 ) -> Task | Pause:
@@ -169,6 +197,29 @@ def next_task(
     return Pause.WAIT if running else Pause.DONE
 
 
+def closing_task(schedule: Schedule, standings: Sequence[Standing]) -> Task | Pause:
+    """What is to be trained next when there is time for one more finalist alone.
+
+    That is the trial of the newest bracket that has come furthest, the best of those, on its next
+    rung; ahead of its turn, if the rung below is not complete.
+
+    Args:
+        schedule: the search.
+        standings: every trial that was ever begun.
+    """
+    slots = [standing.slot for standing in standings if not isinstance(standing.slot, str)]
+    if not slots:
+        return Pause.DONE
+    newest = slots[-1]
+    rungs = {bracket.number: bracket.rungs for bracket in schedule.brackets}[newest[1]]
+    members = [s for s in standings if s.slot == newest and s.scores and not s.failed]
+    leader = max(members, key=lambda member: (len(member.scores), member.scores[-1]), default=None)
+    if leader is None or len(leader.scores) == len(rungs):
+        return Pause.DONE
+    number = len(leader.scores)
+    return Task(newest, leader.trial, number, rungs[number].start_epoch, rungs[number].end_epoch)
+
+
 def may_go_on(schedule: Schedule, standings: Sequence[Standing]) -> set[int]:
     """Numbers of the trials that can still be promoted, or are running.
 
@@ -190,6 +241,22 @@ def may_go_on(schedule: Schedule, standings: Sequence[Standing]) -> set[int]:
         if above and (short or passed < above[0].size):
             found.add(standing.trial)
     return found
+
+
+def unfinished_task(schedule: Schedule, standing: Standing) -> Task:
+    """The rung that a trial was on when its process ended.
+
+    Args:
+        schedule: the search.
+        standing: a trial that is running.
+    """
+    if isinstance(standing.slot, str):
+        return Task(standing.slot, standing.trial, 0, 0, schedule.max_epochs)
+    rungs = {bracket.number: bracket.rungs for bracket in schedule.brackets}[standing.slot[1]]
+    rung = rungs[len(standing.scores)]
+    return Task(
+        standing.slot, standing.trial, len(standing.scores), rung.start_epoch, rung.end_epoch
+    )
 
 
 def _bracket(number: int, max_epochs: int, factor: int) -> Bracket:

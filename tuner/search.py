@@ -1,23 +1,36 @@
-"""A whole search from settings: scan the images, make the run, decode, search."""
+"""A whole search from settings: scan the images, make the run, decode, search; or go on with it."""
 
 import functools
+import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from search_spaces import load_space
 from search_spaces.backbone import PretrainedBackbone
 from search_spaces.resnet50 import can_be_cut
 from tuner.augment import prepare_views
+from tuner.budget import TimeBudget
 from tuner.cache import Cache
 from tuner.dataset import Dataset, digits_dataset, load_dataset
+from tuner.errors import DataError, RunError, StoppedError
 from tuner.hyperband import HyperbandTuner, SearchObserver
 from tuner.images import prepare_images
 from tuner.oracle import declared_space, pin
-from tuner.run import Run, check_new, create_run
+from tuner.run import (
+    Run,
+    check_free,
+    check_new,
+    create_run,
+    open_run,
+    run_names,
+    update_run,
+)
 from tuner.settings import SearchSettings
+from tuner.stopping import StopRequest
 
 Progress = Callable[[str, int, int], None]
+_WEIGHTS_FILE = "weights_file"  # note of the journal: its SHA-256
 
 
 @dataclass(frozen=True)
@@ -35,18 +48,34 @@ class SearchFolders:
     cache_limit_bytes: int | None = None
 
 
+@dataclass(frozen=True)
+class SearchControl:
+    """How a search may be ended.
+
+    Attributes:
+        stop: is looked at while images are read, and after every epoch.
+        begun: when the time budget begins to run, in the seconds of `time.monotonic`; None for when
+            the search begins.
+    """
+
+    stop: StopRequest
+    begun: float | None = None
+
+
 def search(
     settings: SearchSettings,
     name: str,
     folders: SearchFolders,
     *,
     overwrite: bool = False,
+    resume: bool = False,
     keep: int = 1,
     observer: SearchObserver | None = None,
     on_dataset: Callable[[Dataset], None] | None = None,
     on_progress: Progress | None = None,
+    control: SearchControl | None = None,
 ) -> Run:
-    """Searches for the best network, and keeps everything in a new run.
+    """Searches for the best network, and keeps everything in a run.
 
     Nothing is written to the runs folder before data, space and weights have been found good.
 
@@ -55,18 +84,36 @@ def search(
         name: name of the run.
         folders: where to read and write.
         overwrite: whether a run of that name is replaced.
+        resume: whether a run of that name is gone on with; without one it begins.
         keep: how many of the best trials keep their weights.
         observer: is told what the search does.
         on_dataset: is given the images that were found, before anything is done with them.
         on_progress: is told (what is done, done so far, of how many) while images are read.
+        control: how it may be ended.
 
     Raises:
         InputError: settings, data, weights or run are not usable; see its subclasses.
+        StoppedError: it was asked to stop; the run can be gone on with.
     """
-    check_new(folders.runs_dir, name, overwrite)
+    control = control or SearchControl(StopRequest())
+    budget = TimeBudget(settings.time_budget_seconds, control.begun)
+    on_progress = _stopping(on_progress, control.stop)
+    run = existing_run(folders.runs_dir, name) if resume else None
+    if run is None:
+        check_new(folders.runs_dir, name, overwrite)
+    else:
+        _check_same_settings(run, settings)
     dataset = scan(settings, folders.cache_dir, on_progress)
+    if run is not None:
+        _check_same_images(run, dataset)
+        _check_same_weights(run, settings)
+        run = update_run(run, _updated(run.settings, settings), dataset)
     if on_dataset is not None:
         on_dataset(dataset)
+    if run is not None and run.complete:
+        if observer is not None:
+            observer.note(f"The search is complete. Add to it with: {_more(run)}")
+        return run
     space = load_space(settings.space, len(dataset.classes), settings.image_size, settings.weights)
     pin(declared_space(space), settings.fixed)
     backbone = None
@@ -83,7 +130,9 @@ def search(
         views = prepare_views(
             images, settings.augment, settings.views, cache, _named(on_progress, "drawing views")
         )
-        run = create_run(folders.runs_dir, name, settings, dataset, overwrite)
+        if run is None:
+            run = create_run(folders.runs_dir, name, settings, dataset, overwrite)
+            run.journal.set_notes({_WEIGHTS_FILE: _weights_digest(settings)})
         tuner = HyperbandTuner(
             space,
             objective=settings.objective,
@@ -100,9 +149,81 @@ def search(
             journal=run.journal,
             observer=observer,
             backbone=backbone,
+            stop=control.stop,
+            budget=budget,
         )
-        tuner.search(views, dataset.labels("train"), (validation, dataset.labels("validation")))
+        try:
+            tuner.search(views, dataset.labels("train"), (validation, dataset.labels("validation")))
+        except StoppedError as error:
+            error.begun = True
+            raise
     return run
+
+
+def existing_run(runs_dir: Path, name: str) -> Run | None:
+    """The run of that name, if there is one."""
+    return open_run(runs_dir, name) if name in run_names(runs_dir) else None
+
+
+def _check_same_settings(run: Run, settings: SearchSettings) -> None:
+    """Raises RunError unless a run can be gone on with under these settings."""
+    check_free(run.folder)
+    asked = settings
+    if settings.iterations > run.settings.iterations:
+        asked = replace(settings, iterations=run.settings.iterations)  # more are added to it
+    differences = run.settings.differences(asked)
+    if differences:
+        raise RunError(
+            f"the run {run.name} was begun with other settings: {'; '.join(differences)}. Go on "
+            "with the same, choose another --run, or begin again with --overwrite."
+        )
+
+
+def _check_same_images(run: Run, dataset: Dataset) -> None:
+    """Raises DataError unless the images are those that the run was begun with."""
+    before = {file.path: file for file in run.dataset(dataset.root).files}
+    now = {file.path: file for file in dataset.files}
+    changes = {
+        "added": sorted(now.keys() - before.keys()),
+        "gone": sorted(before.keys() - now.keys()),
+        "altered": sorted(path for path in now.keys() & before.keys() if now[path] != before[path]),
+    }
+    found = [f"{len(paths)} {what}, such as {paths[0]}" for what, paths in changes.items() if paths]
+    if found:
+        raise DataError(
+            f"the images have changed since the run {run.name} was begun: {'; '.join(found)}. Put "
+            "them back, or begin again with --overwrite."
+        )
+
+
+def _more(run: Run) -> str:
+    return f"tune resume {run.name} --iterations {run.settings.iterations + 1}"
+
+
+def _check_same_weights(run: Run, settings: SearchSettings) -> None:
+    """Raises RunError if a weights file is not the one that the run was begun with."""
+    noted, found = run.journal.note(_WEIGHTS_FILE), _weights_digest(settings)
+    if noted is not None and found is not None and noted != found:
+        raise RunError(
+            f"{settings.weights} does not hold the weights that the run {run.name} was begun with. "
+            "Put the file back, or begin again with --overwrite."
+        )
+
+
+def _weights_digest(settings: SearchSettings) -> str | None:
+    """Of the weights file; None where there is none, or where the space will say what is wrong."""
+    path = Path(settings.weights)
+    if not path.is_file():
+        return None
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _updated(noted: SearchSettings, asked: SearchSettings) -> SearchSettings:
+    """A run's settings with what may have changed: where files lie, and more iterations."""
+    # What is not there was not compared: it is refused where it is needed.
+    weights = asked.weights if Path(asked.weights).is_file() else noted.weights
+    return replace(noted, data=asked.data, weights=weights, iterations=asked.iterations)
 
 
 def scan(settings: SearchSettings, cache_dir: Path, on_progress: Progress | None = None) -> Dataset:
@@ -122,6 +243,15 @@ def scan(settings: SearchSettings, cache_dir: Path, on_progress: Progress | None
         split_seed=settings.split_seed,
         on_progress=progress,
     )
+
+
+def _stopping(on_progress: Progress | None, stop: StopRequest) -> Progress:
+    def progress(what: str, done: int, count: int) -> None:
+        if on_progress is not None:
+            on_progress(what, done, count)
+        stop.check()
+
+    return progress
 
 
 def _named(on_progress: Progress | None, what: str) -> Callable[[int, int], None] | None:

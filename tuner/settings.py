@@ -4,6 +4,7 @@ import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tuner.errors import RunError, SettingsError
 
@@ -33,6 +34,7 @@ class SearchSettings:
         split_seed: seed of the split.
         augment: "none", or how the training images are varied: "flip", "light", "strong".
         views: number of fixed views of each training image; 1 without augmentation.
+        time_budget_seconds: wall time that the search may take, or None.
 
     Raises:
         SettingsError: a value is out of range.
@@ -54,6 +56,7 @@ class SearchSettings:
     split_seed: int = 0
     augment: str = "none"
     views: int = 1
+    time_budget_seconds: float | None = None
 
     def __post_init__(self) -> None:
         """Checks every value."""
@@ -70,6 +73,10 @@ class SearchSettings:
             value = getattr(self, name)
             if value < least:
                 raise SettingsError(f"{_option(name)} must be at least {least}, but is {value}.")
+        if self.time_budget_seconds is not None and self.time_budget_seconds <= 0:
+            raise SettingsError(
+                f"--time-budget must be more than nothing, but is {self.time_budget_seconds:g} s."
+            )
         for name in ("val_fraction", "test_fraction"):
             value = getattr(self, name)
             if not 0 < value < 1:
@@ -100,6 +107,20 @@ class SearchSettings:
     def direction(self) -> str:
         """Whether the objective is to be large, "max", or small, "min"."""
         return "min" if self.objective.endswith("loss") else "max"
+
+    def differences(self, other: "SearchSettings") -> list[str]:
+        """What `other` asks for that this does not, in words.
+
+        What may change while a search is interrupted is passed over: the time budget, and where
+        images and weights lie, since the images themselves and the weights are compared.
+        """
+        found = []
+        for field in dataclasses.fields(self):
+            mine, theirs = getattr(self, field.name), getattr(other, field.name)
+            moved = field.name in ("data", "weights") and _is_path(mine) and _is_path(theirs)
+            if mine != theirs and not moved and field.name != "time_budget_seconds":
+                found.append(f"{_option(field.name)} was {_shown(mine)}, not {_shown(theirs)}")
+        return found
 
     def to_json(self) -> str:
         """The settings as a JSON document."""
@@ -145,5 +166,17 @@ def parse_fixed(pairs: list[str]) -> dict[str, str]:
     return fixed
 
 
+def _is_path(value: str | None) -> bool:
+    return value not in (None, "imagenet", "none")
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict):
+        return " ".join(f"{name}={pinned}" for name, pinned in value.items()) or "nothing"
+    return "digits" if value is None else str(value)
+
+
 def _option(name: str) -> str:
+    if name in ("data", "fixed"):
+        return {"data": "DATA", "fixed": "--fix"}[name]
     return f"--{name.replace('_', '-')}"

@@ -3,6 +3,9 @@
 Both give the same thing for a trial, so that the tuner does not know which it uses.
 """
 
+import hashlib
+import itertools
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -12,6 +15,7 @@ import keras_tuner
 import numpy as np
 
 from search_spaces.backbone import PretrainedBackbone
+from search_spaces.head import STATISTICS_ROWS
 from search_spaces.resnet50 import Configuration, ResNet50Space
 from tuner.cache import Cache
 from tuner.features import FeatureSet, FeatureStore, rows_on_disk
@@ -19,6 +23,10 @@ from tuner.programs import Programs
 from tuner.training import Rows, Trainer
 
 Counting = Callable[[str, int, int], None]
+_POOLED_CHANNELS = 2048
+# For the estimate of a wide head's step: its products and Adam's passes over its variables. Assumed
+# for two cores; where it is used, it is corrected by what the trials before took.
+_STEP_SECONDS_PER_PARAMETER = 5e-9
 
 
 @dataclass(frozen=True)
@@ -54,10 +62,30 @@ class TrialRows:
 
 
 class Source(Protocol):
-    """Gives trials what they need."""
+    """Gives trials what they need.
 
-    def trainer(self, hyperparameters: Mapping[str, Any], trial: int) -> Trainer:
-        """A trainer at epoch 0; the one before it must not be used any more."""
+    Attributes:
+        fingerprint: digests of the "images" with their labels and of the "weights" of the backbone.
+    """
+
+    fingerprint: dict[str, str]
+
+    def trainer(
+        self, hyperparameters: Mapping[str, Any], trial: int, batch_size: int | None = None
+    ) -> Trainer:
+        """A trainer at epoch 0; the one before it must not be used any more.
+
+        Args:
+            hyperparameters: of the trial.
+            trial: its number, which seeds it.
+            batch_size: rows of a step, where they are not those of the search.
+        """
+
+    def forget(self) -> None:
+        """Lets go of what earlier trials left in memory."""
+
+    def epoch_seconds(self, hyperparameters: Mapping[str, Any]) -> float | None:
+        """Estimate of what an epoch takes, with its evaluation; None where nothing is known."""
 
     def rows(self, hyperparameters: Mapping[str, Any]) -> TrialRows:
         """The rows that this trainer takes."""
@@ -90,6 +118,7 @@ class FromFeatures:
         on_progress: Counting | None = None,
     ) -> None:
         self._programs = Programs(space, backbone, batch_size)
+        self._batch_size = batch_size
         self._seed = seed
         self._labels = images.labels
         self._validation_labels = images.validation.y
@@ -97,16 +126,41 @@ class FromFeatures:
         count = sum(rows_on_disk(len(pixels)) for pixels in (*images.views, images.validation.x))
         store.choose_stored(epochs, count, space.image_size)
         self.stored = store.stored
+        self._store = store
         self._views = [
             _open(store, pixels, f"training features{_number(number, images.views)}", on_progress)
             for number, pixels in enumerate(images.views)
         ]
         self._validation = _open(store, images.validation.x, "validation features", on_progress)
+        sets = [*self._views, self._validation]
+        self.fingerprint = {
+            "images": _digest([features.fingerprint for features in sets], images),
+            "weights": store.weights_digest,
+        }
 
-    def trainer(self, hyperparameters: Mapping[str, Any], trial: int) -> Trainer:
+    def trainer(
+        self, hyperparameters: Mapping[str, Any], trial: int, batch_size: int | None = None
+    ) -> Trainer:
         """See Source."""
         return self._programs.trainer(
-            Configuration.of(hyperparameters), trial_seed(self._seed, trial), (self._seed, trial)
+            Configuration.of(hyperparameters),
+            trial_seed(self._seed, trial),
+            (self._seed, trial),
+            batch_size,
+        )
+
+    def forget(self) -> None:
+        """See Source."""
+        self._programs.clear()
+
+    def epoch_seconds(self, hyperparameters: Mapping[str, Any]) -> float:
+        """See Source."""
+        return epoch_seconds(
+            self._store,
+            Configuration.of(hyperparameters),
+            len(self._labels),
+            len(self._validation_labels),
+            self._batch_size,
         )
 
     def rows(self, hyperparameters: Mapping[str, Any]) -> TrialRows:
@@ -145,17 +199,55 @@ class FromImages:
         self._rows = TrialRows(
             [Rows(pixels, images.labels) for pixels in images.views], images.validation
         )
+        digests = [
+            hashlib.sha256(np.ascontiguousarray(pixels).data.cast("B")).hexdigest()
+            for pixels in (*images.views, images.validation.x)
+        ]
+        self.fingerprint = {"images": _digest(digests, images), "weights": ""}
 
-    def trainer(self, hyperparameters: Mapping[str, Any], trial: int) -> Trainer:
+    def trainer(
+        self, hyperparameters: Mapping[str, Any], trial: int, batch_size: int | None = None
+    ) -> Trainer:
         """See Source."""
         chosen = self._declared.copy()
         chosen.values = dict(hyperparameters)
         model = build_seeded(self._space, chosen, self._seed, trial)
-        return Trainer(model, self._batch_size, (self._seed, trial))
+        return Trainer(model, batch_size or self._batch_size, (self._seed, trial))
+
+    def forget(self) -> None:
+        """Nothing is kept."""
+
+    def epoch_seconds(self, hyperparameters: Mapping[str, Any]) -> None:
+        """Nothing is known of a network that is not this program's."""
 
     def rows(self, hyperparameters: Mapping[str, Any]) -> TrialRows:
         """See Source."""
         return self._rows
+
+
+def epoch_seconds(
+    store: FeatureStore,
+    configuration: Configuration,
+    training: int,
+    validation: int,
+    batch_size: int,
+) -> float:
+    """Estimate of what an epoch takes, with its evaluation.
+
+    Args:
+        store: knows what is stored and what computing costs.
+        configuration: what is trained.
+        training: number of training rows.
+        validation: number of validation rows.
+        batch_size: rows of a step.
+    """
+    below, above = store.pass_seconds(configuration.unfreeze_blocks)
+    # The gradients take two more passes through what is trained.
+    seconds = training * (below + 3 * above) + validation * (below + above)
+    if configuration.head_batchnorm:
+        seconds += min(training, STATISTICS_ROWS) * (below + above)
+    steps = -(-training // batch_size)
+    return seconds + steps * _head_parameters(configuration) * _STEP_SECONDS_PER_PARAMETER
 
 
 def build_seeded(
@@ -172,6 +264,17 @@ def build_seeded(
 def trial_seed(search_seed: int, trial: int) -> int:
     """Seed of a trial's initial weights and dropout; neighbouring seeds have nothing in common."""
     return int(np.random.SeedSequence((search_seed, trial)).generate_state(1)[0] >> 1)
+
+
+def _digest(pixel_digests: Sequence[str], images: Images) -> str:
+    labels = [np.asarray(y).tolist() for y in (images.labels, images.validation.y)]
+    return hashlib.sha256(json.dumps([*pixel_digests, labels]).encode()).hexdigest()
+
+
+def _head_parameters(configuration: Configuration) -> int:
+    """Kernels of the hidden layers, which are nearly all of a head."""
+    widths = [configuration.head_width >> number for number in range(configuration.head_layers)]
+    return sum(a * b for a, b in itertools.pairwise([_POOLED_CHANNELS, *widths]))
 
 
 def _open(

@@ -14,7 +14,10 @@ from rich.text import Text
 from tuner.cache import CacheEntry
 from tuner.journal import FAILED, TrialRecord
 from tuner.prediction import Prediction
+from tuner.quantities import duration, size
 from tuner.ranking import trial_name
+from tuner.run import RunSummary
+from tuner.schedule import Schedule
 
 # Columns for the hyperparameters of the resnet50 space; others get a column under their own name.
 _SHORT = {
@@ -110,14 +113,44 @@ def cache_table(folder: Path, entries: Sequence[CacheEntry]) -> RenderableType:
     return Group(table, line) if entries else line
 
 
-def size(count: int) -> str:
-    """Bytes in the unit that keeps the number below a thousand: 512 B, 1.2 GB."""
-    amount = float(count)
-    for unit in ("B", "KB", "MB", "GB"):
-        if amount < 1000:
-            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
-        amount /= 1000
-    return f"{amount:.1f} TB"
+def schedule_lines(schedule: Schedule, seconds: float | None = None) -> list[str]:
+    """What a search trains, one line a bracket.
+
+    Args:
+        schedule: the search.
+        seconds: estimate of what is left of it, None where nothing is known.
+    """
+    about = "" if seconds is None else f", about {duration(seconds)}"
+    lines = [
+        f"Hyperband: {schedule.total_trials} trials, {schedule.total_epochs} epochs in all, up to "
+        f"{schedule.max_epochs} a trial{about}."
+    ]
+    if schedule.recipes:
+        lines.append(f"  recipes: {len(schedule.recipes)} to epoch {schedule.max_epochs}")
+    for bracket in schedule.brackets:
+        rungs = ", ".join(f"{rung.size} to epoch {rung.end_epoch}" for rung in bracket.rungs)
+        lines.append(f"  bracket {bracket.number}: {rungs}")
+    if schedule.iterations > 1:
+        lines.append(f"  all brackets {schedule.iterations} times")
+    return lines
+
+
+def run_table(runs: Sequence[RunSummary]) -> Table:
+    """One row a run."""
+    table = _table()
+    for header in ("run", "data", "state", "trials", "best", "size"):
+        right = header in ("trials", "best", "size")
+        table.add_column(header, justify="right" if right else "left", overflow="fold")
+    for run in runs:
+        table.add_row(
+            plain(run.name),
+            plain(Path(run.data).name if run.data else "digits"),
+            run.state,
+            "-" if run.trials is None else str(run.trials),
+            "-" if run.best_score is None else f"{run.best_score:.4f}",
+            size(run.size_bytes),
+        )
+    return table
 
 
 def plain(text: str) -> Text:
@@ -153,16 +186,6 @@ def number(value: Any) -> str:
 def percent(share: float) -> str:
     """A share of one as a percentage."""
     return f"{share:.1%}".replace("%", " %")
-
-
-def duration(seconds: float) -> str:
-    """Seconds in the largest units that matter: 0.4s, 12s, 3m05s, 2h07m."""
-    if seconds < 9.95:
-        return f"{seconds:.1f}s"
-    if seconds < 59.5:
-        return f"{seconds:.0f}s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes}m{rest:02d}s" if minutes < 60 else f"{minutes // 60}h{minutes % 60:02d}m"
 
 
 def _table() -> Table:

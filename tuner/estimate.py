@@ -1,0 +1,112 @@
+"""What a search would do and how long it would take, without doing it."""
+
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from search_spaces import load_space
+from search_spaces.backbone import PretrainedBackbone
+from search_spaces.resnet50 import UNFREEZE_BLOCKS, Configuration, ResNet50Space, can_be_cut
+from tuner.budget import Pace, TimeBudget
+from tuner.cache import Cache
+from tuner.dataset import Dataset
+from tuner.features import FeatureStore, rows_on_disk
+from tuner.journal import Journal
+from tuner.oracle import JournalOracle, declared_space, pin
+from tuner.schedule import Schedule
+from tuner.search import SearchFolders, scan
+from tuner.settings import SearchSettings
+from tuner.sources import epoch_seconds
+
+_SAMPLE = 200
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A search before it begins.
+
+    Attributes:
+        schedule: what it would train; shortened to the time budget, if there is one.
+        preparation_seconds: decoding apart, the pass over the images; None where nothing is known.
+        training_seconds: everything after it; likewise.
+        stored_bytes: of the features that would be kept.
+    """
+
+    schedule: Schedule
+    preparation_seconds: float | None
+    training_seconds: float | None
+    stored_bytes: int
+
+
+def estimate(
+    settings: SearchSettings,
+    folders: SearchFolders,
+    on_dataset: Callable[[Dataset], None] | None = None,
+    on_progress: Callable[[str, int, int], None] | None = None,
+) -> Estimate:
+    """Estimates a search; measures a pass through the network for it, and writes nothing.
+
+    Args:
+        settings: what the search would be asked.
+        folders: where it would read and write.
+        on_dataset: is given the images that were found.
+        on_progress: is told (what is done, done so far, of how many) while images are read.
+
+    Raises:
+        InputError: settings, data or weights are not usable; see its subclasses.
+    """
+    dataset = scan(settings, folders.cache_dir, on_progress)
+    if on_dataset is not None:
+        on_dataset(dataset)
+    space = load_space(settings.space, len(dataset.classes), settings.image_size, settings.weights)
+    with tempfile.TemporaryDirectory() as folder:
+        oracle = _oracle(settings, space, Path(folder))
+    if not can_be_cut(space):
+        return Estimate(oracle.schedule, None, None, 0)
+    with Cache(folders.cache_dir, folders.cache_limit_bytes) as cache:
+        store = FeatureStore(PretrainedBackbone(space.build_backbone()).lend(0), cache)
+    training, validation = len(dataset.of("train")), len(dataset.of("validation"))
+    rows = settings.views * rows_on_disk(training) + rows_on_disk(validation)
+    store.measure(settings.image_size)
+    store.choose_stored(
+        oracle.expected_epochs("unfreeze_blocks", UNFREEZE_BLOCKS), rows, settings.image_size
+    )
+
+    def mean_seconds(configurations: Iterable[Mapping[str, Any]]) -> float | None:
+        estimates = [
+            epoch_seconds(
+                store, Configuration.of(values), training, validation, settings.batch_size
+            )
+            for values in configurations
+        ]
+        return mean(estimates) if estimates else None
+
+    pace = Pace(mean_seconds(oracle.sample(_SAMPLE)), mean_seconds(oracle.recipes.values()))
+
+    def seconds_of(schedule: Schedule) -> float:
+        return pace.schedule_seconds(schedule) or 0.0
+
+    schedule, preparation = oracle.schedule, rows * store.preparation_seconds()
+    if settings.time_budget_seconds is not None:
+        budget = TimeBudget(max(0.0, settings.time_budget_seconds - preparation))
+        schedule = budget.planned(schedule, settings.factor, seconds_of)
+    return Estimate(schedule, preparation, seconds_of(schedule), rows * store.bytes_each())
+
+
+def _oracle(settings: SearchSettings, space: ResNet50Space, folder: Path) -> JournalOracle:
+    """The oracle of the search, over a journal of its own."""
+    declared = declared_space(space)
+    return JournalOracle(
+        Journal.create(folder / "journal.db"),
+        declared,
+        objective=settings.objective,
+        max_epochs=settings.max_epochs,
+        factor=settings.factor,
+        iterations=settings.iterations,
+        seed=settings.seed,
+        pinned=pin(declared, settings.fixed),
+        recipes=space.recipes() if isinstance(space, ResNet50Space) else None,
+    )

@@ -1,0 +1,86 @@
+"""What a run was begun with, so that nothing else is ever mixed into it."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from tuner.environment import processor, versions
+from tuner.errors import RunError
+from tuner.journal import Journal
+
+_ASKED, _MADE_FROM, _COMPUTES = "asked", "made_from", "computes"
+_ITERATIONS = "hyperband_iterations"
+
+
+def check_asked(journal: Journal, asked: Mapping[str, Any]) -> None:
+    """Compares what a search is asked with what it was asked when it began.
+
+    Args:
+        journal: of the run; an empty one was asked nothing.
+        asked: by name; more `hyperband_iterations` than before are no difference.
+
+    Raises:
+        RunError: there is a difference; the message names each.
+    """
+    noted, asked = journal.note(_ASKED), _as_json(asked)
+    if noted is None:
+        return
+    if asked[_ITERATIONS] > noted[_ITERATIONS]:
+        asked[_ITERATIONS] = noted[_ITERATIONS]
+    differences = [
+        f"{name} was {noted.get(name)}, not {value}"
+        if isinstance(value, (str, int, float))
+        else f"the {name} has changed"
+        for name, value in asked.items()
+        if value != noted.get(name)
+    ]
+    if differences:
+        raise RunError(
+            f"the run was begun with other settings: {', '.join(differences)}. Go on with the "
+            "same, or begin again and overwrite it."
+        )
+
+
+def note_or_check(
+    journal: Journal, asked: Mapping[str, Any], made_from: Mapping[str, str]
+) -> str | None:
+    """Notes what a search was asked and is made from, or compares it with what was noted.
+
+    Args:
+        journal: of the run.
+        asked: as for `check_asked`, which comes before.
+        made_from: name of what the search is made from, such as "images", to its digest.
+
+    Returns:
+        What the user should know, or None.
+
+    Raises:
+        RunError: the search is made from something else.
+    """
+    noted = journal.note(_MADE_FROM)
+    if noted is None:
+        journal.set_notes({_ASKED: asked, _MADE_FROM: made_from, _COMPUTES: _computes()})
+        return None
+    changed = [name for name, digest in made_from.items() if noted.get(name) != digest]
+    if changed:
+        raise RunError(
+            f"the {' and '.join(changed)} are not those that the run was begun with. Put them "
+            "back, or begin again and overwrite it."
+        )
+    journal.set_notes({_ASKED: asked})
+    if journal.note(_COMPUTES) != _computes():
+        return (
+            "The run was begun with another Keras, TensorFlow or processor: its results may differ "
+            "in their last digits from those of a search never interrupted."
+        )
+    return None
+
+
+def _computes() -> dict[str, str]:
+    return versions() | {"processor": processor()}
+
+
+def _as_json(values: Mapping[str, Any]) -> dict[str, Any]:
+    """As a journal gives it back: with lists for tuples, for one."""
+    found: dict[str, Any] = json.loads(json.dumps(values))
+    return found

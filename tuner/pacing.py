@@ -1,0 +1,109 @@
+"""One search against its time: the plan that fits into it, when to close, and what is left."""
+
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from tuner.budget import Pace, TimeBudget
+from tuner.journal import Journal, TrialRecord
+from tuner.oracle import JournalOracle
+from tuner.quantities import duration
+from tuner.schedule import shortened
+from tuner.sources import Source
+
+# Configurations that the mean cost of an epoch is estimated from.
+_SAMPLE = 200
+_PLAN = "plan"  # note of the journal: max_epochs and brackets that a time budget allows
+
+
+class Pacing:
+    """Estimates of one search, and what follows from them.
+
+    Args:
+        oracle: of the search.
+        source: knows what an epoch costs.
+        budget: the time there is.
+        factor: of the oracle's brackets.
+    """
+
+    def __init__(
+        self, oracle: JournalOracle, source: Source, budget: TimeBudget, factor: int
+    ) -> None:
+        self._oracle = oracle
+        self._source = source
+        self._budget = budget
+        self._factor = factor
+        self._pace = Pace(
+            self._mean_epoch_seconds(oracle.sample(_SAMPLE)),
+            self._mean_epoch_seconds(list(oracle.recipes.values())),
+        )
+
+    def follow_plan(self, journal: Journal, on_note: Callable[[str], None]) -> None:
+        """Lets the oracle follow a schedule that fits, planned once for all processes of a search.
+
+        Args:
+            journal: where the plan is noted.
+            on_note: is told what the user should know.
+        """
+        records = self._oracle.records()
+        self._budget.spent_before_seconds = sum(record.seconds for record in records)
+        schedule, planned = self._oracle.schedule, journal.note(_PLAN)
+        seconds = self._pace.schedule_seconds(schedule)
+        if planned is None and self._budget.limited and not records and seconds is not None:
+            fitting = self._budget.planned(
+                schedule,
+                self._factor,
+                lambda candidate: self._pace.schedule_seconds(candidate) or 0.0,
+            )
+            planned = [fitting.max_epochs, len(fitting.brackets)]
+            journal.set_notes({_PLAN: planned})
+            if fitting != schedule:
+                on_note(
+                    f"Planned for the time budget: the whole search of {schedule.total_epochs} "
+                    f"epochs would need about {duration(seconds)}."
+                )
+        if planned is not None:
+            self._oracle.follow(shortened(schedule, self._factor, *planned))
+
+    def note(self, trial: TrialRecord, epochs: int, seconds: float) -> None:
+        """A rung of a trial took so long."""
+        self._pace.note(self._source.epoch_seconds(trial.hyperparameters), epochs, seconds)
+
+    def must_close(self) -> bool:
+        """Whether there is just enough time to bring one more trial to its last rung."""
+        leader = self._oracle.finalist() if self._budget.limited else None
+        if leader is None:
+            return False
+        epochs_left = self._oracle.max_epochs - leader.epochs
+        needed = epochs_left * leader.seconds / leader.epochs
+        return self._budget.left() - self._pace.longest_rung_seconds < needed
+
+    def epochs_left(self) -> int:
+        """Epochs that the schedule still has; 0 once it is complete."""
+        if self._oracle.complete:
+            return 0
+        done = sum(record.epochs for record in self._oracle.records())
+        return max(1, self._oracle.schedule.total_epochs - done)
+
+    def seconds_left(self) -> float | None:
+        """Estimate for them; None where nothing is known."""
+        records = self._oracle.records()
+        if not records:
+            return self._pace.schedule_seconds(self._oracle.schedule)
+        trials = max(0, self._oracle.schedule.total_trials - len(records))
+        return self._pace.seconds(self.epochs_left(), trials)
+
+    def what_is_left(self) -> str:
+        """Sentences for a search that its budget ended."""
+        seconds = self.seconds_left()
+        about = "" if seconds is None else f", about {duration(seconds)} of work"
+        return (
+            f"The time budget is used up: {self.epochs_left()} of "
+            f"{self._oracle.schedule.total_epochs} planned epochs are left{about}. To go on, "
+            "resume the run with a larger budget."
+        )
+
+    def _mean_epoch_seconds(self, configurations: Sequence[Mapping[str, Any]]) -> float | None:
+        estimates = map(self._source.epoch_seconds, configurations)
+        known = [seconds for seconds in estimates if seconds is not None]
+        return statistics.mean(known) if known else None

@@ -1,0 +1,68 @@
+"""Sizes and times as people type and read them."""
+
+import re
+from collections.abc import Mapping
+from datetime import timedelta
+
+from tuner.errors import SettingsError
+
+_SIZES = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
+_TIMES = {"d": 86400, "h": 3600, "m": 60, "s": 1}
+_MOST = 1e15
+_LONGEST_SECONDS = 10_000 * 86400
+
+
+def parse_size(text: str) -> int:
+    """Bytes that a text such as 20GB, 500 MB or 1e9 means.
+
+    Raises:
+        SettingsError: it means none.
+    """
+    number, unit = _parse(text, _SIZES)
+    if number is None:
+        raise SettingsError(f"{text!r} is not a size. Give a number with KB, MB, GB or TB.")
+    return int(number * unit)
+
+
+def parse_time(text: str) -> timedelta:
+    """The time that a text such as 30d, 12h, 45m or 90s means.
+
+    Raises:
+        SettingsError: it means none.
+    """
+    number, unit = _parse(text, _TIMES)
+    if number is None or number * unit > _LONGEST_SECONDS:
+        raise SettingsError(
+            f"{text!r} is not a time. Give a number with d, h, m or s, such as 30d or 45m."
+        )
+    return number * timedelta(seconds=unit)
+
+
+def size(count: int) -> str:
+    """Bytes in the unit that keeps the number below a thousand: 512 B, 1.2 GB."""
+    if count < 1000:
+        return f"{count} B"
+    amount = float(count)
+    for unit in ("KB", "MB", "GB"):
+        amount /= 1000
+        if amount < 999.95:  # what is more is shown as 1000.0
+            return f"{amount:.1f} {unit}"
+    return f"{amount / 1000:.1f} TB"
+
+
+def duration(seconds: float) -> str:
+    """Seconds in the largest units that matter: 0.4s, 12s, 3m05s, 2h07m."""
+    if seconds < 9.95:
+        return f"{seconds:.1f}s"
+    if seconds < 59.5:
+        return f"{seconds:.0f}s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}m{rest:02d}s" if minutes < 60 else f"{minutes // 60}h{minutes % 60:02d}m"
+
+
+def _parse(text: str, units: Mapping[str, int]) -> tuple[float | None, int]:
+    found = re.fullmatch(r"\s*([0-9.]+(?:e[0-9]+)?)\s*([a-z]*)\s*", text.lower())
+    if found is None or found[2] not in units or found[1].count(".") > 1 or found[1] == ".":
+        return None, 1
+    number = float(found[1])
+    return (number, units[found[2]]) if number <= _MOST else (None, 1)
