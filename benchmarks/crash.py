@@ -448,7 +448,8 @@ def _show_cost(
         if number < 2:
             child.go()
         else:
-            with traced(child, paths_of_run(run, child.pid), calls=_SYNCS) as output:
+            paths = paths_of_run(run, child.pid, most_trials=300)
+            with traced(child, paths, calls=_SYNCS) as output:
                 child.exit_code()
             by_call = Counter(names_of_calls(output))
         if child.exit_code():

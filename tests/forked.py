@@ -42,8 +42,6 @@ CHANGING = (
     "write", "pwrite64", "fsync", "fdatasync", "ftruncate", "openat", "mkdir", "mkdirat", "rename",
     "renameat", "renameat2", "unlink", "unlinkat", "rmdir",
 )  # fmt: skip
-# Trials whose files are watched.
-_TRIALS = 30
 _PATIENCE_SECONDS = 120.0
 
 
@@ -214,7 +212,7 @@ def _is_traced(pid: int) -> bool:
     return not any("TracerPid:\t0\n" in (thread / "status").read_text() for thread in threads)
 
 
-def paths_of_run(folder: Path, pid: int) -> list[Path]:
+def paths_of_run(folder: Path, pid: int, most_trials: int = 30) -> list[Path]:
     """Every path that a process with this id writes when it searches in a run's folder."""
     new = folder.with_name(f".{folder.name}.{pid}.new")
     old = new.with_suffix(".old")
@@ -224,7 +222,7 @@ def paths_of_run(folder: Path, pid: int) -> list[Path]:
     for journal in ("journal.db", f".journal.db.{pid}"):
         names += [journal, *(f"{journal}-{part}" for part in ("wal", "shm", "journal"))]
     trials = ["trials"]
-    for trial in map(trial_name, range(_TRIALS)):
+    for trial in map(trial_name, range(most_trials)):
         here = f"trials/{trial}"
         trials += [here, f"{here}/state.npz", f"{here}/.state.npz.{pid}"]
     of_folders = [base / name for base in (new, folder, old) for name in names]
