@@ -30,6 +30,7 @@ from typing import Any
 import numpy as np
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))  # for forked.py
 
 RESULTS = Path(__file__).resolve().parent / "results"
 _DISTRIBUTIONS = (

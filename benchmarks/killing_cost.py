@@ -1,0 +1,158 @@
+"""What the journal and the checkpoints take of a search, for `crash.py`."""
+
+import argparse
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from common import Report, Workload, progress
+from forked import Child, names_of_calls, paths_of_run, traced
+
+_SYNCS = ("fsync", "fdatasync")
+
+
+def show_cost(
+    report: Report, workload: Workload, options: argparse.Namespace, folder: Path
+) -> None:
+    progress("cost")
+    folder.mkdir()
+    larger = Workload(
+        workload.image_size, options.cost_train, options.cost_validation, workload.classes, 32,
+        workload.data, workload.weights,
+    )  # fmt: skip
+    for number in range(3):  # the first prepares the features, the last is traced
+        run, result = folder / "runs" / f"search-{number}", folder / f"{number}.json"
+        child = Child(
+            timed_search, larger, options.cost_epochs, run, folder / "cache", result,
+            log=folder / f"{number}.log", hold_at=0,
+        )  # fmt: skip
+        assert child.is_held()
+        if number < 2:
+            child.go()
+        else:
+            paths = paths_of_run(run, child.pid, most_trials=300)
+            with traced(child, paths, calls=_SYNCS) as output:
+                child.exit_code()
+            by_call = Counter(names_of_calls(output))
+        if child.exit_code():
+            raise SystemExit(child.printed())
+    timed = json.loads((folder / "1.json").read_text())
+    seconds, rungs = timed["seconds"], timed["rungs"]
+    rows = [
+        {
+            "what": what,
+            "times": count,
+            "seconds": spent,
+            "ms each": spent / max(1, count) * 1e3,
+            "share of the search, %": spent / seconds * 100,
+        }
+        for what, (count, spent) in timed["parts"].items()
+    ]
+    rows.append(
+        {
+            "what": "all of it",
+            "times": sum(row["times"] for row in rows),
+            "seconds": sum(row["seconds"] for row in rows),
+            "share of the search, %": sum(row["share of the search, %"] for row in rows),
+        }
+    )
+    report.table("cost", rows)
+    report.table(
+        "Syncs of that search",
+        [
+            {
+                "trials": timed["trials"],
+                "rungs": rungs,
+                "epochs": timed["epochs"],
+                "seconds": seconds,
+                "fsync": by_call["fsync"],
+                "fdatasync (SQLite)": by_call["fdatasync"],
+                "a rung": sum(by_call.values()) / rungs,
+            }
+        ],
+    )
+
+
+def timed_search(
+    tell: Callable[[], None],
+    workload: Workload,
+    max_epochs: int,
+    run: Path,
+    cache: Path,
+    result: Path,
+) -> None:
+    """In a child: a search whose journal and checkpoints are timed from its first trial on."""
+    from spaces import NarrowHeads
+
+    from tuner import rung
+    from tuner.cache import Cache
+    from tuner.hyperband import HyperbandTuner, SearchObserver
+    from tuner.journal import Journal
+
+    parts = {"journal, changes": [0, 0.0], "journal, reading": [0, 0.0], "checkpoints": [0, 0.0]}
+
+    @contextmanager
+    def timed(what: str) -> Iterator[None]:
+        begun = time.perf_counter()
+        yield
+        parts[what][0] += 1
+        parts[what][1] += time.perf_counter() - begun
+
+    def wrapped(what: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def timing(*given: Any, **options: Any) -> Any:
+            with timed(what):
+                return function(*given, **options)
+
+        return timing
+
+    transaction, read = Journal._transaction, Journal._read
+
+    @contextmanager
+    def timed_transaction(self: Journal, durable: bool = True) -> Iterator[Any]:
+        with timed("journal, changes"), transaction(self, durable) as execute:
+            yield execute
+
+    class Clock(SearchObserver):
+        begun = 0.0
+
+        def search_begins(self, *news: Any, **more: Any) -> None:
+            for part in parts.values():
+                part[:] = [0, 0.0]
+            self.begun = time.perf_counter()
+
+    Journal._transaction = timed_transaction  # type: ignore[method-assign]
+    Journal._read = wrapped("journal, reading", read)  # type: ignore[method-assign]
+    rung.write_checkpoint = wrapped("checkpoints", rung.write_checkpoint)
+    x, y, validation = workload.arrays()
+    space = NarrowHeads(
+        num_classes=workload.class_count(),
+        image_size=workload.image_size,
+        weights=workload.weights,
+    )
+    clock = Clock()
+    with Cache(cache) as opened:
+        tuner = HyperbandTuner(
+            space,
+            max_epochs=max_epochs,
+            batch_size=workload.batch_size,
+            fixed={"unfreeze_blocks": "0"},
+            directory=run.parent,
+            project_name=run.name,
+            cache=opened,
+            observer=clock,
+        )
+        tuner.search(x, y, validation)
+        seconds = time.perf_counter() - clock.begun
+    records = tuner.oracle.records()
+    document = {
+        "seconds": seconds,
+        "parts": parts,
+        "trials": len(records),
+        "rungs": sum(len(record.rungs) for record in records),
+        "epochs": sum(record.epochs for record in records),
+    }
+    result.write_text(json.dumps(document))
