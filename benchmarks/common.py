@@ -249,11 +249,6 @@ class PeakMemory:
             self.bytes = max(self.bytes, rss_anon_bytes())
 
 
-def folder_bytes(folder: Path) -> int:
-    """Bytes of all files below a folder."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-
-
 def median(values: Sequence[float]) -> float:
     """The median of at least one number."""
     return float(statistics.median(values))

@@ -15,7 +15,6 @@ from common import (
     Report,
     Workload,
     arguments,
-    folder_bytes,
     import_all,
     progress,
     run_arm,
@@ -23,6 +22,8 @@ from common import (
     workload_of,
     write_image_folder,
 )
+
+from tuner.disk import folder_bytes
 
 AIM_MB, LEAST_MB = 10, 30
 MB = 1e6

@@ -1,22 +1,13 @@
 """Time: how much is left, what fits into it, and how estimates learn."""
 
 import pytest
+from clock import Clock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tuner import budget as budget_module
 from tuner.budget import Pace, TimeBudget
 from tuner.schedule import Schedule, hyperband, shortened
-
-
-class Clock:
-    """Takes the place of `time`."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def monotonic(self) -> float:
-        return self.now
 
 
 @pytest.fixture

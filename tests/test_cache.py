@@ -1,4 +1,5 @@
 import errno
+import hashlib
 import multiprocessing
 import os
 import signal
@@ -12,9 +13,10 @@ from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from tuner.cache import Cache, CacheError, default_cache_dir
+from tuner.cache import Cache, CacheError, bytes_digest, default_cache_dir, key_of
 from tuner.errors import TuneError
 
 SPAWN = multiprocessing.get_context("spawn")
@@ -332,3 +334,15 @@ def test_it_needs_neither_numpy_nor_tensorflow() -> None:
         "import sys, tuner.cache; assert not {'numpy', 'tensorflow', 'keras'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", check], check=True, cwd=Path(__file__).parent.parent)
+
+
+def test_a_key_tells_apart_whatever_differs() -> None:
+    made_from = [("a", 1), (1, "a"), ("a", "1"), ("a1",), (["a"], 1), ("a", 1, None), ()]
+    assert len({key_of(*parts) for parts in made_from}) == len(made_from)
+    assert key_of("a", 1) == key_of("a", 1)
+
+
+def test_a_digest_is_that_of_the_bytes_in_their_order() -> None:
+    rows = np.arange(12, dtype=np.int32).reshape(3, 4)
+    expected = hashlib.sha256(rows.T.tobytes() + b"\x07").hexdigest()
+    assert bytes_digest(rows.T, np.array([7], np.uint8)) == expected

@@ -142,6 +142,18 @@ def test_a_full_disk_is_a_sentence_and_leaves_the_one_before(
     assert contents(path.parent) == before
 
 
+def test_a_disk_too_full_for_the_folder_is_a_sentence_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: Path, *_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self))
+
+    monkeypatch.setattr(Path, "mkdir", full)
+    path = state_file(tmp_path / "run", 0)
+    with pytest.raises(TuneError, match=rf"there is no space left in {path.parent.parent}: "):
+        write_checkpoint(path, WHOLE)
+
+
 def test_another_error_of_the_disk_is_not_called_full(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

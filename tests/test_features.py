@@ -20,7 +20,7 @@ import pytest
 
 from search_spaces.backbone import CUTS, build_backbone, cut_layer, segments
 from tuner import features
-from tuner.cache import Cache, CacheError
+from tuner.cache import Cache, CacheError, bytes_digest
 from tuner.features import BATCH, FeatureSet, FeatureStore, RecomputedRows, StoredRows
 
 SPAWN = multiprocessing.get_context("spawn")
@@ -480,7 +480,7 @@ def test_damage_is_noticed_and_made_good(
     store.open(PIXELS)
     before = shard_files(store.cache.folder)
     keys = {
-        cut: store.address(cut, features._digest(PIXELS[BATCH : 2 * BATCH])) for cut in store.stored
+        cut: store.address(cut, bytes_digest(PIXELS[BATCH : 2 * BATCH])) for cut in store.stored
     }
     another_cache(store, store.cache.folder)
     DAMAGES[damage](store.cache.folder / "entries" / "features" / keys[0])
@@ -496,7 +496,7 @@ def test_damage_below_a_cut_that_is_stored_is_not_built_upon(
 ) -> None:
     store.stored = (2,)
     store.open(PIXELS)
-    key = store.address(2, features._digest(PIXELS[:BATCH]))
+    key = store.address(2, bytes_digest(PIXELS[:BATCH]))
     another_cache(store, store.cache.folder)
     flip_a_bit(store.cache.folder / "entries" / "features" / key)
     computed = noting_computations(monkeypatch)

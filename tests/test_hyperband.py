@@ -1145,7 +1145,8 @@ def test_a_budget_is_overdrawn_by_one_epoch_at_most_and_what_is_left_is_said(
     assert seconds <= clock.now < seconds + 1.0
     assert not tuner.oracle.complete
     assert len(told.epochs) == clock.now
-    (note,) = told.notes
+    not_planned, note = told.notes
+    assert not_planned.startswith("How long an epoch of this space takes is not known")
     assert note.startswith("The time budget is used up: ")
     assert f"of {tuner.oracle.schedule.total_epochs} planned epochs are left, about" in note
     assert told.entries[-1][0] == "search ends"

@@ -6,30 +6,24 @@ from typing import Any
 
 import keras_tuner
 import pytest
+from clock import Clock
 from keras_tuner.engine import trial as kt_trial
 
 from tuner import budget as budget_module
 from tuner.budget import TimeBudget
+from tuner.errors import TuneError
 from tuner.journal import Journal, RungRecord
 from tuner.oracle import JournalOracle
-from tuner.pacing import Pacing
+from tuner.pacing import Pacing, charged, note_spent
 from tuner.quantities import duration
 from tuner.schedule import Schedule, hyperband, shortened
 
 FACTOR = 3
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
+    clock = Clock(now=0.0)
     monkeypatch.setattr(budget_module, "time", clock)
     return clock
 
@@ -178,14 +172,49 @@ def test_a_search_that_has_begun_is_not_planned_any_more(journal: Journal, clock
     assert journal.note("plan") is None
 
 
-def test_what_was_spent_before_counts(journal: Journal, clock: Clock) -> None:
+def test_what_was_spent_before_counts_with_all_that_was_no_rung(
+    journal: Journal, clock: Clock
+) -> None:
+    for seconds in (5.0, 7.0):
+        with charged(TimeBudget(50.0), journal):
+            clock.now += seconds
+        clock.now += 100.0  # between the processes
+    assert journal.note("spent_seconds") == 12.0
+    later = TimeBudget(50.0)
+    with charged(later, journal):
+        assert later.left() == 38.0
+
+
+@pytest.mark.parametrize("noted", [False, True])
+def test_what_a_killed_process_could_not_note_is_at_least_its_rungs(
+    journal: Journal, clock: Clock, noted: bool
+) -> None:
     first = Race(journal, clock, 50.0, expected=None)
     for _ in range(4):
         first.train(first.oracle.create_trial("tuner0"))
-    clock.now = 0.0
-    second = Race(journal, clock, 50.0, expected=None)
-    assert second.budget.spent_before_seconds == 4.0
-    assert second.budget.left() == 46.0
+    if noted:
+        clock.now += 3.0
+        note_spent(first.budget, journal)
+    second = TimeBudget(50.0)
+    with charged(second, journal):
+        assert second.left() == (43.0 if noted else 46.0)
+
+
+def test_an_error_is_not_hidden_by_what_cannot_be_noted(
+    journal: Journal, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise TuneError("there is no space left for the journal.")
+
+    with pytest.raises(ZeroDivisionError), charged(TimeBudget(50.0), journal):
+        monkeypatch.setattr(journal, "set_notes", full)
+        raise ZeroDivisionError
+
+
+def test_without_a_budget_nothing_is_noted(journal: Journal, clock: Clock) -> None:
+    with charged(TimeBudget(), journal):
+        clock.now += 5.0
+    assert journal.note("spent_seconds") is None
 
 
 @pytest.mark.parametrize("seconds", [10.5, 12.0, 17.0, 25.0, 33.3, 50.0, 70.0])
@@ -193,7 +222,8 @@ def test_where_nothing_is_known_a_finalist_comes_before_the_end(
     journal: Journal, clock: Clock, seconds: float
 ) -> None:
     race = Race(journal, clock, seconds, expected=None).run()
-    assert race.notes == []
+    (note,) = race.notes
+    assert note.startswith("How long an epoch of this space takes is not known: nothing is planned")
     assert journal.note("plan") is None
     assert race.longest == 9
     assert clock.now <= seconds + race.epoch_seconds

@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 import pytest
+from clock import Clock
 from rich.console import Console
 
 from tuner import progress as progress_module
@@ -16,14 +17,6 @@ from tuner.training import EpochMetrics
 
 METRICS = EpochMetrics(1.0, 0.5, 1.0, 0.5)
 SCHEDULE = Schedule(hyperband(4, 2), 1, ("plain head",))
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def monotonic(self) -> float:
-        return self.now
 
 
 class Terminal(io.StringIO):
@@ -182,7 +175,7 @@ def test_a_terminal_shows_one_line(clock: Clock, terminal: io.StringIO) -> None:
     total, epochs = SCHEDULE.total_trials, SCHEDULE.total_epochs
     left = minutes(4.0 * (epochs - 2))
     assert re.fullmatch(
-        rf"3/{total} trials, rung 0-1, epochs \S+ +2/{epochs} best 0\.6250, {left} left", shown[-1]
+        rf"2/{total} trials, rung 0-1, epochs \S+ +2/{epochs} best 0\.6250, {left} left", shown[-1]
     )
     assert len(shown[-1]) <= 80
     assert sum("trials, rung" in line for line in shown) == 1
@@ -212,13 +205,31 @@ def test_the_line_goes_when_images_are_counted(clock: Clock, terminal: io.String
     assert [line for line in screen(terminal.getvalue()) if line] == ["Exporting."]
 
 
+def test_a_trial_that_is_replaced_and_epochs_of_a_checkpoint_are_counted_once(
+    clock: Clock, terminal: io.StringIO
+) -> None:
+    failed = trial(0, status=FAILED, message="no")
+    with SearchProgress("val_accuracy") as progress:
+        progress._bar.live.auto_refresh = False
+        progress.search_begins(SCHEDULE, (), [failed])
+        progress.rung_begins(trial(1), 4)
+        progress.epoch_ends(trial(1), 3, METRICS)  # the first two were in a checkpoint
+        progress.rung_begins(trial(2), 1)
+        progress.epoch_ends(trial(2), 1, METRICS)
+        progress.rung_ends(trial(2, status=FAILED, message="no"), None)
+        progress._bar.refresh()
+        shown = screen(terminal.getvalue())[-1]
+    assert shown.startswith(f"1/{SCHEDULE.total_trials} trials, rung 0-1, epochs")
+    assert f" 3/{SCHEDULE.total_epochs} " in shown
+
+
 def test_the_widest_line_fits_80_columns(clock: Clock, terminal: io.StringIO) -> None:
     schedule = Schedule(hyperband(81, 3), 9, ())
     with SearchProgress("val_accuracy") as progress:
         progress._bar.live.auto_refresh = False
         progress.search_begins(schedule, ())
         progress._trials = set(range(schedule.total_trials))
-        progress._epochs = schedule.total_epochs - 2
+        progress._epochs = {0: schedule.total_epochs - 29}
         clock.now += 40000 * schedule.total_epochs
         running = TrialRecord(1, None, 0, 0, {}, COMPLETED, 1, None, (RungRecord(0, 27, 0.5, 1),))
         progress.rung_ends(running, running)

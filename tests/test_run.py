@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_search import contents
 
+from tuner import locks
 from tuner import run as run_module
 from tuner.dataset import Dataset, ImageFile
 from tuner.errors import DataError, RunError, TuneError
@@ -26,7 +27,6 @@ from tuner.run import (
     create_run,
     delete_run,
     is_writable,
-    nearest_existing,
     open_run,
     run_names,
     sole_writer,
@@ -229,11 +229,11 @@ def test_a_dataset_with_a_label_that_is_no_class(tmp_path: Path) -> None:
         run.dataset(tmp_path)
 
 
-def test_nearest_existing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_is_not_there_is_writable_where_it_can_be_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("")
-    assert nearest_existing(Path("a/b")) == tmp_path
-    assert nearest_existing(Path("file/b")) == tmp_path / "file"
     assert is_writable(Path("a/b"))
     assert not is_writable(Path("file"))
     assert not is_writable(Path("file/b"))
@@ -259,6 +259,17 @@ def test_what_killed_processes_had_begun_to_make_is_removed(tmp_path: Path) -> N
 
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+def test_who_only_looks_at_the_lock_keeps_nobody_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = create_run(tmp_path, "first", SETTINGS, DATASET, overwrite=False)
+    looking = locks.take(run.folder / "lock", exclusive=True)
+    assert looking is not None
+    monkeypatch.setattr(run_module.time, "sleep", lambda seconds: os.close(looking))
+    with sole_writer(run.folder):
+        assert run.busy
 
 
 @contextlib.contextmanager

@@ -254,8 +254,10 @@ def test_another_time_budget_is_none_of_them(
 ) -> None:
     search(settings(own, time_budget_seconds=60.0), "first", folders)
     search(settings(own, time_budget_seconds=3600.0), "first", folders, resume=True)
+    assert open_run(folders.runs_dir, "first").settings.time_budget_seconds == 3600.0
     search(settings(own), "first", folders, resume=True)
     assert trained == ["first"] * 3
+    assert open_run(folders.runs_dir, "first").settings.time_budget_seconds is None
 
 
 def test_images_that_were_moved_are_the_same(

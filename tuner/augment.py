@@ -4,8 +4,6 @@ A view is drawn once, from (mode, view number, content of the image): the same i
 of every trial trains on view e mod K; validation is on the plain images.
 """
 
-import hashlib
-import json
 import math
 import zlib
 from collections.abc import Callable
@@ -16,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageEnhance
 
-from tuner.cache import Cache
+from tuner.cache import Cache, bytes_digest, key_of
 from tuner.decode import on_all_cores
 from tuner.errors import SettingsError
 
@@ -74,10 +72,10 @@ def prepare_views(
         return [pixels]
     if mode not in MODES:
         raise SettingsError(f"there is no augmentation {mode!r}. Choose none, {', '.join(MODES)}.")
-    digest = hashlib.sha256(np.ascontiguousarray(pixels).data.cast("B")).hexdigest()
+    digest = bytes_digest(pixels)
     views = []
     for view in range(count):
-        key = hashlib.sha256(json.dumps([_VERSION, mode, view, digest]).encode()).hexdigest()
+        key = key_of(_VERSION, mode, view, digest)
         told = None if on_progress is None else partial(_tell, on_progress, view, count)
         fill = partial(_write_view, pixels, mode, view, told)
         views.append(np.load(cache.get_or_create("views", key, fill) / _FILE, mmap_mode="r"))

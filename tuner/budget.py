@@ -38,10 +38,11 @@ class TimeBudget:
 
     def left(self) -> float:
         """Seconds that are left, negative once it is overdrawn; infinite where there is none."""
-        if self._seconds is None:
-            return float("inf")
-        spent = self.spent_before_seconds + time.monotonic() - self._begun
-        return self._seconds - spent
+        return float("inf") if self._seconds is None else self._seconds - self.spent()
+
+    def spent(self) -> float:
+        """Seconds that this process and those before it have taken."""
+        return self.spent_before_seconds + time.monotonic() - self._begun
 
     def planned(
         self, schedule: Schedule, factor: int, seconds_of: Callable[[Schedule], float]

@@ -8,7 +8,8 @@
 The locks are `flock`s: they end with their process, however that ends.
 """
 
-import errno
+import hashlib
+import json
 import os
 import re
 import resource
@@ -22,14 +23,18 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING, Any
 
 import platformdirs
 
 from tuner import locks
 from tuner.atomic import sync
+from tuner.disk import NO_SPACE, folder_bytes, free_bytes
 from tuner.errors import TuneError
 
-_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+if TYPE_CHECKING:
+    import numpy as np
+
 _POLL_SECONDS = 0.1
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -47,6 +52,21 @@ class CacheEntry:
     size_bytes: int
     last_used: datetime
     held: bool
+
+
+def key_of(*made_from: Any) -> str:
+    """Key of what is made from these things, which JSON can hold: their SHA-256, hexadecimal."""
+    return hashlib.sha256(json.dumps(made_from).encode()).hexdigest()
+
+
+def bytes_digest(*arrays: "np.ndarray") -> str:
+    """SHA-256 of the bytes of arrays, one after the other, hexadecimal."""
+    import numpy as np
+
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).data.cast("B"))
+    return digest.hexdigest()
 
 
 def default_cache_dir() -> Path:
@@ -157,8 +177,7 @@ class Cache(AbstractContextManager["Cache"]):
         Against the limit, entries that nobody holds do not count, since they make room for new
         ones; against the disk they do.
         """
-        existing = next(folder for folder in (self.folder, *self.folder.parents) if folder.exists())
-        free = shutil.disk_usage(existing).free * 9 // 10
+        free = free_bytes(self.folder) * 9 // 10
         if self.limit_bytes is None:
             return free
         held = sum(entry.size_bytes for entry in self.entries() if entry.held)
@@ -243,14 +262,14 @@ class Cache(AbstractContextManager["Cache"]):
         with storage_errors(self.folder):
             partial.mkdir(parents=True)
         try:
-            with storage_errors(self.folder, only=_NO_SPACE):
+            with storage_errors(self.folder, only=NO_SPACE):
                 yield partial
         finally:
             shutil.rmtree(partial, ignore_errors=True)
 
     def _describe(self, path: Path) -> CacheEntry | None:
         try:
-            size_bytes = _size_bytes(path)
+            size_bytes = folder_bytes(path)
             held = locks.is_taken(self._lock_file(path))
             # Last, since a folder that is gone by now has been measured as empty.
             used = datetime.fromtimestamp(path.stat().st_mtime, UTC)
@@ -292,7 +311,7 @@ class Cache(AbstractContextManager["Cache"]):
             with storage_errors(self.folder):
                 lock = locks.take(lock_file, exclusive=True)
             if lock is not None:
-                freed += _size_bytes(partial)
+                freed += folder_bytes(partial)
                 shutil.rmtree(partial, ignore_errors=True)
                 locks.discard(lock, lock_file)
         return freed
@@ -322,7 +341,7 @@ def storage_errors(folder: Path, only: Container[int] | None = None) -> Iterator
 
 
 def _explanation(folder: Path, error: OSError) -> str:
-    if error.errno in _NO_SPACE:
+    if error.errno in NO_SPACE:
         return (
             f"There is no space left for the cache folder {folder}: free some with "
             "`tune cache --prune`, or name another folder with --cache-dir."
@@ -342,7 +361,3 @@ def _publish(partial: Path, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial.rename(path)
     sync(path.parent)
-
-
-def _size_bytes(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

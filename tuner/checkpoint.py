@@ -5,9 +5,7 @@ before the journal names it; one that is ahead of the journal has the metrics th
 not know yet, so that nothing that was trained is trained again.
 """
 
-import errno
 import json
-import shutil
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -17,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from tuner.atomic import read_arrays, sync, write_arrays
+from tuner.disk import NO_SPACE, free_bytes
 from tuner.errors import RunError, TuneError
 from tuner.ranking import trial_name
 
@@ -60,25 +59,26 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     }
     text = np.frombuffer(json.dumps(notes).encode(), np.uint8)
     try:
-        _make_folder(path.parent)
-        write_arrays(path, dict(checkpoint.state) | {_NOTES: text})
+        _write(path, dict(checkpoint.state) | {_NOTES: text})
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno not in NO_SPACE:
             raise
         needed = sum(array.nbytes for array in checkpoint.state.values())
-        free = shutil.disk_usage(path.parent.parent).free
+        folder = path.parent.parent
         raise TuneError(
-            f"there is no space left in {path.parent.parent}: {needed / 1e6:.1f} MB are needed and "
-            f"{free / 1e6:.1f} MB are free. Free some; the search goes on from what was saved."
+            f"there is no space left in {folder}: {needed / 1e6:.1f} MB are needed and "
+            f"{free_bytes(folder) / 1e6:.1f} MB are free. Free some; the search goes on from what "
+            "was saved."
         ) from error
 
 
-def _make_folder(folder: Path) -> None:
-    """Makes a folder, and makes its name last."""
-    missing = [path for path in (folder, *folder.parents) if not path.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
-    for path in missing:
-        sync(path.parent)
+def _write(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    """Writes arrays to a file in a folder that may have to be made, and makes all names last."""
+    missing = [folder for folder in path.parents if not folder.exists()]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_arrays(path, arrays)
+    for folder in missing:  # after the file, whose own sync has done most of the work
+        sync(folder.parent)
 
 
 def remove_leftovers(folder: Path) -> None:

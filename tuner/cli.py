@@ -35,6 +35,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+_STOPPING = "Stopping: this epoch is finished and saved. Ctrl-C again stops at once."
 _BEGUN = time.monotonic()  # when a time budget begins to run: before TensorFlow's import
 DEFAULTS = SearchSettings()
 Objective = StrEnum("Objective", list(OBJECTIVES))  # type: ignore[misc]
@@ -108,7 +109,6 @@ def tune(
         raise typer.Exit
 
 
-_STOPPING = "Stopping: this epoch is finished and saved. Ctrl-C again stops at once."
 # The version alone is no error: the callback must run without a command.
 app.registered_callback.invoke_without_command = True  # type: ignore[union-attr]
 
@@ -201,15 +201,16 @@ def search(
         split_seed=split_seed,
         augment=augment.value,
         views={"none": 1, "flip": 2}.get(augment.value, 4) if views is None else views,
-        time_budget_seconds=None
-        if time_budget is None
-        else parse_time(time_budget).total_seconds(),
+        time_budget_seconds=_seconds(time_budget),
     )
     places = _Places(runs_dir, cache_dir, parse_size(cache_limit))
     if dry_run:
         _print_estimate(settings, places, quiet, as_json)
     else:
-        _search(settings, run, places, overwrite, resume, keep, quiet, as_json)
+        _search(
+            settings, run, places, overwrite=overwrite, resume=resume, keep=keep, quiet=quiet,
+            as_json=as_json,
+        )  # fmt: skip
 
 
 @command
@@ -242,10 +243,10 @@ def resume(
             )
         changes["iterations"] = iterations
     if time_budget is not None:
-        changes["time_budget_seconds"] = parse_time(time_budget).total_seconds()
+        changes["time_budget_seconds"] = _seconds(time_budget)
     settings = dataclasses.replace(settings, **changes)
     places = _Places(runs_dir, cache_dir, parse_size(cache_limit))
-    _search(settings, opened.name, places, False, True, keep, quiet, as_json)
+    _search(settings, opened.name, places, resume=True, keep=keep, quiet=quiet, as_json=as_json)
 
 
 @command
@@ -441,7 +442,8 @@ def _search(
     settings: SearchSettings,
     name: str,
     places: _Places,
-    overwrite: bool,
+    *,
+    overwrite: bool = False,
     resume: bool,
     keep: int,
     quiet: bool,
@@ -487,6 +489,10 @@ def _search(
         print_trials(finished, trials, best)
         command = ["tune", "best", name, *places.options(), "--export", "model"]
         typer.echo(f"Next: {shlex.join(command)}")
+
+
+def _seconds(time_budget: str | None) -> float | None:
+    return None if time_budget is None else parse_time(time_budget).total_seconds()
 
 
 def _print_estimate(settings: SearchSettings, places: _Places, quiet: bool, as_json: bool) -> None:

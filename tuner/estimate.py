@@ -1,27 +1,25 @@
 """What a search would do and how long it would take, without doing it."""
 
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import mean
 from typing import Any
 
 from search_spaces import load_space
 from search_spaces.backbone import PretrainedBackbone
 from search_spaces.resnet50 import UNFREEZE_BLOCKS, Configuration, ResNet50Space, can_be_cut
-from tuner.budget import Pace, TimeBudget
+from tuner.budget import TimeBudget
 from tuner.cache import Cache
 from tuner.dataset import Dataset
 from tuner.features import FeatureStore, rows_on_disk
 from tuner.journal import Journal
 from tuner.oracle import JournalOracle, declared_space, pin
+from tuner.pacing import pace_of
 from tuner.schedule import Schedule
 from tuner.search import SearchFolders, scan
 from tuner.settings import SearchSettings
 from tuner.sources import epoch_seconds
-
-_SAMPLE = 200
 
 
 @dataclass(frozen=True)
@@ -75,16 +73,11 @@ def estimate(
         oracle.expected_epochs("unfreeze_blocks", UNFREEZE_BLOCKS), rows, settings.image_size
     )
 
-    def mean_seconds(configurations: Iterable[Mapping[str, Any]]) -> float | None:
-        estimates = [
-            epoch_seconds(
-                store, Configuration.of(values), training, validation, settings.batch_size
-            )
-            for values in configurations
-        ]
-        return mean(estimates) if estimates else None
+    def seconds_of_epoch(hyperparameters: Mapping[str, Any]) -> float:
+        configuration = Configuration.of(hyperparameters)
+        return epoch_seconds(store, configuration, training, validation, settings.batch_size)
 
-    pace = Pace(mean_seconds(oracle.sample(_SAMPLE)), mean_seconds(oracle.recipes.values()))
+    pace = pace_of(oracle, seconds_of_epoch)
 
     def seconds_of(schedule: Schedule) -> float:
         return pace.schedule_seconds(schedule) or 0.0

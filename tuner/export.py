@@ -17,12 +17,13 @@ import numpy as np
 from search_spaces.resize import resizer
 from tuner.atomic import sync, write_text
 from tuner.dataset import Dataset
+from tuner.disk import nearest_existing
 from tuner.environment import versions
 from tuner.errors import DataError, ExportError, TuneError
 from tuner.evaluation import Winner, count_correct, trained_model
 from tuner.prediction import MODEL_FILE, SCHEMA_VERSION, sha256
 from tuner.ranking import trial_name
-from tuner.run import Run, is_writable, nearest_existing
+from tuner.run import Run, is_writable
 
 # Two best classes closer than this may change places with the last bits of a float.
 _TIE = 1e-4

@@ -10,7 +10,6 @@ A shard holds the rows of some batches at one cut. It is addressed by what it wa
 pixels, the weights below the cut, the cut, and what computed it.
 """
 
-import hashlib
 import io
 import json
 import math
@@ -26,7 +25,7 @@ import numpy as np
 import tensorflow as tf
 
 from search_spaces.backbone import CUTS, multiply_accumulates, segments
-from tuner.cache import Cache, CacheError, storage_errors
+from tuner.cache import Cache, CacheError, bytes_digest, key_of, storage_errors
 from tuner.cuts import Costs, Segment, choose_cuts, compute_seconds
 from tuner.environment import processor
 
@@ -64,11 +63,11 @@ class FeatureStore:
         self.shapes = {
             cut: tuple(model.output_shape[1:]) for cut, model in zip(CUTS, models, strict=True)
         }
-        digests = [_weights_digest(model) for model in models]
-        self.weights_digest = _combined(digests)
+        digests = [bytes_digest(*model.weights) for model in models]
+        self.weights_digest = key_of(*digests)
         made_by = _made_by(models[0].input_shape[1:])
         self._origins = {
-            cut: _combined([made_by, *digests[: number + 1]]) for number, cut in enumerate(CUTS)
+            cut: key_of(made_by, *digests[: number + 1]) for number, cut in enumerate(CUTS)
         }
         self._segments = [
             Segment(cut, multiply_accumulates(model), 4 * math.prod(self.shapes[cut]))
@@ -144,8 +143,7 @@ class FeatureStore:
 
     def address(self, cut: int, pixels_digest: str) -> str:
         """Key of a shard: what it was made from."""
-        made_from = [_VERSION, BATCH, self._origins[cut], cut, pixels_digest]
-        return hashlib.sha256(json.dumps(made_from).encode()).hexdigest()
+        return key_of(_VERSION, BATCH, self._origins[cut], cut, pixels_digest)
 
     def run(self, activations: Any, start: int, end: int) -> Any:
         """Runs segments `start` (inclusive) to `end` (exclusive) on one padded batch."""
@@ -165,7 +163,7 @@ class FeatureSet:
         self._ranges = [
             (start, min(start + size, len(pixels))) for start in range(0, len(pixels), size)
         ]
-        self._digests = [_digest(pixels[start:stop]) for start, stop in self._ranges]
+        self._digests = [bytes_digest(pixels[start:stop]) for start, stop in self._ranges]
         self._shards: dict[int, list[np.ndarray]] = {}
 
     def prepare(self, on_progress: Callable[[int, int], None] | None) -> None:
@@ -183,7 +181,7 @@ class FeatureSet:
     @property
     def fingerprint(self) -> str:
         """Digest of the images."""
-        return _combined(self._digests)
+        return key_of(*self._digests)
 
     def rows(self, unfreeze_blocks: int) -> "StoredRows | RecomputedRows":
         """The activations at the cut of that unfreeze depth, row by row like the pixels."""
@@ -405,21 +403,6 @@ def _made_by(image_shape: tuple[int, ...]) -> str:
     """What computes activations and for which images: TensorFlow, device, image size."""
     device = "GPU" if tf.config.list_physical_devices("GPU") else f"CPU {processor()}"
     return f"{tf.__version__} {device} {image_shape}"
-
-
-def _weights_digest(model: keras.Model) -> str:
-    digest = hashlib.sha256()
-    for weight in model.weights:
-        digest.update(np.ascontiguousarray(weight).data.cast("B"))
-    return digest.hexdigest()
-
-
-def _combined(texts: Sequence[str]) -> str:
-    return hashlib.sha256(json.dumps(texts).encode()).hexdigest()
-
-
-def _digest(pixels: np.ndarray) -> str:
-    return hashlib.sha256(np.ascontiguousarray(pixels).data.cast("B")).hexdigest()
 
 
 def _pad(rows: np.ndarray) -> np.ndarray:

@@ -21,7 +21,7 @@ from tuner.errors import RunError, SettingsError, TuneError
 from tuner.identity import check_asked, note_or_check
 from tuner.journal import Journal, RungRecord, TrialRecord, is_unused
 from tuner.oracle import JournalOracle, declared_space, pin
-from tuner.pacing import Pacing
+from tuner.pacing import Pacing, charged, note_spent
 from tuner.ranking import trial_name
 from tuner.run import FINISHED, remove_folder, sole_writer
 from tuner.rung import RungTrainer, TimeIsUp
@@ -200,7 +200,11 @@ class HyperbandTuner(keras_tuner.Tuner):
         """
         views: list[np.ndarray] = [x] if isinstance(x, np.ndarray) else list(x)
         validation = Rows(validation_data[0], np.asarray(validation_data[1]))
-        with sole_writer(self._folder), self._cache or Cache(default_cache_dir()) as cache:
+        with (
+            sole_writer(self._folder),
+            charged(self._budget, self._journal),
+            self._cache or Cache(default_cache_dir()) as cache,
+        ):
             self.oracle.ongoing_trials.clear()
             self._source = self._make_source(Images(views, np.asarray(y), validation), cache)
             note = note_or_check(self._journal, self._asked, self._source.fingerprint)
@@ -249,6 +253,7 @@ class HyperbandTuner(keras_tuner.Tuner):
         self.oracle.note_parameters(record.id, result.parameters)
         self.oracle.finish_rung(trial, rung, result.epochs)
         self._pacing.note(record, end - record.epochs, result.seconds)
+        note_spent(self._budget, self._journal)
         return last
 
     def load_model(self, trial: kt_trial.Trial) -> keras.Model:
@@ -382,7 +387,7 @@ class HyperbandTuner(keras_tuner.Tuner):
                     raise TuneError(f"{folder} cannot be removed: {error.strerror}.") from error
 
     def _record(self, trial: kt_trial.Trial) -> TrialRecord:
-        return self.oracle.records()[int(trial.trial_id)]
+        return self.oracle.record(int(trial.trial_id))
 
 
 def _open_journal(folder: Path, overwrite: bool, resume: bool) -> Journal:

@@ -1,7 +1,6 @@
 """Images decoded and resized once, then read from disk for every pass after that."""
 
 import hashlib
-import json
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -11,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tuner.cache import Cache
+from tuner.cache import Cache, key_of
 from tuner.dataset import ImageFile
 from tuner.decode import DecodeError, decode, on_all_cores, read_bytes
 from tuner.errors import DataError
@@ -53,8 +52,7 @@ def prepare_images(
 
 
 def _key(files: Sequence[ImageFile], image_size: int) -> str:
-    made_from = [_VERSION, image_size, [file.sha256 for file in files]]
-    return hashlib.sha256(json.dumps(made_from).encode()).hexdigest()
+    return key_of(_VERSION, image_size, [file.sha256 for file in files])
 
 
 def _write_images(

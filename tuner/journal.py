@@ -9,7 +9,6 @@ never taken for a score. Reading works while another process writes.
 import contextlib
 import json
 import os
-import shutil
 import sqlite3
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tuner.atomic import sync
+from tuner.disk import free_bytes
 from tuner.errors import DamagedJournalError, RunError, TuneError
 
 SCHEMA_VERSION = 2
@@ -271,11 +271,11 @@ class Journal:
 
     def trial(self, number: int) -> TrialRecord:
         """The trial of that number."""
-        return self._read("WHERE id = ?", (number,))[0]
+        return self._read(number)[0]
 
     def trials(self) -> list[TrialRecord]:
         """Every trial, in the order in which they began."""
-        return self._read("", ())
+        return self._read()
 
     def epochs(self, trial: int) -> list[dict[str, float]]:
         """Metrics of each epoch of a trial, from the first."""
@@ -296,9 +296,14 @@ class Journal:
         rows = self._rows("SELECT * FROM evaluations WHERE trial = ?", (trial,))
         return json.loads(rows[0][1]) if rows else None
 
-    def set_notes(self, notes: Mapping[str, Any]) -> None:
-        """Notes facts about the search, all of them or none, in place of earlier ones."""
-        with self._transaction() as execute:
+    def set_notes(self, notes: Mapping[str, Any], durable: bool = True) -> None:
+        """Notes facts about the search, all of them or none, in place of earlier ones.
+
+        Args:
+            notes: name to a value that JSON can hold.
+            durable: whether they are synced; a power cut may take back those that are not.
+        """
+        with self._transaction(durable) as execute:
             for name, value in notes.items():
                 _insert(execute, "INSERT OR REPLACE INTO notes", (name, json.dumps(value)))
 
@@ -320,10 +325,13 @@ class Journal:
         columns = ", ".join(f"{name} = ?" for name in [*names, "crc"])
         execute(f"UPDATE trials SET {columns} WHERE id = ?", (*row, _checksum(row), trial))
 
-    def _read(self, where: str, arguments: tuple[Any, ...]) -> list[TrialRecord]:
-        rungs = self._rows(f"SELECT {_RUNG}, crc FROM rungs ORDER BY trial, number")
-        rows = self._rows(f"SELECT {_TRIAL}, crc FROM trials {where} ORDER BY id", arguments)
-        return _records(rows, rungs)
+    def _read(self, trial: int | None = None) -> list[TrialRecord]:
+        """One trial, or all."""
+        one, chosen = ("", ()) if trial is None else ("WHERE {} = ?", (trial,))
+        of_trials, of_rungs = one.format("id"), one.format("trial")
+        trials = f"SELECT {_TRIAL}, crc FROM trials {of_trials} ORDER BY id"
+        rungs = f"SELECT {_RUNG}, crc FROM rungs {of_rungs} ORDER BY trial, number"
+        return _records(self._rows(trials, chosen), self._rows(rungs, chosen))
 
     def _rows(self, sql: str, arguments: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         """Rows without the checksum, which is their last column and has been compared."""
@@ -467,9 +475,9 @@ def _of_content(error: sqlite3.OperationalError) -> bool:
 
 def _explanation(path: Path, error: sqlite3.OperationalError) -> str:
     if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
-        free = shutil.disk_usage(path.parent).free
         return (
             f"there is no space left for the journal {path}: some 100 KB are needed and "
-            f"{free // 1000} KB are free. Free some; the search goes on from what was saved."
+            f"{free_bytes(path.parent) // 1000} KB are free. Free some; the search goes on from "
+            "what was saved."
         )
     return f"the journal {path} cannot be used: {error}."

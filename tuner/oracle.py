@@ -96,6 +96,10 @@ class JournalOracle(keras_tuner.oracles.HyperbandOracle):
         """Every trial of the search, in the order in which they began."""
         return self._journal.trials()
 
+    def record(self, trial: int) -> TrialRecord:
+        """The trial of that number."""
+        return self._journal.trial(trial)
+
     def winner(self) -> TrialRecord | None:
         """The trial that the search chose so far, or None while no rung is finished."""
         return next(iter(rank(self.records(), self.objective.direction)), None)
@@ -108,15 +112,7 @@ class JournalOracle(keras_tuner.oracles.HyperbandOracle):
             A Keras Tuner trial. Its hyperparameters name the rung's epochs as `tuner/epochs` and
             `tuner/initial_epoch`. Status IDLE: ask again later; STOPPED: the search is complete.
         """
-        records = self.records()
-        standings = [self._standing(record) for record in records]
-        if self.closing:
-            task = closing_task(self.schedule, standings)
-        else:
-            task = self._unfinished(standings) or next_task(self.schedule, standings)
-        values = self._values(task, records)
-        if values is None:
-            task = next_task(self.schedule, standings, exhausted=True)
+        task, values = self._next()
         if isinstance(task, Pause):
             idle = task is Pause.WAIT
             return kt_trial.Trial(
@@ -158,17 +154,13 @@ class JournalOracle(keras_tuner.oracles.HyperbandOracle):
     @property
     def complete(self) -> bool:
         """Whether nothing is left to be trained, or to be tried anew."""
-        records = self.records()
-        standings = [self._standing(record) for record in records]
-        task = next_task(self.schedule, standings)
-        if self._values(task, records) is None:
-            task = next_task(self.schedule, standings, exhausted=True)
+        task, _ = self._scheduled(self.records())
         return task is Pause.DONE
 
     def finalist(self) -> TrialRecord | None:
         """The trial that would be brought to its last rung if time were short now, or None."""
         records = self.records()
-        task = closing_task(self.schedule, [self._standing(record) for record in records])
+        task = closing_task(self.schedule, self._standings(records))
         return None if isinstance(task, Pause) else records[task.trial or 0]
 
     def take_smaller_steps(self, trial: kt_trial.Trial, batch_size: int) -> None:
@@ -203,7 +195,7 @@ class JournalOracle(keras_tuner.oracles.HyperbandOracle):
         records = self.records()
         best = rank(records, self.objective.direction)[: max(keep, 1)]
         recipes = [record for record in records if record.recipe]
-        going = may_go_on(self.schedule, [self._standing(record) for record in records])
+        going = may_go_on(self.schedule, self._standings(records))
         return {record.id for record in (*best, *recipes)} | going
 
     def note_parameters(self, trial: int, parameters: int) -> None:
@@ -233,6 +225,29 @@ class JournalOracle(keras_tuner.oracles.HyperbandOracle):
             running=record.status == RUNNING,
             failed=record.status == FAILED,
         )
+
+    def _standings(self, records: Sequence[TrialRecord]) -> list[Standing]:
+        return [self._standing(record) for record in records]
+
+    def _next(self) -> tuple[Task | Pause, Mapping[str, Any]]:
+        """What is trained next, with its hyperparameters."""
+        records = self.records()
+        standings = self._standings(records)
+        closing = closing_task(self.schedule, standings) if self.closing else None
+        task = closing or self._unfinished(standings)
+        if task is None:
+            return self._scheduled(records)
+        return task, self._values(task, records) or {}
+
+    def _scheduled(self, records: Sequence[TrialRecord]) -> tuple[Task | Pause, Mapping[str, Any]]:
+        """What the schedule says, which goes on without new configurations when none is left."""
+        standings = self._standings(records)
+        task = next_task(self.schedule, standings)
+        values = self._values(task, records)
+        if values is None:
+            task = next_task(self.schedule, standings, exhausted=True)
+            values = self._values(task, records)
+        return task, values or {}
 
     def _unfinished(self, standings: Sequence[Standing]) -> Task | None:
         """The rung of a trial whose process ended while it was training it."""
@@ -274,12 +289,12 @@ class JournalOracle(keras_tuner.oracles.HyperbandOracle):
                 drawn.values[declared.name] = value
         return drawn.values
 
-    def _begin(self, task: Task, values: Mapping[str, Any] | None) -> TrialRecord:
+    def _begin(self, task: Task, values: Mapping[str, Any]) -> TrialRecord:
         if task.trial is not None:
             return self._journal.promote(task.trial)
         if isinstance(task.slot, str):
-            return self._journal.begin_trial(values or {}, recipe=task.slot)
-        return self._journal.begin_trial(values or {}, slot=task.slot)
+            return self._journal.begin_trial(values, recipe=task.slot)
+        return self._journal.begin_trial(values, slot=task.slot)
 
     def _hand_out(self, task: Task, record: TrialRecord, tuner_id: str) -> kt_trial.Trial:
         trial = self._keras_trial(record)

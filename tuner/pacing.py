@@ -1,10 +1,12 @@
 """One search against its time: the plan that fits into it, when to close, and what is left."""
 
+import contextlib
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from tuner.budget import Pace, TimeBudget
+from tuner.errors import TuneError
 from tuner.journal import Journal, TrialRecord
 from tuner.oracle import JournalOracle
 from tuner.quantities import duration
@@ -13,6 +15,7 @@ from tuner.sources import Source
 
 # Configurations that the mean cost of an epoch is estimated from.
 _SAMPLE = 200
+_SPENT = "spent_seconds"  # note of the journal: wall time of all processes, with a time budget
 _PLAN = "plan"  # note of the journal: max_epochs and brackets that a time budget allows
 
 
@@ -33,10 +36,7 @@ class Pacing:
         self._source = source
         self._budget = budget
         self._factor = factor
-        self._pace = Pace(
-            self._mean_epoch_seconds(oracle.sample(_SAMPLE)),
-            self._mean_epoch_seconds(list(oracle.recipes.values())),
-        )
+        self._pace = pace_of(oracle, source.epoch_seconds)
 
     def follow_plan(self, journal: Journal, on_note: Callable[[str], None]) -> None:
         """Lets the oracle follow a schedule that fits, planned once for all processes of a search.
@@ -45,23 +45,11 @@ class Pacing:
             journal: where the plan is noted.
             on_note: is told what the user should know.
         """
-        records = self._oracle.records()
-        self._budget.spent_before_seconds = sum(record.seconds for record in records)
         schedule, planned = self._oracle.schedule, journal.note(_PLAN)
-        seconds = self._pace.schedule_seconds(schedule)
-        if planned is None and self._budget.limited and not records and seconds is not None:
-            fitting = self._budget.planned(
-                schedule,
-                self._factor,
-                lambda candidate: self._pace.schedule_seconds(candidate) or 0.0,
-            )
-            planned = [fitting.max_epochs, len(fitting.brackets)]
-            journal.set_notes({_PLAN: planned})
-            if fitting != schedule:
-                on_note(
-                    f"Planned for the time budget: the whole search of {schedule.total_epochs} "
-                    f"epochs would need about {duration(seconds)}."
-                )
+        if planned is None and self._budget.limited and not self._oracle.records():
+            planned = self._plan(on_note)
+            if planned is not None:
+                journal.set_notes({_PLAN: planned})
         if planned is not None:
             self._oracle.follow(shortened(schedule, self._factor, *planned))
 
@@ -103,7 +91,64 @@ class Pacing:
             "resume the run with a larger budget."
         )
 
-    def _mean_epoch_seconds(self, configurations: Sequence[Mapping[str, Any]]) -> float | None:
-        estimates = map(self._source.epoch_seconds, configurations)
-        known = [seconds for seconds in estimates if seconds is not None]
+    def _plan(self, on_note: Callable[[str], None]) -> tuple[int, int] | None:
+        """`max_epochs` and number of brackets that fit; None where nothing is known."""
+        schedule = self._oracle.schedule
+        seconds = self._pace.schedule_seconds(schedule)
+        if seconds is None:
+            on_note(
+                "How long an epoch of this space takes is not known: nothing is planned for the "
+                "time budget, and the search goes on until it is used up."
+            )
+            return None
+        fitting = self._budget.planned(
+            schedule,
+            self._factor,
+            lambda candidate: self._pace.schedule_seconds(candidate) or 0.0,
+        )
+        if fitting != schedule:
+            on_note(
+                f"Planned for the time budget: the whole search of {schedule.total_epochs} "
+                f"epochs would need about {duration(seconds)}."
+            )
+        return fitting.max_epochs, len(fitting.brackets)
+
+
+@contextlib.contextmanager
+def charged(budget: TimeBudget, journal: Journal) -> Iterator[None]:
+    """Counts against a budget what earlier processes spent, and notes it for those to come.
+
+    Args:
+        budget: of this process.
+        journal: of the run.
+    """
+    trained = sum(record.seconds for record in journal.trials())
+    budget.spent_before_seconds = max(trained, journal.note(_SPENT) or 0.0)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(TuneError):  # a full disk, say, that has ended the search
+            note_spent(budget, journal)
+
+
+def note_spent(budget: TimeBudget, journal: Journal) -> None:
+    """Notes what was spent so far, if there is a budget."""
+    if budget.limited:
+        journal.set_notes({_SPENT: budget.spent()}, durable=False)
+
+
+def pace_of(
+    oracle: JournalOracle, epoch_seconds: Callable[[Mapping[str, Any]], float | None]
+) -> Pace:
+    """Estimates for a search.
+
+    Args:
+        oracle: of the search.
+        epoch_seconds: what an epoch of a configuration takes; None where nothing is known.
+    """
+
+    def mean(configurations: Iterable[Mapping[str, Any]]) -> float | None:
+        known = [each for each in map(epoch_seconds, configurations) if each is not None]
         return statistics.mean(known) if known else None
+
+    return Pace(mean(oracle.sample(_SAMPLE)), mean(oracle.recipes.values()))

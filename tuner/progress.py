@@ -46,7 +46,8 @@ class SearchProgress(SearchObserver):
         self._task: TaskID | None = None
         self._begun = self._said = time.monotonic()
         self._counted = ""
-        self._epochs = self._done_before = 0
+        self._epochs: dict[int, int] = {}
+        self._done_before = 0
         self._expected_seconds: float | None = None
         self._rung = ""
         self._trials: set[int] = set()
@@ -99,10 +100,12 @@ class SearchProgress(SearchObserver):
             self.say(f"The {name} is left out: it contradicts --fix.")
         for line in schedule_lines(schedule, seconds):
             self.say(line)
-        self._trials = {trial.id for trial in done}
-        self._done_before = self._epochs = sum(trial.epochs for trial in done)
+        # A trial that failed before its first score is replaced by another.
+        self._trials = {trial.id for trial in done if trial.status != FAILED or trial.rungs}
+        self._epochs = {trial.id: trial.epochs for trial in done}
+        self._done_before = self._done()
         if done:
-            self.say(f"{len(done)} trials and {self._epochs} epochs of it are done.")
+            self.say(f"{len(done)} trials and {self._done_before} epochs of it are done.")
         self._expected_seconds = seconds
         self._new_task("epochs", schedule.total_epochs)
 
@@ -114,7 +117,7 @@ class SearchProgress(SearchObserver):
 
     def epoch_ends(self, trial: TrialRecord, epoch: int, metrics: EpochMetrics) -> None:
         """Counts an epoch."""
-        self._epochs += 1
+        self._epochs[trial.id] = epoch
         self._show_epochs()
         if not self._live and self._due():
             self.say(f"trial {trial_name(trial.id)} epoch {epoch}: {self._standing()}")
@@ -122,6 +125,9 @@ class SearchProgress(SearchObserver):
     def rung_ends(self, trial: TrialRecord, best: TrialRecord | None) -> None:
         """Prints the rung's result, or why the trial failed."""
         self._best = best
+        self._epochs[trial.id] = trial.epochs
+        if trial.status == FAILED and not trial.rungs:
+            self._trials.discard(trial.id)
         self._show_epochs()
         name = f"trial {trial_name(trial.id)}"
         if trial.status == FAILED:
@@ -144,13 +150,17 @@ class SearchProgress(SearchObserver):
     def _show_epochs(self) -> None:
         best = f"{self._best_text()}, " if self._best else ""
         what = f"{self._trials_text()}, {self._rung}, epochs"
-        self._update(what, self._epochs, f"{best}{self._left(self._share())}")
+        self._update(what, self._done(), f"{best}{self._left(self._share())}")
 
     def _share(self) -> float:
         """Of the epochs that this process has to train."""
         assert self._schedule is not None
         ours = max(1, self._schedule.total_epochs - self._done_before)
-        return min(1.0, (self._epochs - self._done_before) / ours)
+        return min(1.0, (self._done() - self._done_before) / ours)
+
+    def _done(self) -> int:
+        """Epochs that all trials have behind them."""
+        return sum(self._epochs.values())
 
     def _standing(self) -> str:
         best = f"{self._best_text()} ({trial_name(self._best.id)}), " if self._best else ""

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import socket
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +15,7 @@ from pathlib import Path
 from tuner import locks
 from tuner.atomic import sync, write_text
 from tuner.dataset import SPLITS, Dataset
+from tuner.disk import folder_bytes, nearest_existing
 from tuner.errors import RunError, SettingsError, TuneError
 from tuner.journal import Journal, TrialRecord, salvage
 from tuner.ranking import rank
@@ -21,6 +23,8 @@ from tuner.settings import SearchSettings
 
 # 60 letters of up to four bytes, a prefix and a process id fit into a file name of 255 bytes.
 _NAME = re.compile(r"\w[\w.-]{0,59}")
+# `tune runs` holds a lock for the instant in which it looks at it.
+_LOOKS, _LOOK_SECONDS = 5, 0.02
 # Note of the journal: how many Hyperband iterations are complete, 0 while the search is not.
 FINISHED = "finished"
 
@@ -118,7 +122,7 @@ def sole_writer(folder: Path) -> Iterator[None]:
     lock = None
     try:
         try:
-            lock = locks.take(file, exclusive=True)
+            lock = _take_patiently(file)
             if lock is not None:
                 os.ftruncate(lock, 0)
                 os.write(lock, f"process {os.getpid()} on {socket.gethostname()}".encode())
@@ -132,6 +136,16 @@ def sole_writer(folder: Path) -> Iterator[None]:
     finally:
         if lock is not None:
             os.close(lock)
+
+
+def _take_patiently(file: Path) -> int | None:
+    """The lock, unless it is held for longer than it takes to see whether it is held."""
+    for _ in range(_LOOKS):
+        lock = locks.take(file, exclusive=True)
+        if lock is not None:
+            return lock
+        time.sleep(_LOOK_SECONDS)
+    return None
 
 
 def check_free(folder: Path) -> None:
@@ -182,14 +196,6 @@ def is_writable(folder: Path) -> bool:
     """Whether a folder is there, or can be made, and files can be written to it."""
     path = nearest_existing(folder)
     return path.is_dir() and os.access(path, os.W_OK | os.X_OK)
-
-
-def nearest_existing(path: Path) -> Path:
-    """The path itself, or the nearest folder above it that exists, absolute."""
-    path = path.absolute()
-    while not os.path.lexists(path):
-        path = path.parent
-    return path
 
 
 def create_run(
@@ -341,16 +347,8 @@ def _summary(folder: Path) -> RunSummary:
     if Run(folder, settings).busy:
         state = "running"
     return RunSummary(
-        folder.name, settings.data, state, trials, best, settings.objective, _size_bytes(folder)
+        folder.name, settings.data, state, trials, best, settings.objective, folder_bytes(folder)
     )
-
-
-def _size_bytes(folder: Path) -> int:
-    total = 0
-    for path in folder.rglob("*"):
-        with contextlib.suppress(FileNotFoundError):  # a search deletes weights
-            total += path.stat().st_size if path.is_file() else 0
-    return total
 
 
 def run_names(runs_dir: Path) -> list[str]:

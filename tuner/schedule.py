@@ -59,6 +59,10 @@ class Schedule:
         """Epochs of a trial that is never stopped."""
         return self.brackets[0].rungs[-1].end_epoch
 
+    def rungs(self, bracket: int) -> tuple[Rung, ...]:
+        """Those of the bracket of that number."""
+        return next(each.rungs for each in self.brackets if each.number == bracket)
+
     @property
     def total_trials(self) -> int:
         """Configurations that the search tries, recipes included."""
@@ -211,13 +215,12 @@ def closing_task(schedule: Schedule, standings: Sequence[Standing]) -> Task | Pa
     if not slots:
         return Pause.DONE
     newest = slots[-1]
-    rungs = {bracket.number: bracket.rungs for bracket in schedule.brackets}[newest[1]]
+    rungs = schedule.rungs(newest[1])
     members = [s for s in standings if s.slot == newest and s.scores and not s.failed]
     leader = max(members, key=lambda member: (len(member.scores), member.scores[-1]), default=None)
     if leader is None or len(leader.scores) == len(rungs):
         return Pause.DONE
-    number = len(leader.scores)
-    return Task(newest, leader.trial, number, rungs[number].start_epoch, rungs[number].end_epoch)
+    return _task(newest, leader.trial, rungs, len(leader.scores))
 
 
 def may_go_on(schedule: Schedule, standings: Sequence[Standing]) -> set[int]:
@@ -228,15 +231,15 @@ def may_go_on(schedule: Schedule, standings: Sequence[Standing]) -> set[int]:
         standings: every trial that was ever begun.
     """
     found = {standing.trial for standing in standings if standing.running}
-    rungs = {bracket.number: bracket.rungs for bracket in schedule.brackets}
     for standing in standings:
         if isinstance(standing.slot, str) or standing.failed or not standing.scores:
             continue
-        above = rungs[standing.slot[1]][len(standing.scores) :]
+        rungs = schedule.rungs(standing.slot[1])
+        above = rungs[len(standing.scores) :]
         beside = [other for other in standings if other.slot == standing.slot]
         # Where the space had too few configurations to fill a bracket, all of them go on.
         filled = sum(not other.failed or bool(other.scores) for other in beside)
-        short = filled < rungs[standing.slot[1]][0].size
+        short = filled < rungs[0].size
         passed = sum(len(other.scores) > len(standing.scores) for other in beside)
         if above and (short or passed < above[0].size):
             found.add(standing.trial)
@@ -252,11 +255,8 @@ def unfinished_task(schedule: Schedule, standing: Standing) -> Task:
     """
     if isinstance(standing.slot, str):
         return Task(standing.slot, standing.trial, 0, 0, schedule.max_epochs)
-    rungs = {bracket.number: bracket.rungs for bracket in schedule.brackets}[standing.slot[1]]
-    rung = rungs[len(standing.scores)]
-    return Task(
-        standing.slot, standing.trial, len(standing.scores), rung.start_epoch, rung.end_epoch
-    )
+    rungs = schedule.rungs(standing.slot[1])
+    return _task(standing.slot, standing.trial, rungs, len(standing.scores))
 
 
 def _bracket(number: int, max_epochs: int, factor: int) -> Bracket:
@@ -276,11 +276,10 @@ def _bracket_task(
     bracket: Bracket, slot: tuple[int, int], members: Sequence[Standing], exhausted: bool
 ) -> Task | Pause | None:
     """The bracket's next task; WAIT while it cannot be known; None when the bracket is done."""
-    first = bracket.rungs[0]
     filled = [member for member in members if not member.failed or member.scores]
-    if len(filled) < first.size and not exhausted:
-        return Task(slot, None, 0, first.start_epoch, first.end_epoch)
-    keeps_all = len(filled) < first.size
+    keeps_all = len(filled) < bracket.rungs[0].size
+    if keeps_all and not exhausted:
+        return _task(slot, None, bracket.rungs, 0)
     for number, rung in enumerate(bracket.rungs[1:], start=1):
         if any(member.running for member in members if len(member.scores) < number):
             return Pause.WAIT
@@ -293,8 +292,12 @@ def _bracket_task(
             member for member in ranked if member.entered(number) and not _fell(member, number)
         ]
         if waiting and (keeps_all or len(inside) < rung.size):
-            return Task(slot, waiting[0].trial, number, rung.start_epoch, rung.end_epoch)
+            return _task(slot, waiting[0].trial, bracket.rungs, number)
     return None
+
+
+def _task(slot: tuple[int, int], trial: int | None, rungs: Sequence[Rung], number: int) -> Task:
+    return Task(slot, trial, number, rungs[number].start_epoch, rungs[number].end_epoch)
 
 
 def _fell(member: Standing, rung: int) -> bool:

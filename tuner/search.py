@@ -220,10 +220,10 @@ def _weights_digest(settings: SearchSettings) -> str | None:
 
 
 def _updated(noted: SearchSettings, asked: SearchSettings) -> SearchSettings:
-    """A run's settings with what may have changed: where files lie, and more iterations."""
+    """A run's settings with what may have changed: where files lie, iterations, time budget."""
     # What is not there was not compared: it is refused where it is needed.
     weights = asked.weights if Path(asked.weights).is_file() else noted.weights
-    return replace(noted, data=asked.data, weights=weights, iterations=asked.iterations)
+    return replace(asked, weights=weights)
 
 
 def scan(settings: SearchSettings, cache_dir: Path, on_progress: Progress | None = None) -> Dataset:

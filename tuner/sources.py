@@ -3,9 +3,7 @@
 Both give the same thing for a trial, so that the tuner does not know which it uses.
 """
 
-import hashlib
 import itertools
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -17,7 +15,7 @@ import numpy as np
 from search_spaces.backbone import PretrainedBackbone
 from search_spaces.head import STATISTICS_ROWS
 from search_spaces.resnet50 import Configuration, ResNet50Space
-from tuner.cache import Cache
+from tuner.cache import Cache, bytes_digest, key_of
 from tuner.features import FeatureSet, FeatureStore, rows_on_disk
 from tuner.programs import Programs
 from tuner.training import Rows, Trainer
@@ -199,10 +197,7 @@ class FromImages:
         self._rows = TrialRows(
             [Rows(pixels, images.labels) for pixels in images.views], images.validation
         )
-        digests = [
-            hashlib.sha256(np.ascontiguousarray(pixels).data.cast("B")).hexdigest()
-            for pixels in (*images.views, images.validation.x)
-        ]
+        digests = [bytes_digest(pixels) for pixels in (*images.views, images.validation.x)]
         self.fingerprint = {"images": _digest(digests, images), "weights": ""}
 
     def trainer(
@@ -268,7 +263,7 @@ def trial_seed(search_seed: int, trial: int) -> int:
 
 def _digest(pixel_digests: Sequence[str], images: Images) -> str:
     labels = [np.asarray(y).tolist() for y in (images.labels, images.validation.y)]
-    return hashlib.sha256(json.dumps([*pixel_digests, labels]).encode()).hexdigest()
+    return key_of(*pixel_digests, labels)
 
 
 def _head_parameters(configuration: Configuration) -> int:
