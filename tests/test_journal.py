@@ -1,5 +1,6 @@
 """The journal: what goes in comes out, one transaction at a time, also beside a writer."""
 
+import contextlib
 import dataclasses
 import json
 import math
@@ -66,13 +67,39 @@ def test_the_life_of_a_trial(journal: Journal) -> None:
     journal.set_parameters(0, 12345)
     first, second = RungRecord(0, 2, 0.5, 1.25), RungRecord(2, 6, 0.75, 3.5)
     epochs = [{"loss": 1 / n, "val_accuracy": n / 10} for n in range(1, 7)]
-    assert journal.finish_rung(0, first, epochs[:2], completed=False).status == STOPPED
+    journal.finish_rung(0, first, epochs[:2], completed=False)
+    assert journal.trial(0).status == STOPPED
     assert journal.promote(0).status == RUNNING
-    done = journal.finish_rung(0, second, epochs[2:], completed=True)
+    journal.finish_rung(0, second, epochs[2:], completed=True)
+    done = journal.trial(0)
     assert (done.status, done.parameters, done.rungs) == (COMPLETED, 12345, (first, second))
     assert (done.score, done.epochs, done.seconds) == (0.75, 6, 4.75)
     assert journal.epochs(0) == epochs
-    assert journal.trial(0) == done
+    assert journal.trials() == [done]
+
+
+def test_trials_are_read_again_when_this_or_another_process_has_changed_something(
+    journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads = []
+    read = Journal._read
+
+    def counted(self: Journal, trial: int | None = None) -> list[TrialRecord]:
+        reads.append(trial)
+        return read(self, trial)
+
+    journal.begin_trial({}, slot=(0, 0))
+    with contextlib.closing(Journal.open(tmp_path / "journal.db")) as other:
+        monkeypatch.setattr(Journal, "_read", counted)
+        assert journal.trials() == journal.trials() == [journal.trial(0)]
+        assert reads == [None, 0]
+        journal.fail(0, "mine")
+        assert journal.trials()[0].message == "mine"
+        other.fail(0, "another's")
+        assert journal.trials()[0].message == "another's"
+        journal.trials().clear()
+        assert len(journal.trials()) == 1
+    assert reads == [None, 0, None, None]
 
 
 def test_a_recipe_has_no_bracket(journal: Journal) -> None:
@@ -93,7 +120,8 @@ def test_a_failed_trial_keeps_its_reason_and_its_rungs(journal: Journal) -> None
     journal.begin_trial({}, slot=(0, 1))
     journal.finish_rung(0, RungRecord(0, 1, 0.5, 1.0), [{"loss": 1.0}], completed=False)
     journal.promote(0)
-    record = journal.fail(0, "the loss became NaN\nin epoch 2")
+    journal.fail(0, "the loss became NaN\nin epoch 2")
+    record = journal.trial(0)
     assert (record.status, record.message) == (FAILED, "the loss became NaN\nin epoch 2")
     assert record.score == 0.5
     assert journal.promote(0).message is None
@@ -102,7 +130,8 @@ def test_a_failed_trial_keeps_its_reason_and_its_rungs(journal: Journal) -> None
 def test_a_smaller_batch_is_noted_and_stays(journal: Journal) -> None:
     begun = journal.begin_trial({}, slot=(0, 1))
     assert begun.batch_size is None
-    assert journal.set_batch_size(0, 8).batch_size == 8
+    journal.set_batch_size(0, 8)
+    assert journal.trial(0).batch_size == 8
     journal.finish_rung(0, RungRecord(0, 1, 0.5, 1.0), [{"loss": 1.0}], completed=False)
     assert journal.promote(0).batch_size == 8
 
@@ -142,7 +171,8 @@ def test_everything_survives_reopening(
         for epochs in rungs:
             rung = RungRecord(end, end + len(epochs), epochs[-1]["val_accuracy"], 0.5)
             end = rung.end_epoch
-            record = journal.finish_rung(number, rung, epochs, completed=False)
+            journal.finish_rung(number, rung, epochs, completed=False)
+            record = journal.trial(number)
         assert record.hyperparameters == hyperparameters
         assert list(record.hyperparameters) == list(hyperparameters)
         expected.append((record, [epoch for epochs in rungs for epoch in epochs]))
@@ -206,7 +236,8 @@ def test_a_transaction_that_raises_leaves_nothing(journal: Journal) -> None:
 
 def test_an_epoch_is_noted_once(journal: Journal) -> None:
     journal.begin_trial({}, slot=(0, 0))
-    done = journal.finish_rung(0, RungRecord(0, 1, 0.5, 1.0), [{"loss": 1.0}], completed=False)
+    journal.finish_rung(0, RungRecord(0, 1, 0.5, 1.0), [{"loss": 1.0}], completed=False)
+    done = journal.trial(0)
     with pytest.raises(sqlite3.IntegrityError):
         journal.finish_rung(0, RungRecord(0, 1, 0.9, 1.0), [{"loss": 0.1}], completed=True)
     assert journal.trial(0) == done

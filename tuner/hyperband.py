@@ -250,7 +250,8 @@ class HyperbandTuner(keras_tuner.Tuner):
         result = rungs.run(record, end, on_epoch)
         last = dict(result.epochs[-1])
         rung = RungRecord(record.epochs, end, last[self.oracle.objective.name], result.seconds)
-        self.oracle.note_parameters(record.id, result.parameters)
+        if record.parameters is None:
+            self.oracle.note_parameters(record.id, result.parameters)
         self.oracle.finish_rung(trial, rung, result.epochs)
         self._pacing.note(record, end - record.epochs, result.seconds)
         note_spent(self._budget, self._journal)

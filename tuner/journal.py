@@ -147,6 +147,8 @@ class Journal:
 
     def __init__(self, path: Path, read_only: bool = False) -> None:
         self._path = path
+        self._known: list[TrialRecord] = []
+        self._read_at: tuple[int, int] | None = None  # others' changes to the file, and this one's
         with self._explained():
             self._connection = _connect(path, "ro" if read_only else "rw")
             self._connection.execute("PRAGMA foreign_keys = ON")
@@ -228,15 +230,16 @@ class Journal:
 
     def promote(self, trial: int) -> TrialRecord:
         """Marks a trial as running again, on its next rung."""
-        return self._update(trial, durable=False, status=RUNNING, message=None)
+        self._update(trial, durable=False, status=RUNNING, message=None)
+        return self.trial(trial)
 
     def set_parameters(self, trial: int, parameters: int) -> None:
         """Notes how many scalars the trial trains."""
         self._update(trial, durable=False, parameters=parameters)
 
-    def set_batch_size(self, trial: int, batch_size: int) -> TrialRecord:
+    def set_batch_size(self, trial: int, batch_size: int) -> None:
         """Notes that the trial takes fewer images a step than the search."""
-        return self._update(trial, batch_size=batch_size)
+        self._update(trial, batch_size=batch_size)
 
     def finish_rung(
         self,
@@ -245,7 +248,7 @@ class Journal:
         epochs: Sequence[Mapping[str, float]],
         *,
         completed: bool,
-    ) -> TrialRecord:
+    ) -> None:
         """Adds a finished rung with its epochs.
 
         Args:
@@ -254,8 +257,9 @@ class Journal:
             epochs: the metrics of each of the rung's epochs, in order.
             completed: whether the trial has been trained to the full number of epochs.
         """
-        number = len(self.trial(trial).rungs)
         with self._transaction() as execute:
+            counted = execute("SELECT COUNT(*) FROM rungs WHERE trial = ?", (trial,))
+            number = counted.fetchone()[0]
             # As SQLite gives them back, without a negative zero, since the checksum is of that.
             score, seconds = float(rung.score) + 0.0, float(rung.seconds) + 0.0
             row = (trial, number, rung.start_epoch, rung.end_epoch, score, seconds)
@@ -263,19 +267,21 @@ class Journal:
             for epoch, metrics in enumerate(epochs, start=rung.start_epoch + 1):
                 _insert(execute, "INSERT INTO epochs", (trial, epoch, json.dumps(metrics)))
             self._change(execute, trial, {"status": COMPLETED if completed else STOPPED})
-        return self.trial(trial)
 
-    def fail(self, trial: int, message: str) -> TrialRecord:
+    def fail(self, trial: int, message: str) -> None:
         """Marks a trial as failed, with the reason."""
-        return self._update(trial, status=FAILED, message=message)
+        self._update(trial, status=FAILED, message=message)
 
     def trial(self, number: int) -> TrialRecord:
         """The trial of that number."""
         return self._read(number)[0]
 
     def trials(self) -> list[TrialRecord]:
-        """Every trial, in the order in which they began."""
-        return self._read()
+        """Every trial, in the order in which they began; read again when something has changed."""
+        state = (self._query("PRAGMA data_version")[0][0], self._connection.total_changes)
+        if state != self._read_at:
+            self._known, self._read_at = self._read(), state
+        return list(self._known)
 
     def epochs(self, trial: int) -> list[dict[str, float]]:
         """Metrics of each epoch of a trial, from the first."""
@@ -312,10 +318,9 @@ class Journal:
         rows = self._rows("SELECT * FROM notes WHERE name = ?", (name,))
         return json.loads(rows[0][1]) if rows else None
 
-    def _update(self, trial: int, durable: bool = True, **changes: Any) -> TrialRecord:
+    def _update(self, trial: int, durable: bool = True, **changes: Any) -> None:
         with self._transaction(durable) as execute:
             self._change(execute, trial, changes)
-        return self.trial(trial)
 
     def _change(self, execute: Any, trial: int, changes: Mapping[str, Any]) -> None:
         """Changes columns of a trial's row, and its checksum with them."""

@@ -137,7 +137,7 @@ class JournalOracle(keras_tuner.oracles.HyperbandOracle):
 
     def finish_rung(
         self, trial: kt_trial.Trial, rung: RungRecord, epochs: Sequence[Mapping[str, float]]
-    ) -> TrialRecord:
+    ) -> None:
         """Notes a trial's result at the end of a rung.
 
         Args:
@@ -147,7 +147,7 @@ class JournalOracle(keras_tuner.oracles.HyperbandOracle):
         """
         trial.score = rung.score
         trial.best_step = rung.end_epoch - 1
-        return self._journal.finish_rung(
+        self._journal.finish_rung(
             int(trial.trial_id), rung, epochs, completed=rung.end_epoch == self.max_epochs
         )
 
