@@ -2,9 +2,12 @@
 
 import json
 import os
+import platform
+import re
 from importlib import metadata
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tuner import environment
@@ -96,3 +99,23 @@ def test_the_processor_is_told_apart_by_its_extensions(monkeypatch: pytest.Monke
     assert one == described("flags: avx2 sse\n") == "avx2 sse"
     assert described("flags: avx2 avx512f sse\n") != one
     assert described("nothing of the kind\n")
+
+
+def resident_bytes() -> int:
+    status = Path("/proc/self/status").read_text("ascii")
+    return 1024 * int(re.findall(r"RssAnon:\s+(\d+) kB", status)[0])
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told to")
+def test_memory_that_lies_between_what_is_used_is_given_back() -> None:
+    blocks = [np.ones(12_000) for _ in range(1000)]  # each too small for a mapping of its own
+    blocks = blocks[-1:]
+    before = resident_bytes()
+    environment.release_memory()
+    assert before - resident_bytes() > 50e6
+    assert blocks[0].sum() == 12_000
+
+
+def test_another_c_library_has_no_such_function(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(environment.ctypes, "CDLL", lambda name: object())
+    environment.release_memory()

@@ -359,9 +359,13 @@ def test_the_least_recently_used_programs_are_dropped(
     size = fresh.trainer(HEAD, 1, ORDER).bytes
     assert size == pytest.approx(3 * 4 * (2048 * 128 + 128 + 128 * 3 + 3), rel=1e-3)
     monkeypatch.setattr(programs_module, "_LIMIT_BYTES", int(3.2 * size))
+    released: list[None] = []
+    monkeypatch.setattr(programs_module, "release_memory", lambda: released.append(None))
     begin(fresh, 127, 126)
     assert live_widths(fresh) == [128, 127, 126]
+    assert not released
     begin(fresh, 128, 125)
+    assert len(released) == 1
     assert live_widths(fresh) == [126, 128, 125]
     begin(fresh, 256)  # twice as large
     assert live_widths(fresh) == [125, 256]

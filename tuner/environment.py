@@ -1,6 +1,8 @@
 """What TensorFlow runs on: the one backend that is supported, and the device."""
 
 import contextlib
+import ctypes
+import gc
 import json
 import os
 import platform
@@ -35,6 +37,17 @@ def check_keras_config() -> None:
                 f"Keras is set to {name} {value}, but only {supported} is supported. "
                 f"Change {sources[name]}."
             )
+
+
+def release_memory() -> None:
+    """Gives the system back what Python and the C library hold of memory and do not use.
+
+    Where large blocks come and go, glibc's heap grows by what lies between them: without
+    this, 60 trials with heads of 2,048 units took 1 GB more (benchmarks/memory.py).
+    """
+    gc.collect()  # a dropped network is held by its own cycles
+    with contextlib.suppress(OSError, AttributeError):  # of another C library
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def prepare_device() -> str:

@@ -15,6 +15,7 @@ import tensorflow as tf
 from search_spaces.backbone import PretrainedBackbone
 from search_spaces.head import DROPOUT, initialize_head
 from search_spaces.resnet50 import Configuration, ResNet50Space, compile_classifier
+from tuner.environment import release_memory
 from tuner.training import Trainer
 
 # Programs are kept while their variables take no more than this together, the last one always.
@@ -71,12 +72,17 @@ class Programs:
     def clear(self) -> None:
         """Lets go of every program and its variables."""
         self._live.clear()
+        release_memory()
 
     def _drop_old(self) -> None:
-        while len(self._live) > 1 and sum(p.trainer.bytes for p in self._live.values()) > (
-            _LIMIT_BYTES
-        ):
+        before = len(self._live)
+        while len(self._live) > 1 and self._bytes() > _LIMIT_BYTES:
             self._live.popitem(last=False)
+        if len(self._live) < before:
+            release_memory()
+
+    def _bytes(self) -> int:
+        return sum(program.trainer.bytes for program in self._live.values())
 
 
 class _Program:
