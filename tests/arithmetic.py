@@ -52,7 +52,8 @@ class ArithmeticTrainer:
         self._drawn = self._drawn + len(training.y)
         self.epoch += 1
         loss = float(np.square(self._weights).sum())
-        return EpochMetrics(loss, math.exp(-loss), loss + 0.1, math.exp(-loss - 0.1))
+        accuracy = math.exp(-loss - 0.1)
+        return EpochMetrics(loss, math.exp(-loss), loss + 0.1, accuracy, accuracy)
 
     def state(self, final: bool = False) -> dict[str, np.ndarray]:
         more = {} if final else {"momentum": self._momentum}

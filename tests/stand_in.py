@@ -46,7 +46,8 @@ class Arithmetic:
         self._weights = self._weights + self._momentum / np.float32(self.batch_size)
         self.epoch += 1
         loss = float(np.square(self._weights).sum())
-        return EpochMetrics(loss, 1 / (1 + loss), loss + 0.1, 1 / (1.1 + loss))
+        accuracy = 1 / (1.1 + loss)
+        return EpochMetrics(loss, 1 / (1 + loss), loss + 0.1, accuracy, accuracy)
 
     def state(self, final: bool = False) -> dict[str, np.ndarray]:
         more = {} if final else {"momentum": self._momentum}

@@ -273,7 +273,7 @@ class RecordingSource:
         def run_epoch(training: Rows, validation: Rows) -> EpochMetrics:
             met.append((int(training.x[0]), int(validation.x[0])))
             trainer.epoch += 1
-            return EpochMetrics(1.0, 0.5, 1.0, 1 / (trial + 2))
+            return EpochMetrics(1.0, 0.5, 1.0, 1 / (trial + 2), 0.5)
 
         def restore(state: dict[str, np.ndarray]) -> None:
             trainer.epoch = int(state["epoch"])

@@ -117,7 +117,7 @@ BAD_OPTIONS = {
     "--cache-limit much": r"'much' is not a size\. Give a number with KB, MB, GB or TB",
     "--resume --overwrite": r"--overwrite begins again and --resume goes on\. Give one of them",
     "--max-epochs many": r"--max-epochs.*valid integer",
-    "--objective accuracy": r"not one of 'val_accuracy', 'val_loss'",
+    "--objective accuracy": r"not one of 'val_accuracy', 'val_balanced_accuracy', 'val_loss'",
     "--depth 3": r"No such option: --depth",
     "--runs-dir {place}/file": r"runs folder .*/file cannot be written\. Choose another",
     "--runs-dir {place}/file/runs": r"runs folder .*/file/runs cannot be written",

@@ -416,6 +416,27 @@ def test_the_least_loss_wins(tmp_path: Path) -> None:
     assert loss == pytest.approx(winner.score, abs=1e-5)
 
 
+def test_the_best_mean_over_the_classes_wins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stand_in: type[StandIn]
+) -> None:
+    """Here it is the trial with the least accuracy."""
+    run_epoch = Arithmetic.run_epoch
+
+    def opposite(self: Arithmetic, training: Rows, validation: Rows) -> EpochMetrics:
+        metrics = run_epoch(self, training, validation)
+        return dataclasses.replace(metrics, val_balanced_accuracy=1 - metrics.val_accuracy)
+
+    monkeypatch.setattr(Arithmetic, "run_epoch", opposite)
+    tuner = arithmetically(tmp_path, objective="val_balanced_accuracy")
+    reader = Journal.open(tmp_path / "search" / "journal.db", read_only=True)
+    full = [record for record in reader.trials() if record.epochs == 9]
+    accuracies = {record.id: reader.epochs(record.id)[-1]["val_accuracy"] for record in full}
+    winner = tuner.oracle.winner()
+    assert winner is not None
+    assert winner.id == min(accuracies, key=lambda number: accuracies[number])
+    assert winner.score == 1 - accuracies[winner.id] != 0.5
+
+
 class EnoughError(Exception):
     """Ends a search that would go on for ever."""
 

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # a whole and "__init__" for tuner/__init__.py; some of these modules may not be written yet.
 FLOORS = (
     ("errors", "atomic", "disk", "locks"),
-    ("settings", "environment", "stopping", "quantities"),
+    ("settings", "environment", "stopping", "quantities", "balance"),
     ("search_spaces", "decode", "cache", "cuts", "schedule", "journal"),
     ("dataset", "ranking", "augment"),
     ("images", "oracle", "run", "prediction", "checkpoint", "budget", "identity"),

@@ -15,7 +15,7 @@ from tuner.progress import SearchProgress
 from tuner.schedule import Schedule, hyperband
 from tuner.training import EpochMetrics
 
-METRICS = EpochMetrics(1.0, 0.5, 1.0, 0.5)
+METRICS = EpochMetrics(1.0, 0.5, 1.0, 0.5, 0.5)
 SCHEDULE = Schedule(hyperband(4, 2), 1, ("plain head",))
 
 

@@ -56,7 +56,9 @@ def test_objectives(objective: str) -> None:
 
 
 def test_an_unknown_objective_lists_the_choices() -> None:
-    with pytest.raises(SettingsError, match="one of val_accuracy, val_loss, but is accuracy"):
+    with pytest.raises(
+        SettingsError, match="one of val_accuracy, val_balanced_accuracy, val_loss, but"
+    ):
         SearchSettings(objective="accuracy")
 
 

@@ -148,7 +148,8 @@ def search(
         int, typer.Option(help="How often Hyperband is run.")
     ] = DEFAULTS.iterations,
     objective: Annotated[
-        Objective, typer.Option(help="What the search looks for.")
+        Objective,
+        typer.Option(help="What trials are compared by; balanced: the mean over the classes."),
     ] = DEFAULT_OBJECTIVE,
     seed: Annotated[int, typer.Option(help="Seed of everything but the split.")] = DEFAULTS.seed,
     val_fraction: Annotated[

@@ -80,7 +80,7 @@ class HyperbandTuner(keras_tuner.Tuner):
     Args:
         hypermodel: a search space; any keras_tuner.HyperModel whose `build` gives a compiled
             classifier with sparse labels.
-        objective: "val_accuracy" or "val_loss".
+        objective: "val_accuracy", "val_balanced_accuracy" or "val_loss".
         max_epochs: epochs of a trial that is never stopped.
         factor: each rung keeps about one trial in `factor`.
         hyperband_iterations: how often Hyperband is run.

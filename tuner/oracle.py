@@ -38,7 +38,7 @@ class JournalOracle(keras_tuner.oracles.HyperbandOracle):
     Args:
         journal: where trials are kept.
         hyperparameters: the declared space.
-        objective: "val_accuracy" (maximised) or "val_loss" (minimised).
+        objective: "val_accuracy", "val_balanced_accuracy" (maximised) or "val_loss" (minimised).
         max_epochs: epochs of a trial that is never stopped.
         factor: each rung keeps about one trial in `factor`.
         iterations: how often Hyperband is run.

@@ -9,7 +9,7 @@ from typing import Any
 from tuner.errors import RunError, SettingsError
 
 SCHEMA_VERSION = 1
-OBJECTIVES = ("val_accuracy", "val_loss")
+OBJECTIVES = ("val_accuracy", "val_balanced_accuracy", "val_loss")
 AUGMENTATIONS = ("none", "flip", "light", "strong")
 
 
@@ -27,7 +27,8 @@ class SearchSettings:
         max_epochs: epochs of a trial that is never stopped.
         factor: each rung keeps about one trial in `factor`.
         iterations: how often Hyperband is run.
-        objective: "val_accuracy" or "val_loss".
+        objective: what trials are compared by: "val_accuracy", "val_balanced_accuracy" (the mean of
+            the classes' own accuracies) or "val_loss".
         seed: seed of everything but the split.
         val_fraction: share of the images that validate, where the folder does not say.
         test_fraction: share of the images that test, where the folder does not say.

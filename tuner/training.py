@@ -21,6 +21,7 @@ import tensorflow as tf
 
 from search_spaces.head import HeadStatistics, statistics_rows
 from search_spaces.optimizer import TransferAdam
+from tuner.balance import balanced_accuracy
 from tuner.features import BATCH
 
 # Rows are taken and handed to the graph in pieces of about this size, so that memory stays flat.
@@ -54,12 +55,15 @@ class EpochMetrics:
         accuracy: the same for accuracy, 0 to 1.
         val_loss: over the validation rows, after the epoch.
         val_accuracy: the same for accuracy, 0 to 1.
+        val_balanced_accuracy: the mean of the classes' own accuracies on the validation rows, 0 to
+            1; see `balance.balanced_accuracy`.
     """
 
     loss: float
     accuracy: float
     val_loss: float
     val_accuracy: float
+    val_balanced_accuracy: float
 
     def finite(self) -> bool:
         """Whether none of the numbers is NaN or infinite."""
@@ -127,8 +131,9 @@ class Trainer:
         """
         loss, accuracy = self._train_epoch(training)
         self._measure_statistics(training)
-        val_loss, val_accuracy = score(self.predict(validation.x), validation.y)
-        return EpochMetrics(loss, accuracy, val_loss, val_accuracy)
+        probabilities = self.predict(validation.x)
+        balanced = balanced_accuracy(probabilities, validation.y)
+        return EpochMetrics(loss, accuracy, *score(probabilities, validation.y), balanced)
 
     def predict(self, x: Any) -> np.ndarray:
         """Class probabilities, float32, shape (rows, classes), in inference mode."""

@@ -1,0 +1,36 @@
+"""Classes of unequal size: by hand, and against scikit-learn."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import recall_score
+
+from tuner.balance import balanced_accuracy
+
+
+def probabilities(named: list[int], classes: int) -> np.ndarray:
+    """Rows whose most probable class is the one that is named."""
+    return np.eye(classes, dtype=np.float32)[named] * 0.5 + np.float32(0.1)
+
+
+def test_each_class_counts_the_same() -> None:
+    labels = np.array([0] * 90 + [1] * 10)
+    always_0 = probabilities([0] * 100, 2)
+    assert balanced_accuracy(always_0, labels) == 0.5
+    half_of_1 = probabilities([0] * 95 + [1] * 5, 2)
+    assert balanced_accuracy(half_of_1, labels) == 0.75
+
+
+def test_a_class_without_rows_is_left_out() -> None:
+    labels = np.array([0, 0, 2, 2])
+    assert balanced_accuracy(probabilities([0, 1, 2, 2], 4), labels) == 0.75
+    assert balanced_accuracy(probabilities([3, 3, 3, 3], 4), labels) == 0.0
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=60))
+def test_it_is_the_mean_recall_of_the_classes(pairs: list[tuple[int, int]]) -> None:
+    labels, named = np.array(pairs).T
+    expected = recall_score(labels, named, labels=np.unique(labels), average="macro")
+    found = balanced_accuracy(probabilities(list(named), 5), labels)
+    assert found == pytest.approx(expected, abs=1e-12)
