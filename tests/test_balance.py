@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import recall_score
+from sklearn.utils.class_weight import compute_class_weight
 
-from tuner.balance import balanced_accuracy
+from tuner.balance import balanced_accuracy, balanced_weights
 
 
 def probabilities(named: list[int], classes: int) -> np.ndarray:
@@ -34,3 +35,15 @@ def test_it_is_the_mean_recall_of_the_classes(pairs: list[tuple[int, int]]) -> N
     expected = recall_score(labels, named, labels=np.unique(labels), average="macro")
     found = balanced_accuracy(probabilities(list(named), 5), labels)
     assert found == pytest.approx(expected, abs=1e-12)
+
+
+@given(st.lists(st.integers(0, 6), min_size=1, max_size=200))
+def test_balanced_weights_are_those_of_scikit_learn_and_add_up_to_the_rows(rows: list[int]) -> None:
+    labels = np.array(rows)
+    weights = balanced_weights(labels)
+    assert weights.dtype == np.float32
+    classes = np.unique(labels)
+    expected = compute_class_weight("balanced", classes=classes, y=labels)
+    np.testing.assert_allclose(weights[classes], expected, rtol=1e-6)
+    assert weights[labels].sum() == pytest.approx(len(labels), rel=1e-5)
+    assert np.count_nonzero(weights) == len(classes)

@@ -202,11 +202,17 @@ def in_order(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def head_only_distance(
-    space: ResNet50Space, pretrained: PretrainedBackbone, features: Any, x: np.ndarray, y: Any
+    space: ResNet50Space,
+    pretrained: PretrainedBackbone,
+    features: Any,
+    x: np.ndarray,
+    y: Any,
+    class_weights: np.ndarray | None = None,
 ) -> tuple[float, float]:
     """Of the validation logits after four epochs; and how far those epochs have moved them."""
     rows, validation = split(features, y)
-    trainer = Programs(space, pretrained, BATCH).trainer(CONFIGURATION, WEIGHTS_SEED, ORDER)
+    programs = Programs(space, pretrained, BATCH, class_weights)
+    trainer = programs.trainer(CONFIGURATION, WEIGHTS_SEED, ORDER)
     before = logits_of(trainer.model, validation.x)
     for _ in range(4):
         trainer.run_epoch(rows, validation)
@@ -216,21 +222,29 @@ def head_only_distance(
     whole.fit(
         x[TRAINING], y[TRAINING], batch_size=BATCH, epochs=4, shuffle=False, verbose=0,
         callbacks=[CurrentStatistics(x[TRAINING])],
+        class_weight=None if class_weights is None else dict(enumerate(class_weights.tolist())),
     )  # fmt: skip
     expected = logits_of(whole, x[VALIDATION])
     return float(np.abs(found - expected).max()), float(np.abs(found - before).max())
 
 
+@pytest.mark.parametrize(
+    "class_weights",
+    [None, np.array([0.2, 1.0, 3.0, 0.7], np.float32)],
+    ids=["none", "class weights"],
+)
 def test_head_only_logits_are_those_of_fit_on_the_images(
     store: FeatureStore,
     pretrained: PretrainedBackbone,
     pixels: tuple[np.ndarray, np.ndarray],
     in_order: None,
+    class_weights: np.ndarray | None,
 ) -> None:
     x, y = pixels
     pretrained.lend(0)
     features = opened(store, (0,), x).rows(0)[:]
-    distance, moved = head_only_distance(SPACE, pretrained, features, x.astype(np.float32), y)
+    images = x.astype(np.float32)
+    distance, moved = head_only_distance(SPACE, pretrained, features, images, y, class_weights)
     assert distance < 1e-3
     assert moved > 1
 

@@ -146,7 +146,14 @@ def test_a_folder_that_is_no_run_is_never_replaced(tmp_path: Path, overwrite: bo
 
 
 @pytest.mark.parametrize(
-    "options", [{"objective": "val_f1"}, {"factor": 1}, {"max_epochs": 0}, {"batch_size": 0}]
+    "options",
+    [
+        {"objective": "val_f1"},
+        {"factor": 1},
+        {"max_epochs": 0},
+        {"batch_size": 0},
+        {"class_weights": "uniform"},
+    ],
 )
 def test_options_out_of_range_are_refused(tmp_path: Path, options: dict[str, Any]) -> None:
     with pytest.raises(SettingsError):
@@ -435,6 +442,22 @@ def test_the_best_mean_over_the_classes_wins(
     assert winner is not None
     assert winner.id == min(accuracies, key=lambda number: accuracies[number])
     assert winner.score == 1 - accuracies[winner.id] != 0.5
+
+
+def test_balanced_weights_are_those_of_the_training_labels(tmp_path: Path) -> None:
+    few = np.flatnonzero((Y != 1) | (np.arange(len(Y)) % 4 == 0))
+    results = []
+    for class_weights in ("none", "balanced"):
+        tuner = HyperbandTuner(
+            SmallSpace("sound"), batch_size=16, directory=tmp_path / class_weights, max_epochs=1,
+            cache=Cache(tmp_path / "cache"), class_weights=class_weights,
+        )  # fmt: skip
+        tuner.search(X[few], Y[few], validation_data=VALIDATION)
+        trainer = tuner._source.trainer(tuner.oracle.record(0).hyperparameters, 0)
+        results.append(trainer._class_weights)
+    assert results[0] is None
+    counts = np.bincount(Y[few])
+    np.testing.assert_allclose(results[1], len(few) / (CLASSES * counts), rtol=1e-6)
 
 
 class EnoughError(Exception):
@@ -790,6 +813,7 @@ def test_resuming_what_is_not_there_begins_it(tmp_path: Path, stand_in: type[Sta
         ({"max_epochs": 4, "factor": 2}, "max_epochs was 9, not 4, factor was 3, not 2"),
         ({"objective": "val_loss"}, "objective was val_accuracy, not val_loss"),
         ({"batch_size": 8}, "batch_size was 16, not 8"),
+        ({"class_weights": "balanced"}, "class_weights was none, not balanced"),
         ({"fixed": {"rate": "0.5"}}, "the pinned part of the space has changed"),
         ({"hyperband_iterations": 1}, "hyperband_iterations was 2, not 1"),
     ],

@@ -70,6 +70,12 @@ def test_something_that_was_not_asked_before_is_a_difference(begun: Journal) -> 
         check_asked(begun, ASKED | {"colour": "red"})
 
 
+def test_a_run_that_was_not_asked_for_class_weights_has_none(begun: Journal) -> None:
+    check_asked(begun, ASKED | {"class_weights": "none"})
+    with pytest.raises(RunError, match="class_weights was none, not balanced"):
+        check_asked(begun, ASKED | {"class_weights": "balanced"})
+
+
 def test_more_iterations_are_no_difference_and_are_noted(begun: Journal) -> None:
     more = ASKED | {"hyperband_iterations": 3}
     check_asked(begun, more)

@@ -89,13 +89,15 @@ def stock(
     configuration: Configuration,
     rows: dict[int, tuple[Rows, Rows]],
     seed: int = 11,
+    class_weights: np.ndarray | None = None,
 ) -> tuple[list[EpochMetrics], dict[str, np.ndarray]]:
     """The same trial on a network of its own, with Keras's Dropout and L2."""
     backbone = pretrained.lend(configuration.unfreeze_blocks)
     model = SPACE.build_suffix(configuration, backbone, seed)
     compile_classifier(model, configuration)
     assert not any(isinstance(layer, VariableDropout) for layer in model.layers)
-    return train(Trainer(model, BATCH, ORDER), rows[configuration.unfreeze_blocks])
+    trainer = Trainer(model, BATCH, ORDER, class_weights)
+    return train(trainer, rows[configuration.unfreeze_blocks])
 
 
 def assert_same(one: Result, other: Result) -> None:
@@ -150,6 +152,19 @@ def test_a_program_trains_bit_for_bit_as_a_stock_network_does(
     assert ours.keys() == theirs.keys()
     for variable, array in ours.items():
         np.testing.assert_array_equal(array, theirs[variable], strict=True, err_msg=variable)
+
+
+def test_class_weights_are_the_same_for_all_trials_of_a_program(
+    pretrained: PretrainedBackbone, rows: dict[int, tuple[Rows, Rows]]
+) -> None:
+    weights = np.array([0.2, 1.0, 3.0], np.float32)
+    programs = Programs(SPACE, pretrained, BATCH, weights)
+    trial(programs, OTHER_HEAD, rows, seed=99, epochs=1)
+    metrics, _, _ = trial(programs, HEAD, rows)
+    assert metrics == stock(pretrained, HEAD, rows, class_weights=weights)[0]
+    assert metrics != stock(pretrained, HEAD, rows)[0], "the weights change nothing"
+    steps = programs.trainer(HEAD, 1, ORDER)._train_steps
+    assert steps.experimental_get_tracing_count() == 1
 
 
 def test_the_state_fits_the_network_that_build_gives(

@@ -128,6 +128,21 @@ def test_what_a_run_holds(photos: Path, tmp_path: Path, trained: list[str]) -> N
     }
 
 
+@pytest.mark.parametrize("class_weights", ["none", "balanced"])
+def test_class_weights_reach_the_tuner(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, class_weights: str
+) -> None:
+    found = []
+
+    def note_weights(self: Any, *_: Any) -> None:
+        found.append(self._class_weights)
+
+    monkeypatch.setattr(search_module.HyperbandTuner, "search", note_weights)
+    folders = SearchFolders(tmp_path / "runs", tmp_path / "cache")
+    search(settings(photos, class_weights=class_weights), "first", folders)
+    assert found == [class_weights]
+
+
 BAD: dict[str, tuple[dict[str, Any], type[Exception]]] = {
     "data": ({"data": "/nowhere"}, DataError),
     "weights": ({"weights": "/nowhere.h5"}, WeightsError),

@@ -62,6 +62,18 @@ def test_an_unknown_objective_lists_the_choices() -> None:
         SearchSettings(objective="accuracy")
 
 
+def test_unknown_class_weights_list_the_choices() -> None:
+    with pytest.raises(SettingsError, match="--class-weights must be one of none, balanced, but"):
+        SearchSettings(class_weights="uniform")
+
+
+def test_a_file_from_before_class_weights_has_none(tmp_path: Path) -> None:
+    document = json.loads(SearchSettings(class_weights="balanced").to_json())
+    del document["class_weights"]
+    (tmp_path / "settings.json").write_text(json.dumps(document), "utf-8")
+    assert SearchSettings.load(tmp_path / "settings.json").class_weights == "none"
+
+
 @pytest.mark.parametrize("augment", AUGMENTATIONS[1:])
 def test_augmentation_and_views_go_together(augment: str) -> None:
     assert SearchSettings(augment=augment, views=2).augment == augment
@@ -105,6 +117,7 @@ CHANGES: dict[str, tuple[Any, Any, str]] = {
     "split_seed": (0, 1, "--split-seed was 0, not 1"),
     "augment": ("light", "strong", "--augment was light, not strong"),
     "views": (2, 3, "--views was 2, not 3"),
+    "class_weights": ("none", "balanced", "--class-weights was none, not balanced"),
 }
 
 

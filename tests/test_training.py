@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from search_spaces.optimizer import TransferAdam
 from tuner import training
 from tuner.atomic import read_arrays, write_arrays
-from tuner.balance import balanced_accuracy
+from tuner.balance import balanced_accuracy, balanced_weights
 from tuner.training import EpochMetrics, Rows, Trainer, restore_weights, score, shuffled
 
 CLASSES, BATCH, SEED = 4, 16, (3, 1)
@@ -93,8 +93,10 @@ def tiny() -> keras.Model:
     return model
 
 
-def trained(model: keras.Model, epochs: int) -> tuple[Trainer, list[EpochMetrics]]:
-    trainer = Trainer(model, BATCH, SEED)
+def trained(
+    model: keras.Model, epochs: int, class_weights: np.ndarray | None = None
+) -> tuple[Trainer, list[EpochMetrics]]:
+    trainer = Trainer(model, BATCH, SEED, class_weights)
     return trainer, [trainer.run_epoch(TRAINING, VALIDATION) for _ in range(epochs)]
 
 
@@ -120,7 +122,7 @@ OPTIMIZERS: dict[str, Callable[[], keras.optimizers.Optimizer]] = {
 }
 
 
-def fitted(model: keras.Model, epochs: int) -> list[dict[str, float]]:
+def fitted(model: keras.Model, epochs: int, **options: Any) -> list[dict[str, float]]:
     """What `fit` reports when it meets the rows in the order in which a Trainer takes them."""
     history = []
     for epoch in range(epochs):
@@ -132,14 +134,21 @@ def fitted(model: keras.Model, epochs: int) -> list[dict[str, float]]:
             shuffle=False,
             validation_data=(VALIDATION.x, VALIDATION.y),
             verbose=0,
+            **options,
         )
         history.append({name: values[-1] for name, values in fit.history.items()})
     return history
 
 
-def assert_trains_as_fit_does(ours: keras.Model, theirs: keras.Model, epochs: int = 4) -> None:
-    _, metrics = trained(ours, epochs)
-    history = fitted(theirs, epochs)
+def assert_trains_as_fit_does(
+    ours: keras.Model,
+    theirs: keras.Model,
+    epochs: int = 4,
+    class_weights: np.ndarray | None = None,
+) -> None:
+    _, metrics = trained(ours, epochs, class_weights)
+    class_weight = None if class_weights is None else dict(enumerate(class_weights.tolist()))
+    history = fitted(theirs, epochs, class_weight=class_weight)
     entropy = "sparse_categorical_crossentropy"
     for mine, fit in zip(metrics, history, strict=True):
         np.testing.assert_allclose(
@@ -158,6 +167,34 @@ def assert_trains_as_fit_does(ours: keras.Model, theirs: keras.Model, epochs: in
 def test_it_trains_as_fit_does(name: str) -> None:
     models = [compiled(OPTIMIZERS[name](), head_batchnorm=False) for _ in range(2)]
     assert_trains_as_fit_does(*models)
+
+
+# Uneven enough that without them the comparison below fails.
+UNEVEN = np.array([0.5, 1.0, 2.0, 0.8], np.float32)
+
+
+@pytest.mark.parametrize("name", ["transfer", "adam with clipnorm"])
+def test_class_weights_train_as_those_of_fit_and_are_in_no_metric(name: str) -> None:
+    models = [compiled(OPTIMIZERS[name](), head_batchnorm=False) for _ in range(3)]
+    assert_trains_as_fit_does(*models[:2], class_weights=UNEVEN)
+    trained(models[2], 4)
+    kernels = [model.get_layer("head_logits").kernel.numpy() for model in models]
+    assert np.abs(kernels[2] - kernels[1]).max() > 1e-2, "the weights change nothing"
+
+
+def test_without_class_weights_keras_is_given_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = []
+    compute_loss = keras.Model.compute_loss
+
+    def spy(self: keras.Model, *arguments: Any, sample_weight: Any) -> Any:
+        given.append(sample_weight)
+        return compute_loss(self, *arguments, sample_weight=sample_weight)
+
+    monkeypatch.setattr(keras.Model, "compute_loss", spy)
+    trained(tiny(), 1)
+    assert set(given) == {None}
+    trained(tiny(), 1, balanced_weights(TRAINING.y))
+    assert given[-1] is not None
 
 
 def test_constraints_are_kept() -> None:

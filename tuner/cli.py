@@ -20,7 +20,7 @@ from tuner.cache import Cache, default_cache_dir
 from tuner.environment import check_keras_config, prepare_device, versions
 from tuner.errors import DamagedJournalError, InputError, StoppedError, TuneError
 from tuner.quantities import parse_size, parse_time
-from tuner.settings import AUGMENTATIONS, OBJECTIVES, SearchSettings, parse_fixed
+from tuner.settings import AUGMENTATIONS, CLASS_WEIGHTS, OBJECTIVES, SearchSettings, parse_fixed
 from tuner.stopping import EXIT_CODE, StopRequest, stop_on_signals
 
 if TYPE_CHECKING:
@@ -42,6 +42,8 @@ Objective = StrEnum("Objective", list(OBJECTIVES))  # type: ignore[misc]
 DEFAULT_OBJECTIVE = Objective(DEFAULTS.objective)
 Augmentation = StrEnum("Augmentation", list(AUGMENTATIONS))  # type: ignore[misc]
 NO_AUGMENTATION = Augmentation(DEFAULTS.augment)
+ClassWeights = StrEnum("ClassWeights", list(CLASS_WEIGHTS))  # type: ignore[misc]
+NO_CLASS_WEIGHTS = ClassWeights(DEFAULTS.class_weights)
 TableFormat = StrEnum("TableFormat", ["table", "json", "csv"])
 ExportFormat = StrEnum("ExportFormat", ["keras"])
 
@@ -151,6 +153,10 @@ def search(
         Objective,
         typer.Option(help="What trials are compared by; balanced: the mean over the classes."),
     ] = DEFAULT_OBJECTIVE,
+    class_weights: Annotated[
+        ClassWeights,
+        typer.Option(help="balanced: all classes weigh the same in the training loss."),
+    ] = NO_CLASS_WEIGHTS,
     seed: Annotated[int, typer.Option(help="Seed of everything but the split.")] = DEFAULTS.seed,
     val_fraction: Annotated[
         float, typer.Option(help="Share of the images that validates.")
@@ -202,6 +208,7 @@ def search(
         split_seed=split_seed,
         augment=augment.value,
         views={"none": 1, "flip": 2}.get(augment.value, 4) if views is None else views,
+        class_weights=class_weights.value,
         time_budget_seconds=_seconds(time_budget),
     )
     places = _Places(runs_dir, cache_dir, parse_size(cache_limit))

@@ -14,6 +14,7 @@ from keras_tuner.engine import trial as kt_trial
 
 from search_spaces.backbone import PretrainedBackbone
 from search_spaces.resnet50 import UNFREEZE_BLOCKS, ResNet50Space, can_be_cut
+from tuner.balance import balanced_weights
 from tuner.budget import TimeBudget
 from tuner.cache import Cache, default_cache_dir
 from tuner.checkpoint import read_checkpoint, remove_leftovers, state_file
@@ -86,6 +87,9 @@ class HyperbandTuner(keras_tuner.Tuner):
         hyperband_iterations: how often Hyperband is run.
         seed: seed of configurations, initial weights, dropout and the order of the images.
         batch_size: images of a training step.
+        class_weights: "none", or "balanced": in the training loss an image weighs n / (classes *
+            images of its class), as scikit-learn has it. Scores and reported losses stay as they
+            are.
         fixed: pinned hyperparameters by name, as text.
         directory: folder of the runs.
         project_name: name of this run's folder in it.
@@ -131,6 +135,7 @@ class HyperbandTuner(keras_tuner.Tuner):
         backbone: PretrainedBackbone | None = None,
         stop: StopRequest | None = None,
         budget: TimeBudget | None = None,
+        class_weights: str = "none",
     ) -> None:
         SearchSettings(  # checks them
             objective=objective,
@@ -139,10 +144,12 @@ class HyperbandTuner(keras_tuner.Tuner):
             iterations=hyperband_iterations,
             seed=seed,
             batch_size=batch_size,
+            class_weights=class_weights,
         )
         self._folder = Path(directory) / project_name
         self._seed = seed
         self._batch_size = batch_size
+        self._class_weights = class_weights
         self._observer = observer or SearchObserver()
         self._backbone = backbone
         self._keep = keep
@@ -173,6 +180,7 @@ class HyperbandTuner(keras_tuner.Tuner):
             "hyperband_iterations": hyperband_iterations,
             "seed": seed,
             "batch_size": batch_size,
+            "class_weights": class_weights,
             "pinned part of the space": pinned,
             "search space": hyperparameters.get_config()["space"],
         }
@@ -199,14 +207,14 @@ class HyperbandTuner(keras_tuner.Tuner):
             TuneError: every trial fails, or the disk is full.
         """
         views: list[np.ndarray] = [x] if isinstance(x, np.ndarray) else list(x)
-        validation = Rows(validation_data[0], np.asarray(validation_data[1]))
+        images = self._images(views, np.asarray(y), validation_data)
         with (
             sole_writer(self._folder),
             charged(self._budget, self._journal),
             self._cache or Cache(default_cache_dir()) as cache,
         ):
             self.oracle.ongoing_trials.clear()
-            self._source = self._make_source(Images(views, np.asarray(y), validation), cache)
+            self._source = self._make_source(images, cache)
             note = note_or_check(self._journal, self._asked, self._source.fingerprint)
             if note:
                 self._observer.note(note)
@@ -290,6 +298,20 @@ class HyperbandTuner(keras_tuner.Tuner):
 
     def _populate_initial_space(self) -> None:
         """Does nothing: the space is declared without building a network."""
+
+    def _images(
+        self,
+        views: list[np.ndarray],
+        labels: np.ndarray,
+        validation: tuple[np.ndarray, np.ndarray],
+    ) -> Images:
+        balanced = self._class_weights == "balanced"
+        return Images(
+            views,
+            labels,
+            Rows(validation[0], np.asarray(validation[1])),
+            balanced_weights(labels) if balanced else None,
+        )
 
     def _make_source(self, images: Images, cache: Cache) -> Source:
         space, oracle = self.hypermodel, self.oracle

@@ -10,6 +10,8 @@ from tuner.journal import Journal
 
 _ASKED, _MADE_FROM, _COMPUTES = "asked", "made_from", "computes"
 _ITERATIONS = "hyperband_iterations"
+# What a search was asked that began before it could be asked.
+_UNASKED = {"class_weights": "none"}
 
 
 def check_asked(journal: Journal, asked: Mapping[str, Any]) -> None:
@@ -25,6 +27,7 @@ def check_asked(journal: Journal, asked: Mapping[str, Any]) -> None:
     noted, asked = journal.note(_ASKED), _as_json(asked)
     if noted is None:
         return
+    noted = _UNASKED | noted
     if asked[_ITERATIONS] > noted[_ITERATIONS]:
         asked[_ITERATIONS] = noted[_ITERATIONS]
     differences = [

@@ -10,6 +10,7 @@ from collections import OrderedDict
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from search_spaces.backbone import PretrainedBackbone
@@ -29,12 +30,20 @@ class Programs:
         space: the space.
         backbone: its backbone.
         batch_size: rows of a training step.
+        class_weights: as for `Trainer`, the same for all trials.
     """
 
-    def __init__(self, space: ResNet50Space, backbone: PretrainedBackbone, batch_size: int) -> None:
+    def __init__(
+        self,
+        space: ResNet50Space,
+        backbone: PretrainedBackbone,
+        batch_size: int,
+        class_weights: np.ndarray | None = None,
+    ) -> None:
         self._space = space
         self._backbone = backbone
         self._batch_size = batch_size
+        self._class_weights = class_weights
         self._live: OrderedDict[tuple[Any, ...], _Program] = OrderedDict()
 
     def trainer(
@@ -63,7 +72,9 @@ class Programs:
         program = self._live.pop(shape, None)
         backbone = self._backbone.lend(configuration.unfreeze_blocks)
         if program is None:
-            program = _Program(self._space, backbone, configuration, batch_size)
+            program = _Program(
+                self._space, backbone, configuration, batch_size, self._class_weights
+            )
         self._live[shape] = program
         self._drop_old()
         program.begin(configuration, weights_seed, order_seed)
@@ -94,6 +105,7 @@ class _Program:
         backbone: keras.Model,
         configuration: Configuration,
         batch_size: int,
+        class_weights: np.ndarray | None,
     ) -> None:
         self._dropout = VariableDropout(name=DROPOUT)
         self._l2 = VariableL2()
@@ -101,7 +113,7 @@ class _Program:
             configuration, backbone, seed=0, dropout=self._dropout, l2=self._l2
         )
         compile_classifier(model, configuration)
-        self.trainer = Trainer(model, batch_size, ())
+        self.trainer = Trainer(model, batch_size, (), class_weights)
 
     def begin(
         self, configuration: Configuration, weights_seed: int, order_seed: tuple[int, ...]

@@ -151,6 +151,7 @@ def search(
             backbone=backbone,
             stop=control.stop,
             budget=budget,
+            class_weights=settings.class_weights,
         )
         try:
             tuner.search(views, dataset.labels("train"), (validation, dataset.labels("validation")))

@@ -11,6 +11,7 @@ from tuner.errors import RunError, SettingsError
 SCHEMA_VERSION = 1
 OBJECTIVES = ("val_accuracy", "val_balanced_accuracy", "val_loss")
 AUGMENTATIONS = ("none", "flip", "light", "strong")
+CLASS_WEIGHTS = ("none", "balanced")
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class SearchSettings:
         split_seed: seed of the split.
         augment: "none", or how the training images are varied: "flip", "light", "strong".
         views: number of fixed views of each training image; 1 without augmentation.
+        class_weights: "none", or "balanced": in the training loss all classes weigh the same.
         time_budget_seconds: wall time that the search may take, or None.
 
     Raises:
@@ -57,6 +59,7 @@ class SearchSettings:
     split_seed: int = 0
     augment: str = "none"
     views: int = 1
+    class_weights: str = "none"
     time_budget_seconds: float | None = None
 
     def __post_init__(self) -> None:
@@ -87,7 +90,11 @@ class SearchSettings:
                 "--val-fraction and --test-fraction must leave something to train on, but add up "
                 f"to {self.val_fraction + self.test_fraction:g}."
             )
-        for name, choices in (("objective", OBJECTIVES), ("augment", AUGMENTATIONS)):
+        for name, choices in (
+            ("objective", OBJECTIVES),
+            ("augment", AUGMENTATIONS),
+            ("class_weights", CLASS_WEIGHTS),
+        ):
             value = getattr(self, name)
             if value not in choices:
                 raise SettingsError(

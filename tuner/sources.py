@@ -35,11 +35,13 @@ class Images:
         views: the training images, once for each view; epoch e trains on view e mod their number.
         labels: class numbers of the training images.
         validation: the validation images with their class numbers.
+        class_weights: what a training image of each class weighs, as `Trainer` takes them.
     """
 
     views: Sequence[np.ndarray]
     labels: np.ndarray
     validation: Rows
+    class_weights: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,7 @@ class FromFeatures:
         seed: int,
         on_progress: Counting | None = None,
     ) -> None:
-        self._programs = Programs(space, backbone, batch_size)
+        self._programs = Programs(space, backbone, batch_size, images.class_weights)
         self._batch_size = batch_size
         self._seed = seed
         self._labels = images.labels
@@ -194,6 +196,7 @@ class FromImages:
         self._declared = declared
         self._batch_size = batch_size
         self._seed = seed
+        self._class_weights = images.class_weights
         self._rows = TrialRows(
             [Rows(pixels, images.labels) for pixels in images.views], images.validation
         )
@@ -207,7 +210,8 @@ class FromImages:
         chosen = self._declared.copy()
         chosen.values = dict(hyperparameters)
         model = build_seeded(self._space, chosen, self._seed, trial)
-        return Trainer(model, batch_size or self._batch_size, (self._seed, trial))
+        order = (self._seed, trial)
+        return Trainer(model, batch_size or self._batch_size, order, self._class_weights)
 
     def forget(self) -> None:
         """Nothing is kept."""

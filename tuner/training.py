@@ -50,6 +50,8 @@ class Rows:
 class EpochMetrics:
     """What one epoch gave. Losses are cross-entropies in nats, without the L2 penalty.
 
+    No class weights are in them: each row counts the same.
+
     Attributes:
         loss: over the training rows, as they were met, in training mode.
         accuracy: the same for accuracy, 0 to 1.
@@ -77,6 +79,8 @@ class Trainer:
         model: compiled with sparse categorical cross-entropy; gives probabilities.
         batch_size: rows of a step; the last step of an epoch may have fewer.
         seed: with the epoch's number it decides the order of the rows: e.g. (search seed, trial).
+        class_weights: what a row of each class weighs in the loss that is trained on, float32,
+            shape (classes,); None for 1.
 
     Attributes:
         epoch: epochs done so far.
@@ -84,11 +88,18 @@ class Trainer:
         bytes: size of all variables that training changes, the optimizer's included.
     """
 
-    def __init__(self, model: keras.Model, batch_size: int, seed: tuple[int, ...]) -> None:
+    def __init__(
+        self,
+        model: keras.Model,
+        batch_size: int,
+        seed: tuple[int, ...],
+        class_weights: np.ndarray | None = None,
+    ) -> None:
         self.model = model
         self.epoch = 0
         self._batch_size = batch_size
         self._seed = seed
+        self._class_weights = class_weights
         self._trained = list(model.trainable_variables)
         self.parameters = int(sum(np.prod(variable.shape) for variable in self._trained))
         self._saved = _saved_variables(model)
@@ -207,9 +218,10 @@ class Trainer:
         return loss, correct
 
     def _train_step(self, x: Any, y: Any) -> Any:
+        weights = None if self._class_weights is None else tf.gather(self._class_weights, y)
         with tf.GradientTape() as tape:
             probabilities = self.model(self._cast(x), training=True)
-            loss = self.model.compute_loss(x, y, probabilities)
+            loss = self.model.compute_loss(x, y, probabilities, sample_weight=weights)
         gradients = tape.gradient(loss, self._trained)
         optimizer = self.model.optimizer
         if _steps_plainly(optimizer, self._trained):
