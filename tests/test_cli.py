@@ -439,6 +439,16 @@ def test_trials_as_a_table() -> None:
     lines = tune("trials", "--runs-dir", small_search().runs).stdout.splitlines()
     assert lines[2].startswith("*000")
     assert all(len(line) <= 80 for line in lines)
+    assert "Always answering the most frequent class: 33.3 %" in lines
+
+
+def test_trials_are_shown_without_the_description_of_the_images(tmp_path: Path) -> None:
+    runs = small_search().copy_of_runs(tmp_path)
+    (runs / "small" / "dataset.json").unlink()
+    result = tune("trials", "--runs-dir", runs)
+    assert result.exit_code == 0
+    assert result.stdout.splitlines()[2].startswith("*000")
+    assert "Always answering" not in result.stdout
 
 
 def test_best_as_json_and_as_text() -> None:
@@ -455,6 +465,7 @@ def test_best_as_json_and_as_text() -> None:
     text = tune(*given).stdout
     assert f"Winner: trial {row['trial']}" in text
     assert f"{row['test_accuracy']:.1%}".replace("%", " %") in text
+    assert "Always answering the most frequent class: 33.3 % (validation), 33.3 % (test)" in text
     assert all(len(line) <= 80 for line in text.splitlines())
 
 

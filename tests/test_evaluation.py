@@ -86,11 +86,31 @@ def test_evaluated_once(
     assert first.test_accuracy == correct / 9
     assert first.test_images == len(dataset.of("test")) == len(COLOURS) * IMAGES_PER_CLASS * 0.15
     assert first.validation_accuracy == first.trial.score
-    assert first.majority_rate == pytest.approx(1 / 3)
+    assert first.majority_rate == first.validation_majority_rate == pytest.approx(1 / 3)
+    # as many images of each class: the mean over the classes is that over the images
+    assert first.validation_balanced_accuracy == pytest.approx(first.validation_accuracy)
+    assert first.test_balanced_accuracy == pytest.approx(first.test_accuracy)
     assert progress[-1] == (9, 9)
     monkeypatch.setattr(evaluation, "trained_model", None)
     with Cache(tmp_path / "other cache") as cache:
         assert evaluate_winner(run, dataset, cache) == first
+
+
+def test_a_run_from_before_the_balanced_accuracy_still_reads(
+    tmp_path: Path, run: Run, dataset: Dataset
+) -> None:
+    trial = winner_of(run)
+    (metrics,) = run.journal.epochs(trial.id)
+    del metrics["val_balanced_accuracy"]
+    old = Journal.create(tmp_path / "old.db")
+    old.begin_trial(trial.hyperparameters, slot=(0, 0))
+    old.finish_rung(0, trial.rungs[0], [metrics], completed=True)
+    old.set_evaluation(0, {"epochs": 1, "test_correct": 5, "test_images": 9})
+    run.__dict__["journal"] = old
+    with Cache(tmp_path / "cache") as cache:
+        winner = evaluate_winner(run, dataset, cache)
+    assert winner.test_accuracy == 5 / 9
+    assert (winner.validation_balanced_accuracy, winner.test_balanced_accuracy) == (None, None)
 
 
 def test_the_winner_is_the_best_of_the_highest_rung(tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ def dataset(run: Run) -> Dataset:
 @pytest.fixture(scope="module")
 def winner(run: Run) -> Winner:
     trial = winner_of(run)
-    return Winner(trial, trial.rungs[-1].score, 0.5, 9, 1 / 3)
+    return Winner(trial, trial.rungs[-1].score, 0.5, 9, 1 / 3, 1 / 3, 3)
 
 
 @pytest.fixture

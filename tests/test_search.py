@@ -11,6 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 from small_search import (
     COLOURS,
     IMAGES_PER_CLASS,
@@ -126,6 +127,29 @@ def test_what_a_run_holds(photos: Path, tmp_path: Path, trained: list[str]) -> N
     assert {"journal.db", "settings.json", "dataset.json"} <= {
         path.name for path in run.folder.iterdir()
     }
+
+
+def test_unequal_classes_are_told_when_a_run_begins_and_not_again(
+    photos: Path, tmp_path: Path, trained: list[str]
+) -> None:
+    class Listener(SearchObserver):
+        def note(self, text: str) -> None:
+            notes.append(text)
+
+    notes: list[str] = []
+    uneven = Path(shutil.copytree(photos, tmp_path / "uneven"))
+    for number in range(27):
+        pixels = np.full((32, 32, 3), number, np.uint8)
+        Image.fromarray(pixels).save(uneven / "red brick" / f"more{number}.png")
+    folders = SearchFolders(tmp_path / "runs", tmp_path / "cache")
+    search(settings(photos), "even", folders, observer=Listener())
+    assert notes == []
+    wanted = settings(uneven, class_weights="balanced")
+    for resume in (False, True):
+        search(wanted, "uneven", folders, observer=Listener(), resume=resume)
+    (note,) = notes
+    assert note.startswith("Class red brick has 23 training images and class ")
+    assert "--objective" in note and "--class-weights" not in note
 
 
 @pytest.mark.parametrize("class_weights", ["none", "balanced"])

@@ -79,6 +79,14 @@ def test_80_columns_hold_the_widest_row() -> None:
     assert all(len(line) <= 80 for line in shown)
 
 
+def test_the_rate_of_chance_stands_below_the_leader() -> None:
+    shown = lines(trial_table(TRIALS, TRIALS[0], objective="val_accuracy", chance=0.2361))
+    assert shown[5:7] == [
+        "* 0012 leads by val_accuracy.",
+        "Always answering the most frequent class: 23.6 %",
+    ]
+
+
 def test_a_narrow_terminal_does_without_some_columns_and_says_so() -> None:
     shown = lines(trial_table(TRIALS, TRIALS[0], width=60), width=60)
     assert words(shown[0]) == "trial score ep. head blocks drop L2 lr"

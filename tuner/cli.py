@@ -366,7 +366,7 @@ def best(
     if as_json:
         print_json(winner_row(winner) | ({"export": str(export)} if export else {}))
     else:
-        print_winner(winner, export, parity)
+        print_winner(winner, opened.settings.objective, export, parity)
 
 
 @command

@@ -9,6 +9,7 @@ import numpy as np
 
 from search_spaces import load_space
 from search_spaces.resnet50 import Configuration, can_be_cut
+from tuner.balance import balanced_accuracy
 from tuner.cache import Cache
 from tuner.checkpoint import read_checkpoint, state_file
 from tuner.dataset import Dataset
@@ -31,6 +32,11 @@ class Winner:
         test_accuracy: on images that the search neither trained on nor chose by.
         test_images: how many those are.
         majority_rate: accuracy on them of naming the most frequent class every time.
+        validation_majority_rate: the same on the validation images.
+        classes: number of classes.
+        validation_balanced_accuracy: the mean of the classes' own accuracies, as recorded; None in
+            runs of versions that did not record it.
+        test_balanced_accuracy: the same on the test images; likewise.
     """
 
     trial: TrialRecord
@@ -38,6 +44,10 @@ class Winner:
     test_accuracy: float
     test_images: int
     majority_rate: float
+    validation_majority_rate: float
+    classes: int
+    validation_balanced_accuracy: float | None = None
+    test_balanced_accuracy: float | None = None
 
 
 def winner_of(run: Run) -> TrialRecord:
@@ -90,14 +100,20 @@ def evaluate_winner(
             "epochs": trial.epochs,
             "test_correct": correct,
             "test_images": len(files),
+            "test_balanced_accuracy": balanced_accuracy(probabilities, labels),
         }
         run.journal.set_evaluation(trial.id, results)
+    metrics = run.journal.epochs(trial.id)[trial.epochs - 1]
     return Winner(
         trial,
-        run.journal.epochs(trial.id)[trial.epochs - 1]["val_accuracy"],
+        metrics["val_accuracy"],
         results["test_correct"] / results["test_images"],
         results["test_images"],
         dataset.majority_rate("test"),
+        dataset.majority_rate("validation"),
+        len(dataset.classes),
+        metrics.get("val_balanced_accuracy"),
+        results.get("test_balanced_accuracy"),
     )
 
 

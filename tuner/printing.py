@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 import typer
 from rich.console import Console, RenderableType
 
+from tuner.balance import chance_rate
+from tuner.errors import InputError
 from tuner.journal import TrialRecord
 from tuner.ranking import trial_name
 from tuner.run import Run
-from tuner.tables import percent, trial_table
+from tuner.tables import CHANCE, percent, trial_table
 
 if TYPE_CHECKING:  # these need TensorFlow
     from tuner.evaluation import Winner
@@ -29,7 +31,10 @@ def print_trials(run: Run, records: list[TrialRecord], leader: TrialRecord | Non
     """Prints trials in the order given, the one that leads marked."""
     console = _console()
     objective = run.settings.objective
-    console.print(trial_table(records, leader, objective=objective, width=console.width))
+    chance = None if leader is None else _chance(run)
+    console.print(
+        trial_table(records, leader, objective=objective, chance=chance, width=console.width)
+    )
 
 
 def print_csv(rows: list[dict[str, Any]]) -> None:
@@ -44,9 +49,19 @@ def print_csv(rows: list[dict[str, Any]]) -> None:
 
 
 def print_winner(
-    winner: "Winner", export: Path | None = None, parity: "Parity | None" = None
+    winner: "Winner",
+    objective: str,
+    export: Path | None = None,
+    parity: "Parity | None" = None,
 ) -> None:
-    """Prints the winner, and the export if there is one with its check."""
+    """Prints the winner, and the export if there is one with its check.
+
+    Args:
+        winner: its accuracies.
+        objective: what it was chosen by.
+        export: folder of the export.
+        parity: its check.
+    """
     trial = winner.trial
     recipe = f", the {trial.recipe}" if trial.recipe else ""
     epochs = "1 epoch" if trial.epochs == 1 else f"{trial.epochs} epochs"
@@ -55,14 +70,40 @@ def print_winner(
         typer.echo(
             f"  {name:<20}{value:.3g}" if isinstance(value, float) else f"  {name:<20}{value}"
         )
-    typer.echo(f"Validation accuracy   {percent(winner.validation_accuracy)}, which chose it")
-    typer.echo(
-        f"Test accuracy         {percent(winner.test_accuracy)} of {winner.test_images} images "
-        "that took no part in the search"
-    )
-    typer.echo(f"Majority class alone  {percent(winner.majority_rate)}")
+    typer.echo("\n".join(_accuracies(winner, objective)))
     if export is not None and parity is not None:
         _print_export(export, parity)
+
+
+def _accuracies(winner: "Winner", objective: str) -> list[str]:
+    """Lines that show each accuracy beside that of always answering the most frequent class."""
+    chose = {objective: ", which chose it"}
+    lines = [
+        f"Validation accuracy   {percent(winner.validation_accuracy)}"
+        f"{chose.get('val_accuracy', '')}",
+        f"Test accuracy         {percent(winner.test_accuracy)} of {winner.test_images} images "
+        "that took no part in the search",
+        f"{CHANCE} {percent(winner.validation_majority_rate)} (validation), "
+        f"{percent(winner.majority_rate)} (test)",
+    ]
+    balanced = (winner.validation_balanced_accuracy, winner.test_balanced_accuracy)
+    if objective == "val_balanced_accuracy" and None not in balanced:
+        of_validation, of_test = (percent(share or 0.0) for share in balanced)
+        lines += [
+            f"Mean of the classes   {of_validation}, which chose it; {of_test} of the test images",
+            f"{CHANCE} {percent(1 / winner.classes)}",
+        ]
+    return lines
+
+
+def _chance(run: Run) -> float | None:
+    """Of the run's objective on its validation images; None where those are not known any more."""
+    try:
+        counts = run.dataset().counts()
+    except InputError:  # the trials are sound all the same
+        return None
+    of_validation = {name: splits["validation"] for name, splits in counts.items()}
+    return chance_rate(of_validation, run.settings.objective)
 
 
 def _print_export(export: Path, parity: "Parity") -> None:
@@ -106,6 +147,8 @@ def winner_row(winner: "Winner") -> dict[str, Any]:
         "test_accuracy": winner.test_accuracy,
         "test_images": winner.test_images,
         "majority_rate": winner.majority_rate,
+        "validation_balanced_accuracy": winner.validation_balanced_accuracy,
+        "test_balanced_accuracy": winner.test_balanced_accuracy,
         "recipe": winner.trial.recipe,
         "epochs": winner.trial.epochs,
     }

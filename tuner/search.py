@@ -10,6 +10,7 @@ from search_spaces import load_space
 from search_spaces.backbone import PretrainedBackbone
 from search_spaces.resnet50 import can_be_cut
 from tuner.augment import prepare_views
+from tuner.balance import imbalance_note
 from tuner.budget import TimeBudget
 from tuner.cache import Cache
 from tuner.dataset import Dataset, digits_dataset, load_dataset
@@ -114,6 +115,8 @@ def search(
         if observer is not None:
             observer.note(f"The search is complete. Add to it with: {_more(run)}")
         return run
+    if run is None and observer is not None:
+        _note_imbalance(dataset, settings, observer)
     space = load_space(settings.space, len(dataset.classes), settings.image_size, settings.weights)
     pin(declared_space(space), settings.fixed)
     backbone = None
@@ -164,6 +167,13 @@ def search(
 def existing_run(runs_dir: Path, name: str) -> Run | None:
     """The run of that name, if there is one."""
     return open_run(runs_dir, name) if name in run_names(runs_dir) else None
+
+
+def _note_imbalance(dataset: Dataset, settings: SearchSettings, observer: SearchObserver) -> None:
+    counts = {name: splits["train"] for name, splits in dataset.counts().items()}
+    note = imbalance_note(counts, settings.objective, settings.class_weights)
+    if note is not None:
+        observer.note(note)
 
 
 def _check_same_settings(run: Run, settings: SearchSettings) -> None:

@@ -31,6 +31,7 @@ _HEAD = ("head_layers", "head_width", "head_batchnorm")
 # Columns that a narrow terminal does without, in this order.
 _EXPENDABLE = ("time", "status", "factor")
 _MESSAGE_LENGTH = 300
+CHANCE = "Always answering the most frequent class:"
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ def trial_table(
     best: TrialRecord | None,
     *,
     objective: str = "score",
+    chance: float | None = None,
     width: int = 80,
 ) -> RenderableType:
     """One row a configuration, the winner marked, the failures' reasons below.
@@ -54,6 +56,7 @@ def trial_table(
         trials: in the order in which they are to be shown.
         best: the trial that leads, if any.
         objective: what the score is.
+        chance: the score of always answering the most frequent class, None where there is none.
         width: characters of a line; columns that do not fit are left out, and that is said.
     """
     columns, omitted = _fitting(_columns(trials, best), trials, width)
@@ -68,7 +71,7 @@ def trial_table(
     for trial in trials:
         cells = (plain(column.cell(trial)) for column in columns)
         table.add_row(*cells, style="bold" if trial == best else None)
-    return Group(table, *_notes(trials, best, objective, omitted))
+    return Group(table, *_notes(trials, best, objective, chance, omitted))
 
 
 def prediction_table(predictions: Sequence[Prediction]) -> Table:
@@ -246,9 +249,12 @@ def _notes(
     trials: Sequence[TrialRecord],
     best: TrialRecord | None,
     objective: str,
+    chance: float | None,
     omitted: Sequence[str],
 ) -> list[Text]:
     notes = [Text(f"* {trial_name(best.id)} leads by {objective}.")] if best is not None else []
+    if chance is not None:
+        notes.append(Text(f"{CHANCE} {percent(chance)}"))
     for trial in trials:
         if trial.recipe:
             notes.append(plain(f"{trial_name(trial.id)} is the {trial.recipe}, a recipe."))
