@@ -137,7 +137,7 @@ def test_damaged_images_are_left_out_and_listed(pets: Path) -> None:
     assert dataset.skipped == (
         Skipped("cat/000.png", "it is cut short"),
         Skipped("cat/001.png", "the file is empty"),
-        Skipped("dog/100.png", "it is not a JPEG or PNG image"),
+        Skipped("dog/100.png", "it is a web page, not an image"),
         Skipped("dog/gone.png", "not found"),
         Skipped("stray.png", "it lies outside the class folders"),
     )

@@ -15,7 +15,9 @@ ROOT = Path(__file__).resolve().parents[1]
 # a whole and "__init__" for tuner/__init__.py; some of these modules may not be written yet.
 FLOORS = (
     ("errors", "atomic", "disk", "locks"),
-    ("settings", "environment", "stopping", "quantities", "balance"),
+    ("settings", "environment", "stopping", "quantities", "formats", "tiff", "colour", "balance"),
+    ("containers",),
+    ("pixels",),
     ("search_spaces", "decode", "cache", "cuts", "schedule", "journal"),
     ("dataset", "ranking", "augment"),
     ("images", "oracle", "run", "prediction", "checkpoint", "budget", "identity"),

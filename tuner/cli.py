@@ -391,7 +391,9 @@ def predict(
 
         print_table(prediction_table(predictions))
     if all(prediction.error for prediction in predictions):
-        raise InputError("none of the images could be read. Give JPEG or PNG files.")
+        raise InputError(
+            "none of the images could be read. Give JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF files."
+        )
 
 
 @command

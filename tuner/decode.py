@@ -1,78 +1,90 @@
-"""Bytes to RGB pixels, or the reason why not.
+"""Bytes to RGB pixels as a person sees them, or the reason why not.
 
 What an image is, is decided by its content: a name says nothing. Whatever Pillow makes of damaged
 bytes, a caller sees one exception with one short reason.
 """
 
+import logging
 import os
+import re
 import struct
+import threading
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from io import BytesIO
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from PIL import Image
-from PIL.ImageFile import ImageFile
-from PIL.JpegImagePlugin import JpegImageFile
-from PIL.PngImagePlugin import PngImageFile
 
-from tuner.errors import DataError
+from tuner.containers import open_image
+from tuner.formats import (
+    HEADER_BYTES,
+    MAX_PIXELS,
+    SUFFIXES,
+    DecodeError,
+    image_format,
+    not_an_image,
+)
+from tuner.pixels import rgb_pixels
 
-MAX_PIXELS = 250_000_000
+__all__ = [
+    "HEADER_BYTES",
+    "MAX_PIXELS",
+    "SUFFIXES",
+    "DecodeError",
+    "decode",
+    "image_format",
+    "on_all_cores",
+    "read_bytes",
+    "read_image",
+]
 
-# The classes are called directly since Image.open has a limit of its own, which can be changed only
-# for the whole process.
-_READERS: dict[bytes, type[ImageFile]] = {
-    b"\xff\xd8\xff": JpegImageFile,
-    b"\x89PNG\r\n\x1a\n": PngImageFile,
-}
-_ORIENTATION_TAG = 0x0112
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
+# Pillow warns about files that are odd or large, and logs it; what matters is raised. This is done
+# once for the process, as no way to silence a warning is safe on several threads.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+logging.getLogger("PIL").addHandler(logging.NullHandler())
+
+_MAX_FILE_BYTES = 500_000_000
+# Larger ones are decoded one at a time: on all cores at once they would fill the memory.
+_UNSUPPORTED = re.compile(r"cannot handle|unsupported|not (yet )?supported|unknown pixel mode")
+_LARGE_PIXELS = 30_000_000
+_large = threading.Lock()
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 
-class DecodeError(DataError):
-    """An image cannot be read; `reason` is a short phrase such as "it is cut short"."""
-
-    def __init__(self, reason: str) -> None:
-        """Takes the reason, which is the whole message."""
-        super().__init__(reason)
-        self.reason = reason
-
-
 def decode(data: bytes) -> np.ndarray:
-    """The upright RGB pixels of a JPEG or PNG file, uint8, shape (height, width, 3).
+    """The upright RGB pixels of a JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF file.
 
-    The EXIF orientation is obeyed, transparency is laid on white, grey, palette and CMYK images
-    become RGB, and 16-bit values keep their upper eight bits.
+    Of several pages or frames, the first. The orientation is obeyed, colours of an embedded profile
+    become those of sRGB, transparency is laid on white; grey, palette and CMYK images become RGB.
+    Of deeper integers the upper eight bits are kept, as tf.io and OpenCV do; what has 32 bits or a
+    sign, or are fractions, is scaled as `tuner.pixels` says. A JPEG whose pixels would take over
+    1 GB (142 megapixels in colour) is decoded at half, a quarter or an eighth of its size.
+
+    Returns:
+        uint8, shape (height, width, 3).
 
     Raises:
-        DecodeError: the bytes are no image, are damaged or cut short, or claim more than
-            `MAX_PIXELS` pixels, which is seen before any is decoded.
+        DecodeError: the bytes are no such image, are damaged or cut short, or claim more than
+            `MAX_PIXELS` pixels or pixels that take over 1 GB, which is seen before any is decoded.
     """
-    reader = _reader(data)
+    name = image_format(data[:HEADER_BYTES])
+    if name is None:
+        raise DecodeError(not_an_image(data))
     try:
-        image = reader(BytesIO(data))
-        if image.width * image.height <= MAX_PIXELS:
-            image.load()
-            return np.array(_upright(_to_rgb(image), _orientation(image)))
+        opened = open_image(data, name)
+        large = opened.image.width * opened.image.height > _LARGE_PIXELS
+        with _large if large else nullcontext():
+            return _upright(rgb_pixels(opened), opened.orientation)
+    except DecodeError:
+        raise
     except Exception as error:  # Pillow's parsers let out nearly any type, MemoryError included
-        raise DecodeError(_reason(error)) from error
-    size = f"{image.width} x {image.height} pixels"
-    raise DecodeError(f"it claims {size}, more than the {MAX_PIXELS // 10**6} million allowed")
+        raise DecodeError(_reason(error, name)) from error
 
 
 def read_image(path: Path) -> np.ndarray:
@@ -91,6 +103,8 @@ def read_bytes(path: Path) -> bytes:
         DecodeError: it cannot be read, e.g. "permission denied".
     """
     try:
+        if path.is_file() and path.stat().st_size > _MAX_FILE_BYTES:
+            raise DecodeError(f"it has more than the {_MAX_FILE_BYTES // 10**6} MB allowed")
         return path.read_bytes()
     except PermissionError as error:
         raise DecodeError("permission denied") from error
@@ -120,40 +134,23 @@ def on_all_cores(function: Callable[[_Item], _Result], items: Iterable[_Item]) -
         pool.shutdown(cancel_futures=True)
 
 
-def _reader(data: bytes) -> type[ImageFile]:
-    if not data:
-        raise DecodeError("the file is empty")
-    for signature, reader in _READERS.items():
-        if data.startswith(signature):
-            return reader
-    raise DecodeError("it is not a JPEG or PNG image")
+def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Turned and mirrored as EXIF's orientation, 1 to 8, asks for."""
+    if orientation >= 5:
+        pixels = pixels.transpose(1, 0, 2)
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    return np.ascontiguousarray(pixels)
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: Exception, name: str) -> str:
     if isinstance(error, MemoryError):
         return "it does not fit into memory"
+    text = str(error).lower()
+    if _UNSUPPORTED.search(text):
+        return f"it is a kind of {name} image that is not supported"
     # A header that ends early shows as an index or a struct past the end, which Pillow wraps.
-    early = isinstance(error.__cause__, IndexError | EOFError | struct.error)
-    return "it is cut short" if early or "truncated" in str(error).lower() else "it is damaged"
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):
-        # convert() would clip at 255; Pillow itself keeps the upper byte of 16-bit colours.
-        upper = (np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8)
-        return Image.fromarray(upper).convert("RGB")
-    if image.has_transparency_data:
-        layer = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
-    return image.convert("RGB")
-
-
-def _orientation(image: Image.Image) -> int:
-    try:
-        return int(image.getexif().get(_ORIENTATION_TAG, 1))
-    except Exception:  # a broken EXIF block is common in sound photos: viewers pass over it too
-        return 1
-
-
-def _upright(image: Image.Image, orientation: int) -> Image.Image:
-    return image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image
+    early = isinstance(error.__cause__ or error, IndexError | EOFError | struct.error)
+    return "it is cut short" if early or "truncated" in text else "it is damaged"

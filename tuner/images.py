@@ -16,7 +16,7 @@ from tuner.decode import DecodeError, decode, on_all_cores, read_bytes
 from tuner.errors import DataError
 
 # Counts the changes of decoding and resizing: stored images of another version are not met.
-_VERSION = 1
+_VERSION = 2
 _FILE_NAME = "images.npy"
 _LARGE_PIXELS = 16_000_000
 

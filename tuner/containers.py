@@ -1,0 +1,296 @@
+"""The header of a file of each format -> an image that Pillow can decode in bounded memory.
+
+Pillow's classes are called directly: Image.open would try other formats, and has a limit of its own
+that can be changed only for the whole process. What Pillow needs for no pixel (comments, EXIF
+blocks, profiles, further pages) is taken off first, so that none can be a bomb or cost the image.
+"""
+
+import re
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from io import BytesIO
+
+from PIL.AvifImagePlugin import AvifImageFile
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.GifImagePlugin import GifImageFile
+from PIL.ImageFile import ImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import TiffImageFile
+from PIL.WebPImagePlugin import WebPImageFile
+
+from tuner import tiff
+from tuner.formats import MAX_MEMORY_BYTES, DecodeError, check_size
+
+# What Pillow stores for a pixel of each mode; 4 bytes for any other.
+_STORED_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2}
+_RESULT_BYTES = 3
+# Measured: the decoders of these two hold a picture of their own, and hand it over as a copy.
+_WEBP_BYTES = 19
+_AVIF_BYTES = 18
+_MAX_PROFILE_BYTES = 4 << 20
+_MAX_JPEG_HEADER_BYTES = 1 << 20
+# The start of a segment: a marker other than padding, restarts and the like, which have no length.
+_SEGMENT = re.compile(rb"\xff[^\x00\x01\xd0-\xd9\xff]")
+# Comments and applications' data, but for those that tell the colour space: JFIF's and Adobe's.
+_JPEG_METADATA = {*range(0xE1, 0xEE), 0xEF, 0xFE}
+_PNG_PIXELS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
+_GREY_STEPS = {"1": 255, "L;2": 85, "L;4": 17}
+_SEGMENTS = ((tiff.STRIP_OFFSETS, tiff.STRIP_BYTES), (tiff.TILE_OFFSETS, tiff.TILE_BYTES))
+# Pillow decodes them in Python.
+_MAX_RLE_PIXELS = 16_000_000
+# A progressive JPEG of 100 megapixels may have 40 scans; usual are 10.
+_MAX_SCANNED_PIXELS = 4_000_000_000
+
+
+@dataclass(frozen=True)
+class Opened:
+    """An image of which no pixel is decoded yet, and which is small enough to be.
+
+    Attributes:
+        image: upright once it is turned by `orientation`.
+        orientation: as EXIF counts, 1 to 8.
+        profile: an ICC profile.
+        bits: the depth of an image of mode I;16.
+        white_is_zero: its values are to be inverted.
+        box: left, top, right and bottom of what the file holds; around it there is nothing.
+    """
+
+    image: ImageFile
+    orientation: int = 1
+    profile: bytes | None = None
+    bits: int = 16
+    white_is_zero: bool = False
+    box: tuple[int, int, int, int] | None = None
+
+
+def open_image(data: bytes, name: str) -> Opened:
+    """The image of a file of a format that `image_format` names.
+
+    Raises:
+        DecodeError: it is too large.
+        Exception: of nearly any type, if it is damaged.
+    """
+    return _OPENERS[name](data)
+
+
+def _open_jpeg(data: bytes) -> Opened:
+    bare, exif, profile = _split_jpeg(data)
+    image = JpegImageFile(BytesIO(bare))
+    check_size(image.width, image.height)
+    scans = bare.count(b"\xff\xda")
+    if scans * image.width * image.height > _MAX_SCANNED_PIXELS:
+        raise DecodeError(f"it has {scans} scans, too many for its size")
+    _shrink_jpeg(image, scans, len(bare))
+    return Opened(image, tiff.exif_orientation(exif), profile)
+
+
+def _split_jpeg(data: bytes) -> tuple[bytes, bytes, bytes | None]:
+    """A JPEG file without its metadata; its EXIF block; its profile."""
+    kept, exif = [data[:2]], b""
+    profile: dict[int, bytes] = {}
+    position, total = 2, 0
+    while (found := _SEGMENT.search(data, position)) and found[0] != b"\xff\xda":
+        marker = found[0][1]
+        position = found.end() + int.from_bytes(data[found.end() : found.end() + 2], "big")
+        segment = data[found.start() : position]
+        if marker == 0xE1 and segment[4:10] == b"Exif\0\0":
+            exif = exif or segment[4:]
+        elif marker == 0xE2 and segment[4:16] == b"ICC_PROFILE\0":
+            profile.setdefault(segment[16], segment[18:])
+        elif marker not in _JPEG_METADATA:
+            kept.append(segment)
+            total += len(segment)
+    if total > _MAX_JPEG_HEADER_BYTES:
+        raise DecodeError("it is damaged")
+    kept.append(data[found.start() if found else position :])
+    return b"".join(kept), exif, b"".join(profile[part] for part in sorted(profile)) or None
+
+
+def _shrink_jpeg(image: JpegImageFile, scans: int, file_bytes: int) -> None:
+    """Lets libjpeg decode at 1/2, 1/4 or 1/8 if the whole would take too much memory.
+
+    Several scans are collected as coefficients of 2 bytes, whatever the scale.
+    """
+    pixels = image.width * image.height
+    areas = [height * width for _, height, width, _ in image.layer]
+    kept = 2 * sum(areas) / max(areas) if scans > 1 else 0
+    stored = _STORED_BYTES.get(image.mode, 4)
+    for scale in (1, 2, 4, 8):
+        needed = max(kept + stored / scale**2, (stored + _RESULT_BYTES) / scale**2)
+        if pixels * needed + file_bytes <= MAX_MEMORY_BYTES or scale == 8:
+            check_size(image.width, image.height, needed, file_bytes)
+            if scale > 1:
+                image.draft(None, (image.width // scale, image.height // scale))
+            return
+
+
+def _open_png(data: bytes) -> Opened:
+    kept = [data[:8]]
+    exif, profile = b"", None
+    for name, start, end in _png_chunks(data):
+        if name in _PNG_PIXELS:
+            kept.append(data[start:end])
+        elif name == b"eXIf":
+            exif = data[start + 8 : end - 4]
+        elif name == b"iCCP":
+            profile = _png_profile(data[start + 8 : end - 4])
+    image = PngImageFile(BytesIO(b"".join(kept)))
+    _check_stored(image, len(data))
+    _mend_png_transparency(image)
+    return Opened(image, tiff.exif_orientation(exif), profile)
+
+
+def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Each chunk's name, start and end, up to the last; the rest from where it is broken as one."""
+    start = 8
+    while start < len(data):
+        name = data[start + 4 : start + 8]
+        end = start + 12 + int.from_bytes(data[start : start + 4], "big")
+        if not name.isalpha():
+            name, end = b"IEND", len(data)
+        yield name, start, end
+        if name == b"IEND":
+            return
+        start = end
+
+
+def _png_profile(chunk: bytes) -> bytes | None:
+    inflater = zlib.decompressobj()
+    try:
+        profile = inflater.decompress(chunk[chunk.index(b"\0") + 2 :], _MAX_PROFILE_BYTES)
+    except (ValueError, zlib.error):
+        return None
+    return profile if inflater.eof else None
+
+
+def _mend_png_transparency(image: PngImageFile) -> None:
+    """Pillow decodes a transparent colour of 1, 2, 4 or 16 bits to 8, but not the one to match it.
+
+    In 16-bit colour, whatever has its upper bytes is transparent, as no others are decoded.
+    """
+    colour, raw_mode = image.info.get("transparency"), image.tile[0][3]
+    if isinstance(colour, int) and raw_mode in _GREY_STEPS:
+        image.info["transparency"] = colour * _GREY_STEPS[raw_mode] & 255
+    if isinstance(colour, tuple) and raw_mode == "RGB;16B":
+        image.info["transparency"] = tuple(value >> 8 for value in colour)
+
+
+def _open_webp(data: bytes) -> Opened:
+    if 8 + int.from_bytes(data[4:8], "little") > len(data):
+        raise DecodeError("it is cut short")
+    check_size(*_webp_size(data), _WEBP_BYTES, len(data))  # its canvas is made when it is opened
+    image = WebPImageFile(BytesIO(data))
+    check_size(*image.size, _WEBP_BYTES, len(data))
+    exif = image.info.get("exif", b"")
+    return Opened(image, tiff.exif_orientation(exif), image.info.get("icc_profile"))
+
+
+def _webp_size(data: bytes) -> tuple[int, int]:
+    """As in https://developers.google.com/speed/webp/docs/riff_container."""
+    kind, body = data[12:16], data[20:30].ljust(10, b"\0")
+    if kind == b"VP8X":
+        return 1 + int.from_bytes(body[4:7], "little"), 1 + int.from_bytes(body[7:10], "little")
+    if kind == b"VP8L":
+        bits = int.from_bytes(body[1:5], "little")
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    width, height = struct.unpack("<HH", body[6:10])
+    return width & 0x3FFF, height & 0x3FFF
+
+
+def _open_gif(data: bytes) -> Opened:
+    image = GifImageFile(BytesIO(data))
+    _check_stored(image, len(data))
+    return Opened(image, box=image.tile[0][1])
+
+
+def _open_bmp(data: bytes) -> Opened:
+    image = BmpImageFile(BytesIO(data))
+    _check_stored(image, len(data))
+    if image.tile[0][0] == "bmp_rle" and image.width * image.height > _MAX_RLE_PIXELS:
+        raise DecodeError(
+            f"it claims {image.width} x {image.height} pixels, more than the "
+            f"{_MAX_RLE_PIXELS // 10**6} million allowed in a run-length encoded BMP"
+        )
+    return Opened(image, profile=_bmp_profile(data))
+
+
+def _bmp_profile(data: bytes) -> bytes | None:
+    """https://learn.microsoft.com/windows/win32/api/wingdi/ns-wingdi-bitmapv5header."""
+    if len(data) < 138 or data[14:18] != b"\x7c\0\0\0" or data[70:74] != b"DEBM":
+        return None
+    start, length = struct.unpack_from("<II", data, 126)
+    return data[14 + start : 14 + start + length] or None
+
+
+def _open_tiff(data: bytes) -> Opened:
+    directory = tiff.Directory(data)
+    _check_tiff(directory, len(data))
+    photometric = directory.number(tiff.PHOTOMETRIC, 0)
+    bits = directory.number(tiff.BITS, 1)
+    # Pillow inverts no image of more than 8 bits.
+    white_is_zero = photometric == 0 and bits > 8
+    image = _Tiff(BytesIO(directory.pixels_only(1 if white_is_zero else photometric)))
+    orientation = directory.number(tiff.ORIENTATION, 1)
+    profile = directory.content(tiff.PROFILE)
+    return Opened(image, orientation, profile, bits, white_is_zero)
+
+
+class _Tiff(TiffImageFile):
+    def load_prepare(self) -> None:
+        """Without Pillow's limit."""
+        ImageFile.load_prepare(self)
+
+
+def _check_tiff(directory: tiff.Directory, file_bytes: int) -> None:
+    """Refuses what is cut short, takes too much memory, or would be misread."""
+    width, height = directory.number(tiff.WIDTH, 0), directory.number(tiff.HEIGHT, 0)
+    check_size(width, height)
+    for starts, lengths in _SEGMENTS:
+        pairs = zip(directory.numbers(starts), directory.numbers(lengths), strict=False)
+        if any(start + length > file_bytes for start, length in pairs):
+            raise DecodeError("it is cut short")
+    samples = directory.number(tiff.SAMPLES, 1)
+    raw_bytes = samples * max(directory.numbers(tiff.BITS), default=1) / 8
+    rows = min(directory.number(tiff.ROWS_PER_STRIP, height), height)
+    tile = directory.number(tiff.TILE_WIDTH, 0) * directory.number(tiff.TILE_HEIGHT, 0)
+    # libtiff decodes a strip or a tile at once, and turns YCbCr into 4 bytes besides.
+    buffer = max(width * rows, tile) * (raw_bytes + 4) / max(width * height, 1)
+    stored = min(4, max(1, raw_bytes)) if samples == 1 else 4
+    check_size(width, height, stored + max(_RESULT_BYTES, buffer), file_bytes)
+    if _is_misread(directory):
+        raise DecodeError("it is a kind of TIFF image that is not supported")
+
+
+def _is_misread(directory: tiff.Directory) -> bool:
+    """Whether it is YCbCr without compression, which Pillow takes for colours of full size."""
+    is_raw = directory.number(tiff.COMPRESSION, 1) == 1
+    ycbcr = directory.number(tiff.PHOTOMETRIC, 0) == 6 and directory.number(tiff.SAMPLES, 1) == 3
+    return is_raw and ycbcr and set(directory.numbers(tiff.SUBSAMPLING)) != {1}
+
+
+def _open_avif(data: bytes) -> Opened:
+    image = AvifImageFile(BytesIO(data))
+    check_size(image.width, image.height, _AVIF_BYTES, len(data))
+    # Pillow tells the turns that the file asks for as an orientation, in place of that of EXIF,
+    # which counts for nothing in AVIF (ISO/IEC 23000-22, 7.3.3).
+    exif = image.info.get("exif", b"")
+    return Opened(image, tiff.exif_orientation(exif), image.info.get("icc_profile"))
+
+
+def _check_stored(image: ImageFile, file_bytes: int) -> None:
+    stored = _STORED_BYTES.get(image.mode, 4)
+    check_size(image.width, image.height, stored + _RESULT_BYTES, file_bytes)
+
+
+_OPENERS: dict[str, Callable[[bytes], Opened]] = {
+    "JPEG": _open_jpeg,
+    "PNG": _open_png,
+    "WebP": _open_webp,
+    "GIF": _open_gif,
+    "BMP": _open_bmp,
+    "TIFF": _open_tiff,
+    "AVIF": _open_avif,
+}

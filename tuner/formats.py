@@ -1,0 +1,121 @@
+"""What a file is, by its first bytes never by its name; and how much is decoded at most."""
+
+from tuner.errors import DataError
+
+HEADER_BYTES = 32
+SUFFIXES = (
+    ".jpg",
+    ".jpeg",
+    ".jpe",
+    ".jfif",
+    ".png",
+    ".webp",
+    ".gif",
+    ".bmp",
+    ".tif",
+    ".tiff",
+    ".avif",
+)
+MAX_PIXELS = 250_000_000
+MAX_MEMORY_BYTES = 1_000_000_000
+
+_SIGNATURES = {
+    b"\xff\xd8\xff": "JPEG",
+    b"\x89PNG\r\n\x1a\n": "PNG",
+    b"GIF87a": "GIF",
+    b"GIF89a": "GIF",
+    b"II*\0": "TIFF",
+    b"MM\0*": "TIFF",
+    b"II+\0": "TIFF",  # BigTIFF
+    b"MM\0+": "TIFF",
+}
+# "BM" alone would also begin a text; the length of the second header makes it sure.
+_BMP_HEADER_BYTES = (12, 40, 52, 56, 64, 108, 124)
+_AVIF_BRANDS = {b"avif", b"avis"}
+_HEIC_BRANDS = {
+    *(b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"),
+    *(b"mif1", b"msf1"),
+}
+_OTHERS = {
+    b"%PDF-": "a PDF document",
+    b"PK\x03\x04": "a zip archive",
+    b"8BPS": "a Photoshop document",
+    b"\0\0\0\x0cjP  ": "a JPEG 2000 image",
+    b"\0\0\0\x0cJXL ": "a JPEG XL image",
+    b"\xff\x0a": "a JPEG XL image",
+    b"version https://git-lfs": "a Git LFS pointer, so the image itself was not fetched",
+}
+_TEXT_BYTES = 1024
+
+
+class DecodeError(DataError):
+    """An image cannot be read; `reason` is a short phrase such as "it is cut short"."""
+
+    def __init__(self, reason: str) -> None:
+        """Takes the reason, which is the whole message."""
+        super().__init__(reason)
+        self.reason = reason
+
+
+def image_format(header: bytes) -> str | None:
+    """JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF; None if a file that begins so is none of them.
+
+    Args:
+        header: its first `HEADER_BYTES` bytes, or all of a shorter file.
+    """
+    for signature, name in _SIGNATURES.items():
+        if header.startswith(signature):
+            return name
+    if header.startswith(b"RIFF") and header[8:12] == b"WEBP":
+        return "WebP"
+    if header.startswith(b"BM") and int.from_bytes(header[14:18], "little") in _BMP_HEADER_BYTES:
+        return "BMP"
+    return "AVIF" if _brands(header) & _AVIF_BRANDS else None
+
+
+def not_an_image(data: bytes) -> str:
+    """Why a file that `image_format` does not know cannot be read: what it is, if that shows."""
+    if not data:
+        return "the file is empty"
+    for signature, kind in _OTHERS.items():
+        if data.startswith(signature):
+            return f"it is {kind}"
+    if _brands(data[:HEADER_BYTES]) & _HEIC_BRANDS:
+        return "it is a HEIC image, which is not supported: convert it to JPEG"
+    return _text(data[:_TEXT_BYTES].lstrip(b"\xef\xbb\xbf \t\r\n").lower())
+
+
+def check_size(width: int, height: int, bytes_per_pixel: float = 1, held_bytes: int = 0) -> None:
+    """Refuses what would take too much memory, before any of it is taken.
+
+    Args:
+        width: in pixels, as the header claims.
+        height: likewise.
+        bytes_per_pixel: what decoding takes at its peak, the result included.
+        held_bytes: what it takes besides, such as a copy of the file.
+
+    Raises:
+        DecodeError: there are more than `MAX_PIXELS`, or they take over `MAX_MEMORY_BYTES`.
+    """
+    claim = f"it claims {width} x {height} pixels"
+    if width * height > MAX_PIXELS:
+        raise DecodeError(f"{claim}, more than the {MAX_PIXELS // 10**6} million allowed")
+    if width * height * bytes_per_pixel + held_bytes > MAX_MEMORY_BYTES:
+        allowed = MAX_MEMORY_BYTES // 10**9
+        raise DecodeError(f"{claim}, and takes more than {allowed} GB of memory to decode")
+
+
+def _brands(header: bytes) -> set[bytes]:
+    """The brands of an ISO base media file (ISO/IEC 14496-12, 4.3), as far as the header goes."""
+    if header[4:8] != b"ftyp":
+        return set()
+    end = min(int.from_bytes(header[:4], "big"), len(header))
+    return {header[8:12], *(header[start : start + 4] for start in range(16, end, 4))}
+
+
+def _text(text: bytes) -> str:
+    if text.startswith((b"<!doctype html", b"<html", b"<head", b"<body")):
+        return "it is a web page, not an image"
+    if text.startswith((b"<?xml", b"<!--", b"<svg", b"<!doctype svg")) and b"<svg" in text:
+        return "it is an SVG drawing, which is not supported: convert it to PNG"
+    return "it is not an image of a known format"
