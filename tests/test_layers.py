@@ -18,7 +18,7 @@ FLOORS = (
     ("settings", "environment", "stopping", "quantities", "formats", "tiff", "colour", "balance"),
     ("containers",),
     ("pixels",),
-    ("search_spaces", "decode", "cache", "cuts", "schedule", "journal"),
+    ("search_spaces", "decode", "cache", "cuts", "schedule", "journal", "similarity"),
     ("dataset", "ranking", "augment"),
     ("images", "oracle", "run", "prediction", "checkpoint", "budget", "identity"),
     ("features", "tables"),
