@@ -34,8 +34,11 @@ COLOUR_DISTANCE = 12.0
 _FILTER = Image.Resampling.BILINEAR
 _SIDE = 16  # pixels of the reduced image
 _KEPT = 12  # frequencies a direction; those above are what a lower quality or size changes
-_SEARCHED = 6  # frequencies a direction that the search looks at first
+_SEARCHED = 4  # frequencies a direction that the search looks at first
 _BORDERS = (0.0, 0.025, 0.05)  # share of each side that is cut off, by view
+# An image is compared with what a crop of the other would be, and the other way round.
+_COMBINATIONS = [(0, view) for view in range(len(_BORDERS))]
+_COMBINATIONS += [(view, 0) for view in range(1, len(_BORDERS))]
 _COLOUR_SIDE = 4
 # A unit vector times this is rounded to integers. Their products add up to less than 2**24, so that
 # float32 holds every sum exactly: the result depends on no order, hence on no number of threads.
@@ -52,7 +55,7 @@ _COLOURS = 2 * _COLOUR_SIDE**2
 _LENGTH = _HEAD + _COLOURS + len(_BORDERS) * _KEPT**2
 _FORMAT = np.dtype("<i2")
 _SAMPLED_SIDE = 256
-_BLOCK = 1024
+_BLOCK = 512  # images: the products of two blocks stay in a core's cache
 _EXACT_BLOCK = 1 << 16
 
 
@@ -99,7 +102,7 @@ def near_pairs(fingerprints: Sequence[bytes], similarity: float = SIMILARITY) ->
     """
     rows = _rows(fingerprints)
     views = rows[:, _HEAD + _COLOURS :].reshape(len(rows), len(_BORDERS), _KEPT, _KEPT)
-    least = np.float32(np.ceil(similarity * _UNIT**2))
+    least = np.float32(round(similarity * _UNIT**2))
     found = [np.empty((0, 2), np.int64)]
     for candidates in _candidates(_searched(views), least):
         for start in range(0, len(candidates), _EXACT_BLOCK):
@@ -195,13 +198,13 @@ def _searched(views: np.ndarray) -> np.ndarray:
 
     The product of two such vectors is never less than that of the whole ones, since that of the
     rests is at most the product of their lengths (Cauchy and Schwarz). So a pair below the
-    threshold here is below it there, and the search misses none. float32, shape (views, n, 36).
+    threshold here is below it there, and the search misses none. float32, shape (views, n, 16).
     """
     low = views[:, :, :_SEARCHED, :_SEARCHED].astype(np.float32)
     whole = np.square(views, dtype=np.float32).sum((2, 3))
     rest = np.ceil(np.sqrt(whole - np.square(low).sum((2, 3))))
     low[:, :, 0, 0] = rest
-    return np.ascontiguousarray(low.reshape(len(views), len(_BORDERS), -1).swapaxes(0, 1))
+    return np.ascontiguousarray(low.reshape(len(views), len(_BORDERS), _SEARCHED**2).swapaxes(0, 1))
 
 
 def _candidates(searched: np.ndarray, least: np.float32) -> Iterator[np.ndarray]:
@@ -218,11 +221,6 @@ def _candidates(searched: np.ndarray, least: np.float32) -> Iterator[np.ndarray]
                     found.append(np.argwhere(products >= least))
             pairs = np.unique(np.concatenate(found), axis=0) + np.array([start, other])
             yield pairs[pairs[:, 0] < pairs[:, 1]]
-
-
-# An image is compared with what a crop of the other would be, and the other way round.
-_COMBINATIONS = [(0, view) for view in range(len(_BORDERS))]
-_COMBINATIONS += [(view, 0) for view in range(1, len(_BORDERS))]
 
 
 def _correlations(views: np.ndarray, pairs: np.ndarray) -> np.ndarray:
