@@ -92,9 +92,10 @@ class Workload:
             return np.asarray(pixels)[order], dataset.labels("train")[order]
 
     def _dataset(self) -> Any:
-        from tuner.dataset import load_dataset
+        from tuner.dataset import SplitOptions, load_dataset
 
-        return load_dataset(Path(self.data or ""), val_fraction=0.01, test_fraction=0.0)
+        options = SplitOptions(val_fraction=0.01, test_fraction=0.0)
+        return load_dataset(Path(self.data or ""), options)
 
 
 def make_images(

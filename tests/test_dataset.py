@@ -6,27 +6,19 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import FrozenInstanceError, replace
+from dataclasses import FrozenInstanceError
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
 
 from tuner.cache import CacheError
-from tuner.dataset import (
-    SPLITS,
-    Dataset,
-    ImageFile,
-    Skipped,
-    _carve,
-    digits_dataset,
-    load_dataset,
-)
+from tuner.dataset import Dataset, SplitOptions, digits_dataset, load_dataset
 from tuner.decode import read_image
 from tuner.errors import DataError, SettingsError
+from tuner.manifest import Skipped
+from tuner.splits import SPLITS
 
 
 def photo(path: Path, number: int = 0) -> Path:
@@ -81,7 +73,7 @@ def test_labels_follow_the_files_of_a_split(pets: Path) -> None:
 
 
 def test_majority_rate(pets: Path) -> None:
-    dataset = load_dataset(pets, test_fraction=0)
+    dataset = load_dataset(pets, SplitOptions(test_fraction=0))
     assert dataset.majority_rate() == 3 / 5
     assert dataset.majority_rate("train") == 17 / 25
     with pytest.raises(DataError, match="test split has no images"):
@@ -98,7 +90,7 @@ def test_only_visible_images_count(pets: Path) -> None:
     photo(pets / "cat" / "deep" / "y.JpEg", 51)
     for ignored in ("cat/.hidden.png", ".git/a.png", "__MACOSX/cat/a.png", "cat/.cache/b.png"):
         photo(pets / ignored)
-    for other in ("cat/Thumbs.db", "cat/notes.txt", "README.md", "cat/a.gif"):
+    for other in ("cat/Thumbs.db", "cat/notes.txt", "README.md", "cat/a.psd"):
         (pets / other).write_text("?")
     dataset = load_dataset(pets)
     assert {"cat/deep/deeper/X.JPG", "cat/deep/y.JpEg"} < set(splits_of(dataset))
@@ -115,10 +107,11 @@ def test_pipes_are_not_read(pets: Path) -> None:
 
 def test_links_are_followed_and_loops_end(pets: Path, tmp_path: Path) -> None:
     photos(tmp_path / "elsewhere", 3, first=200)
+    photos(tmp_path / "birds", 3, first=210)
     (pets / "cat" / "more").symlink_to(tmp_path / "elsewhere")
     (pets / "cat" / "again").symlink_to(pets / "cat")
     (pets / "dog" / "all").symlink_to(pets)
-    (pets / "bird").symlink_to(tmp_path / "elsewhere")
+    (pets / "bird").symlink_to(tmp_path / "birds")
     (pets / "dog" / "link.png").symlink_to(photo(tmp_path / "one.png", 300))
     dataset = load_dataset(pets)
     counts = {name: sum(by_split.values()) for name, by_split in dataset.counts().items()}
@@ -166,7 +159,7 @@ def test_each_file_is_read_once(pets: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def test_the_split_depends_on_seed_and_content_alone(pets: Path, tmp_path: Path) -> None:
     dataset = load_dataset(pets)
     assert load_dataset(pets) == dataset
-    assert splits_of(load_dataset(pets, split_seed=1)) != splits_of(dataset)
+    assert splits_of(load_dataset(pets, SplitOptions(split_seed=1))) != splits_of(dataset)
     by_content = {file.sha256: file.split for file in dataset.files}
     shutil.copytree(pets, tmp_path / "copy")
     for number, path in enumerate(sorted((tmp_path / "copy" / "cat").iterdir(), reverse=True)):
@@ -176,7 +169,9 @@ def test_the_split_depends_on_seed_and_content_alone(pets: Path, tmp_path: Path)
 
 
 def test_the_test_images_do_not_depend_on_the_validation_fraction(pets: Path) -> None:
-    few, many = (load_dataset(pets, val_fraction=share).of("test") for share in (0.1, 0.4))
+    few, many = (
+        load_dataset(pets, SplitOptions(val_fraction=share)).of("test") for share in (0.1, 0.4)
+    )
     assert few == many
 
 
@@ -196,36 +191,6 @@ def test_identical_images_of_a_class_stay_together(pets: Path) -> None:
         split_of.setdefault(file.sha256, set()).add(file.split)
     assert {len(splits) for splits in split_of.values()} == {1}
     assert dataset.counts()["cat"] == {"train": 56, "validation": 12, "test": 12}
-
-
-SHARES = st.floats(0.01, 0.98)
-
-
-@given(
-    contents=st.lists(st.integers(0, 40), min_size=1, max_size=60),
-    val=SHARES,
-    test=SHARES,
-    seed=st.integers(0, 5),
-)
-def test_every_split_gets_its_share(
-    contents: list[int], val: float, test: float, seed: int
-) -> None:
-    files = [ImageFile(str(place), "cat", "train", str(c)) for place, c in enumerate(contents)]
-    different = len(set(contents))
-    shares = {"test": test / 2, "validation": val / 2}
-    if different < 3:
-        with pytest.raises(DataError, match=f"has {different} different images"):
-            _carve(files, shares, seed)
-        return
-    carved = _carve(files, shares, seed)
-    assert [replace(file, split="train") for file in carved] == files
-    in_split = {split: {f.sha256 for f in carved if f.split == split} for split in SPLITS}
-    assert all(in_split.values())
-    assert sum(map(len, in_split.values())) == different
-    for split, share in shares.items():
-        assert len(in_split[split]) <= max(1, round(different * share))
-    if len(in_split["train"]) > 1:
-        assert len(in_split["test"]) == max(1, round(different * shares["test"]))
 
 
 def given_splits(root: Path, names: dict[str, int]) -> Path:
@@ -250,7 +215,7 @@ def test_a_missing_test_folder_is_taken_from_train(tmp_path: Path) -> None:
     dataset = load_dataset(root)
     assert dataset.counts()["cat"] == {"train": 17, "validation": 3, "test": 3}
     assert all(file.path.startswith("train/") for file in dataset.of("test"))
-    assert load_dataset(root, test_fraction=0).counts()["cat"]["test"] == 0
+    assert load_dataset(root, SplitOptions(test_fraction=0)).counts()["cat"]["test"] == 0
 
 
 def test_a_missing_validation_folder_is_taken_from_train(tmp_path: Path) -> None:
@@ -331,7 +296,7 @@ def test_splits_with_different_classes_are_refused(tmp_path: Path) -> None:
     given_splits(tmp_path, {"train": 5, "val": 3})
     photos(tmp_path / "val" / "bird", 2, first=90)
     shutil.rmtree(tmp_path / "val" / "dog")
-    with pytest.raises(DataError, match=r"training and validation folders .* has bird, dog"):
+    with pytest.raises(DataError, match=r"training and validation images .* has bird, dog"):
         load_dataset(tmp_path)
 
 
@@ -366,9 +331,9 @@ def test_a_folder_without_permission_is_refused(
 @pytest.mark.parametrize(
     ("val", "test"), [(0, 0.1), (-0.1, 0.1), (0.1, -0.1), (0.5, 0.5), (1.5, 0), (float("nan"), 0)]
 )
-def test_fractions_out_of_range_are_refused(pets: Path, val: float, test: float) -> None:
+def test_fractions_out_of_range_are_refused(val: float, test: float) -> None:
     with pytest.raises(SettingsError, match=re.escape(f"but they are {val} and {test}.")):
-        load_dataset(pets, val_fraction=val, test_fraction=test)
+        SplitOptions(val, test)
 
 
 def test_json_gives_the_dataset_back(pets: Path) -> None:
@@ -376,7 +341,7 @@ def test_json_gives_the_dataset_back(pets: Path) -> None:
     data = json.loads(json.dumps(dataset.to_json()))
     assert list(data) == ["schema", "root", "classes", "files"]
     assert data["schema"] == 1
-    assert list(data["files"][0]) == ["path", "label", "split", "sha256"]
+    assert list(data["files"][0]) == ["path", "label", "split", "sha256", "group"]
     assert Dataset.from_json(None, data) == Dataset.from_json(pets, data) == dataset
 
 
@@ -402,13 +367,13 @@ def test_the_fingerprint_is_of_the_content(pets: Path, tmp_path: Path) -> None:
     assert re.fullmatch("[0-9a-f]{64}", fingerprint)
     shutil.copytree(pets, tmp_path / "copy")
     assert load_dataset(tmp_path / "copy").fingerprint == fingerprint
-    assert load_dataset(pets, split_seed=1).fingerprint != fingerprint
+    assert load_dataset(pets, SplitOptions(split_seed=1)).fingerprint != fingerprint
     photo(pets / "cat" / "000.png", 99)
     assert load_dataset(pets).fingerprint != fingerprint
 
 
 def test_digits_are_written_once(tmp_path: Path) -> None:
-    dataset = digits_dataset(tmp_path / "cache", split_seed=3)
+    dataset = digits_dataset(tmp_path / "cache", SplitOptions(split_seed=3))
     assert dataset.root == tmp_path / "cache" / "digits"
     assert [path.name for path in (tmp_path / "cache").iterdir()] == ["digits"]
     assert dataset.classes == tuple("0123456789")
@@ -419,7 +384,7 @@ def test_digits_are_written_once(tmp_path: Path) -> None:
     assert (pixels[:4, 8:12] == 80).all()  # the first digit's third value is 5 of 16
     assert pixels.max() <= 255 and pixels.max() > 230
     times = {path: path.stat().st_mtime_ns for path in dataset.root.rglob("*")}
-    assert digits_dataset(tmp_path / "cache", split_seed=3) == dataset
+    assert digits_dataset(tmp_path / "cache", SplitOptions(split_seed=3)) == dataset
     assert {path: path.stat().st_mtime_ns for path in dataset.root.rglob("*")} == times
 
 

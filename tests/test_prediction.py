@@ -95,7 +95,10 @@ def test_only_unreadable_images(tmp_path: Path, export: Path) -> None:
     result = tune("predict", export, tmp_path / "missing.jpg", tmp_path)
     assert result.exit_code == 2
     assert "not found" in result.stdout
-    assert result.stderr == ("Error: none of the images could be read. Give JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF files.\n")
+    assert result.stderr == (
+        "Error: none of the images could be read. Give JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF "
+        "files.\n"
+    )
 
 
 def test_hostile_names_are_shown_as_text(export: Path, pictures: list[Path]) -> None:

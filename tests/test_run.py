@@ -65,7 +65,8 @@ def test_dataset_json(tmp_path: Path) -> None:
     document = json.loads((tmp_path / "first" / "dataset.json").read_text("utf-8"))
     assert document["classes"] == ["a", "b"]
     assert document["files"][0] == {
-        "path": "a/train.png", "label": "a", "split": "train", "sha256": "atrain"
+        "path": "a/train.png", "label": "a", "split": "train", "sha256": "atrain",
+            "group": "",
     }  # fmt: skip
     assert isinstance(document["schema"], int)
 

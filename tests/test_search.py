@@ -122,7 +122,7 @@ def test_what_a_run_holds(photos: Path, tmp_path: Path, trained: list[str]) -> N
     document = json.loads((run.folder / "dataset.json").read_text())
     assert document["classes"] == sorted(COLOURS)
     assert {row["split"] for row in document["files"]} == {"train", "validation", "test"}
-    assert set(document["files"][0]) == {"path", "label", "split", "sha256"}
+    assert set(document["files"][0]) == {"path", "label", "split", "sha256", "group"}
     assert ("reading images", 18, 18) in progress
     assert {"journal.db", "settings.json", "dataset.json"} <= {
         path.name for path in run.folder.iterdir()

@@ -115,6 +115,8 @@ CHANGES: dict[str, tuple[Any, Any, str]] = {
     "val_fraction": (0.15, 0.2, "--val-fraction was 0.15, not 0.2"),
     "test_fraction": (0.15, 0.2, "--test-fraction was 0.15, not 0.2"),
     "split_seed": (0, 1, "--split-seed was 0, not 1"),
+    "drop_leaks": (False, True, "--drop-leaks was False, not True"),
+    "keep_conflicts": (True, False, "--keep-conflicts was True, not False"),
     "augment": ("light", "strong", "--augment was light, not strong"),
     "views": (2, 3, "--views was 2, not 3"),
     "class_weights": ("none", "balanced", "--class-weights was none, not balanced"),

@@ -165,6 +165,14 @@ def search(
         float, typer.Option(help="Share of the images that takes no part in the search.")
     ] = DEFAULTS.test_fraction,
     split_seed: Annotated[int, typer.Option(help="Seed of the split.")] = DEFAULTS.split_seed,
+    drop_leaks: Annotated[
+        bool,
+        typer.Option("--drop-leaks", help="Leave out training images that others show too."),
+    ] = False,
+    keep_conflicts: Annotated[
+        bool,
+        typer.Option("--keep-conflicts", help="Train on images that stand under two labels."),
+    ] = False,
     augment: Annotated[
         Augmentation, typer.Option(help="Vary the training images.")
     ] = NO_AUGMENTATION,
@@ -206,6 +214,8 @@ def search(
         val_fraction=val_fraction,
         test_fraction=test_fraction,
         split_seed=split_seed,
+        drop_leaks=drop_leaks,
+        keep_conflicts=keep_conflicts,
         augment=augment.value,
         views={"none": 1, "flip": 2}.get(augment.value, 4) if views is None else views,
         class_weights=class_weights.value,
@@ -531,14 +541,14 @@ def _print_estimate(settings: SearchSettings, places: _Places, quiet: bool, as_j
 
 
 def _say_dataset(progress: "SearchProgress", dataset: "Dataset") -> None:
+    from tuner.tables import data_warnings
+
     parts = ", ".join(
         f"{len(dataset.of(split))} {split}" for split in ("train", "validation", "test")
     )
     progress.say(f"{len(dataset.files)} images in {len(dataset.classes)} classes: {parts}.")
-    for skipped in dataset.skipped[:10]:
-        progress.say(f"Warning: {skipped.path} is left out: {skipped.reason}.")
-    if len(dataset.skipped) > 10:
-        progress.say(f"Warning: {len(dataset.skipped) - 10} more images are left out.")
+    for line in data_warnings(dataset):
+        progress.say(f"Warning: {line}")
 
 
 def _explanation(error: OSError) -> str:

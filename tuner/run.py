@@ -14,12 +14,13 @@ from pathlib import Path
 
 from tuner import locks
 from tuner.atomic import sync, write_text
-from tuner.dataset import SPLITS, Dataset
+from tuner.dataset import Dataset
 from tuner.disk import folder_bytes, nearest_existing
 from tuner.errors import RunError, SettingsError, TuneError
 from tuner.journal import Journal, TrialRecord, salvage
 from tuner.ranking import rank
 from tuner.settings import SearchSettings
+from tuner.splits import SPLITS
 
 # 60 letters of up to four bytes, a prefix and a process id fit into a file name of 255 bytes.
 _NAME = re.compile(r"\w[\w.-]{0,59}")

@@ -1,6 +1,5 @@
 """A whole search from settings: scan the images, make the run, decode, search; or go on with it."""
 
-import functools
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -13,7 +12,7 @@ from tuner.augment import prepare_views
 from tuner.balance import imbalance_note
 from tuner.budget import TimeBudget
 from tuner.cache import Cache
-from tuner.dataset import Dataset, digits_dataset, load_dataset
+from tuner.dataset import Dataset, SplitOptions, digits_dataset, load_dataset
 from tuner.errors import DataError, RunError, StoppedError
 from tuner.hyperband import HyperbandTuner, SearchObserver
 from tuner.images import prepare_images
@@ -197,7 +196,11 @@ def _check_same_images(run: Run, dataset: Dataset) -> None:
     changes = {
         "added": sorted(now.keys() - before.keys()),
         "gone": sorted(before.keys() - now.keys()),
-        "altered": sorted(path for path in now.keys() & before.keys() if now[path] != before[path]),
+        "altered": sorted(
+            path
+            for path in now.keys() & before.keys()
+            if replace(now[path], group="") != replace(before[path], group="")
+        ),
     }
     found = [f"{len(paths)} {what}, such as {paths[0]}" for what, paths in changes.items() if paths]
     if found:
@@ -244,16 +247,17 @@ def scan(settings: SearchSettings, cache_dir: Path, on_progress: Progress | None
         DataError: the images, or their folder, cannot be used.
     """
     progress = _named(on_progress, "reading images")
-    if settings.data is None:
-        load = functools.partial(digits_dataset, cache_dir)
-    else:
-        load = functools.partial(load_dataset, Path(settings.data))
-    return load(
-        val_fraction=settings.val_fraction,
-        test_fraction=settings.test_fraction,
-        split_seed=settings.split_seed,
-        on_progress=progress,
+    options = SplitOptions(
+        settings.val_fraction,
+        settings.test_fraction,
+        settings.split_seed,
+        settings.drop_leaks,
+        settings.keep_conflicts,
     )
+    if settings.data is None:
+        return digits_dataset(cache_dir, options, on_progress=progress)
+    with Cache(cache_dir) as cache:
+        return load_dataset(Path(settings.data), options, cache=cache, on_progress=progress)
 
 
 def _stopping(on_progress: Progress | None, stop: StopRequest) -> Progress:

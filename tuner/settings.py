@@ -34,6 +34,8 @@ class SearchSettings:
         val_fraction: share of the images that validate, where the folder does not say.
         test_fraction: share of the images that test, where the folder does not say.
         split_seed: seed of the split.
+        drop_leaks: whether training images that validation or test images show too are left out.
+        keep_conflicts: whether images that stand under two labels are trained on.
         augment: "none", or how the training images are varied: "flip", "light", "strong".
         views: number of fixed views of each training image; 1 without augmentation.
         class_weights: "none", or "balanced": in the training loss all classes weigh the same.
@@ -57,6 +59,8 @@ class SearchSettings:
     val_fraction: float = 0.15
     test_fraction: float = 0.15
     split_seed: int = 0
+    drop_leaks: bool = False
+    keep_conflicts: bool = False
     augment: str = "none"
     views: int = 1
     class_weights: str = "none"

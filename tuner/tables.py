@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tuner.cache import CacheEntry
+from tuner.dataset import Dataset, Leak
 from tuner.journal import FAILED, TrialRecord
 from tuner.prediction import Prediction
 from tuner.quantities import duration, size
@@ -31,6 +32,7 @@ _HEAD = ("head_layers", "head_width", "head_batchnorm")
 # Columns that a narrow terminal does without, in this order.
 _EXPENDABLE = ("time", "status", "factor")
 _MESSAGE_LENGTH = 300
+_EXAMPLES = 10
 CHANCE = "Always answering the most frequent class:"
 
 
@@ -87,6 +89,38 @@ def prediction_table(predictions: Sequence[Prediction]) -> Table:
         else:
             table.add_row(path, plain(prediction.label or ""), f"{prediction.probability:.4f}")
     return table
+
+
+def data_warnings(dataset: Dataset) -> list[str]:
+    """What is wrong with the images of a search, a sentence each: damage, conflicts, leaks."""
+    lines = [f"{each.path} is left out: {each.reason}." for each in dataset.skipped[:_EXAMPLES]]
+    if len(dataset.skipped) > _EXAMPLES:
+        lines.append(f"{len(dataset.skipped) - _EXAMPLES} more images are left out.")
+    used = {file.path for file in dataset.files}
+    if dataset.conflicts:
+        count = sum(map(len, dataset.conflicts))
+        kept = any(path in used for paths in dataset.conflicts for path in paths)
+        done = "trained on, and never validate or test" if kept else "left out"
+        how = "" if kept else "; --keep-conflicts trains on them"
+        lines.append(
+            f"{count} images show a picture that stands under another label too and are {done}, "
+            f"such as {' and '.join(dataset.conflicts[0][:2])}{how}."
+        )
+    for split in ("train", "validation"):
+        leaks = [leak for leak in dataset.leaks if leak.split == split]
+        if leaks:
+            lines.append(_leak_line(split, leaks, dropped=leaks[0].path not in used))
+    return lines
+
+
+def _leak_line(split: str, leaks: Sequence[Leak], dropped: bool) -> str:
+    name = "training" if split == "train" else split
+    others = " and ".join(sorted({leak.other_split for leak in leaks}, reverse=True))
+    remedy = "; --drop-leaks leaves them out" if split == "train" else ""
+    return (
+        f"{len(leaks)} {name} images show what {others} images show, such as {leaks[0].path} and "
+        f"{leaks[0].other}{': they are left out' if dropped else remedy}."
+    )
 
 
 def cache_table(folder: Path, entries: Sequence[CacheEntry]) -> RenderableType:

@@ -1,0 +1,148 @@
+"""Tables of images, as people and their spreadsheets write them."""
+
+import builtins
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tuner.errors import DataError
+from tuner.manifest import Candidate
+from tuner.tabular import is_table, table_manifest
+
+PLAIN = "path,label\na/1.jpg,cat\nb/2.jpg,dog\n"
+TWO = [Candidate("a/1.jpg", "cat"), Candidate("b/2.jpg", "dog")]
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Any:
+    def written(text: str | bytes, name: str = "images.csv") -> Path:
+        path = tmp_path / name
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return path
+
+    return written
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        PLAIN,
+        PLAIN.replace("\n", "\r\n"),
+        PLAIN.replace("\n", "\r"),
+        PLAIN.replace(",", ";"),
+        PLAIN.replace(",", "\t"),
+        "sep=;\n" + PLAIN.replace(",", ";"),
+        "\n" + PLAIN + "\n,,\n",
+        PLAIN.encode("utf-8-sig"),
+        PLAIN.encode("utf-16"),
+        "label , Path\ncat, a/1.jpg\ndog,b/2.jpg\n",
+        'number,path,label\n1,"a/1.jpg",cat\n2,b/2.jpg,"dog"\n',
+        PLAIN + "a/1.jpg,cat\n",
+        PLAIN.replace("a/1", ".\\a\\1"),
+    ],
+)
+def test_every_way_of_writing_it_says_the_same(table: Any, written: str | bytes) -> None:
+    manifest = table_manifest(table(written))
+    assert manifest.candidates == TWO
+    assert manifest.classes == {None: ("cat", "dog")}
+    assert manifest.given == ()
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
+def test_letters_of_any_encoding(table: Any, encoding: str) -> None:
+    text = 'path,label\nKäse/"ü".jpg,Käse\nb.jpg,Brot € hell\n'.replace('"', "")
+    labels = [each.label for each in table_manifest(table(text.encode(encoding))).candidates]
+    assert labels == ["Käse", "Brot € hell"]
+
+
+def test_a_letter_is_the_same_composed_or_not(table: Any) -> None:
+    text = "path,label\na.jpg,Ka\u0308se\nb.jpg,K\u00e4se\nc.jpg,猫\n"
+    assert table_manifest(table(text)).classes == {None: ("K\u00e4se", "猫")}
+
+
+def test_a_backslash_may_be_part_of_a_name(table: Any, tmp_path: Path) -> None:
+    (tmp_path / "a\\1.jpg").write_bytes(b"")
+    manifest = table_manifest(table("path,label\na\\1.jpg,cat\nb\\2.jpg,dog\n"))
+    assert [each.path for each in manifest.candidates] == ["a\\1.jpg", "b/2.jpg"]
+
+
+def test_splits_and_groups(table: Any) -> None:
+    text = (
+        "path,label,split,group\n1.jpg,cat,Train,burst 1\n2.jpg,dog,,\n3.jpg,cat,val,burst 1\n"
+        "4.jpg,dog,valid,\n5.jpg,cat,TEST,\n6.jpg,dog,test,x\n"
+    )
+    manifest = table_manifest(table(text))
+    assert manifest.given == ("train", "validation", "test")
+    assert [each.split for each in manifest.candidates] == [
+        "train", "train", "validation", "validation", "test", "test",
+    ]  # fmt: skip
+    assert [each.group for each in manifest.candidates] == [
+        "burst 1", None, "burst 1", None, None, "x",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [
+        ("", r"images\.csv is empty: give it rows of path,label"),
+        ("path,label\n", r"images\.csv names no images"),
+        ("file,label\na,b\n", r"images\.csv lacks the column path: .* it names file, label"),
+        ("a.jpg,cat\nb.jpg,dog\n", r"lacks the column path and label"),
+        ("path,label\na.jpg,\nb.jpg,dog\n", r"images\.csv has no label in row 2: give it one"),
+        ("path,label\n\na.jpg,cat\n,dog\n", r"images\.csv has no path in row 4"),
+        ("path,label\na.jpg\n", r"images\.csv has no label in row 2"),
+        ("path,label,split\na.jpg,cat,tset\n", r"has the split 'tset' in row 2: use train, val"),
+        (
+            "path,label\na.jpg,cat\nb.jpg,dog\n./a.jpg,dog\n",
+            r"names a\.jpg twice, in rows 2 and 4, and not in the same way: keep one",
+        ),
+        ("path,label\na.jpg,cat\n", r"has one class, cat, but at least two are needed"),
+        ("path,label,split\na.jpg,cat,test\nb.jpg,dog,test\n", r"has no training images"),
+        (
+            "path,label,split\na,cat,train\nb,dog,train\nc,cat,val\n",
+            r"training and validation images must have the same classes, .* has dog",
+        ),
+        ('path,label\n"a.jpg,cat\nb.jpg,dog\n', r"images\.csv is no table from line 3 on"),
+        (b"path,label\n\0\0", r"images\.csv holds no text"),
+    ],
+)
+def test_what_cannot_be_is_a_sentence(table: Any, written: str | bytes, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        table_manifest(table(written))
+
+
+def test_a_table_that_is_gone(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"images\.csv cannot be read: no such file"):
+        table_manifest(tmp_path / "images.csv")
+
+
+def test_which_files_are_tables() -> None:
+    assert all(is_table(Path(name)) for name in ("a.csv", "a.TSV", "a.parquet"))
+    assert not any(is_table(Path(name)) for name in ("a.txt", "a.xlsx", "a", "a.jpg"))
+
+
+def test_parquet_says_the_same(tmp_path: Path) -> None:
+    pandas = pytest.importorskip("pandas", reason="Parquet needs pandas")
+    pytest.importorskip("pyarrow", reason="Parquet needs pyarrow")
+    frame = pandas.DataFrame({"label": ["dog", "cat"], "path": ["b/2.jpg", "a/1.jpg"]})
+    frame.to_parquet(tmp_path / "images.parquet")
+    assert table_manifest(tmp_path / "images.parquet").candidates == TWO
+    (tmp_path / "images.parquet").write_bytes(b"PAR1")
+    with pytest.raises(DataError, match="cannot be read as Parquet"):
+        table_manifest(tmp_path / "images.parquet")
+
+
+def test_without_pandas_it_says_what_to_install(
+    table: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    imported = builtins.__import__
+
+    def refuse(name: str, *given: Any, **options: Any) -> Any:
+        if name == "pandas":
+            raise ImportError(name)
+        return imported(name, *given, **options)
+
+    monkeypatch.setattr(builtins, "__import__", refuse)
+    with pytest.raises(DataError, match="needs pandas and pyarrow to be read: install them"):
+        table_manifest(table(b"PAR1", "images.parquet"))

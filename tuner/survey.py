@@ -1,0 +1,215 @@
+"""Every image of a dataset, read once: what it is, what is wrong with it, and which are the same.
+
+`survey` finds out; `tuner.dataset` splits what it found, and `tune data` shows it.
+"""
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property, partial
+from itertools import pairwise
+from pathlib import Path
+
+from tuner import similarity
+from tuner.cache import Cache
+from tuner.decode import HEADER_BYTES, DecodeError, decode, image_format, on_all_cores, read_bytes
+from tuner.errors import DataError
+from tuner.facts import Facts, FactStore
+from tuner.manifest import Candidate, Manifest, Skipped, folder_manifest
+from tuner.splits import components
+from tuner.tabular import is_table, table_manifest
+
+# Damaged images, as a share of all, above which something is wrong with the whole folder.
+_MOST_DAMAGED = 0.2
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image that can be read.
+
+    Attributes:
+        path: relative to the survey's root, with `/`.
+        label: name of its class.
+        split: where it stands already, or None.
+        group: name of what must stay on one side with it, where one was given.
+        sha256: of the file.
+        format: such as "JPEG".
+        width: in pixels, upright.
+        height: likewise.
+    """
+
+    path: str
+    label: str
+    split: str | None
+    group: str | None
+    sha256: str
+    format: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What a dataset holds.
+
+    Attributes:
+        root: folder that paths are relative to.
+        classes: their names, in the order of the labels.
+        given: the splits that are given.
+        pictures: the images that can be read, sorted by path.
+        skipped: those that cannot, and those that belong to no class.
+        ignored: number of files and folders that are no images.
+        near: pairs of different files that show the same picture, as numbers of pictures.
+    """
+
+    root: Path
+    classes: tuple[str, ...]
+    given: tuple[str, ...]
+    pictures: tuple[Picture, ...]
+    skipped: tuple[Skipped, ...]
+    ignored: int
+    near: tuple[tuple[int, int], ...]
+
+    @cached_property
+    def same(self) -> tuple[tuple[int, int], ...]:
+        """Pairs of images that show the same picture, identical files among them."""
+        equal = _chained(self.pictures, lambda picture: picture.sha256)
+        return tuple(sorted({*equal, *self.near}))
+
+    @cached_property
+    def together(self) -> tuple[tuple[int, int], ...]:
+        """Pairs of images that must be on one side: the same picture, or of one given group."""
+        grouped = _chained(self.pictures, lambda picture: picture.group)
+        return tuple(sorted({*self.same, *grouped}))
+
+    @cached_property
+    def conflicts(self) -> tuple[tuple[int, ...], ...]:
+        """Images that show the same picture under different labels, as numbers, by picture."""
+        members: dict[str, list[int]] = defaultdict(list)
+        for number, picture in enumerate(self.pictures):
+            members[picture.sha256].append(number)
+        found = [set(numbers) for numbers in members.values()]
+        found += [
+            {*members[self.pictures[one].sha256], *members[self.pictures[other].sha256]}
+            for one, other in self.near
+        ]
+        conflicting = [sorted(numbers) for numbers in found if len(self._labels(numbers)) > 1]
+        return components(pair for numbers in conflicting for pair in pairwise(numbers))
+
+    def _labels(self, numbers: Iterable[int]) -> set[str]:
+        return {self.pictures[number].label for number in numbers}
+
+
+def survey(
+    data: Path, cache: Cache | None = None, on_progress: Callable[[int, int], None] | None = None
+) -> Survey:
+    """Finds and reads the images of a folder or a table.
+
+    Each is read and, unless the cache knows its content, decoded once, on all cores. Interrupted
+    and begun again, it goes on where it was.
+
+    Args:
+        data: a folder, see `tuner.manifest`; or a table, see `tuner.tabular`.
+        cache: remembers what was read.
+        on_progress: called with the images read and the number of images.
+
+    Raises:
+        DataError: there is no such folder, it does not hold images in at least two classes, or more
+            than a fifth of them are damaged.
+        CacheError: the cache folder is full, or may not be written.
+    """
+    manifest = table_manifest(data) if is_table(data) and data.is_file() else folder_manifest(data)
+    pictures: list[Picture] = []
+    fingerprints: list[bytes] = []
+    damaged: list[Skipped] = []
+    with FactStore(cache, similarity.VERSION) as store:
+        read = on_all_cores(partial(_read, manifest.root, store), manifest.candidates)
+        for done, (candidate, sha256, facts) in enumerate(read, start=1):
+            if facts.reason is not None:
+                damaged.append(Skipped(candidate.path, facts.reason))
+            else:
+                pictures.append(_picture(candidate, sha256, facts))
+                fingerprints.append(facts.fingerprint)
+            if on_progress is not None:
+                on_progress(done, len(manifest.candidates))
+    _check_readable(manifest, pictures, damaged)
+    order = sorted(range(len(pictures)), key=lambda number: pictures[number].path)
+    pictures = [pictures[number] for number in order]
+    pairs = similarity.near_pairs([fingerprints[number] for number in order])
+    return Survey(
+        manifest.root,
+        next(iter(manifest.classes.values())),
+        manifest.given,
+        tuple(pictures),
+        tuple(sorted(manifest.stray + damaged, key=lambda skipped: skipped.path)),
+        manifest.ignored,
+        tuple((int(one), int(other)) for one, other in pairs),
+    )
+
+
+def _read(root: Path, store: FactStore, candidate: Candidate) -> tuple[Candidate, str, Facts]:
+    try:
+        data = read_bytes(root / candidate.path)
+    except DecodeError as error:
+        return candidate, "", Facts(reason=error.reason)
+    sha256 = hashlib.sha256(data).hexdigest()
+    facts = store.get(sha256)
+    if facts is None:
+        facts = _facts(data)
+        store.put(sha256, facts)
+    return candidate, sha256, facts
+
+
+def _facts(data: bytes) -> Facts:
+    try:
+        pixels = decode(data)
+    except DecodeError as error:
+        return Facts(reason=error.reason)
+    height, width, _ = pixels.shape
+    kind = image_format(data[:HEADER_BYTES]) or ""
+    return Facts(None, kind, width, height, similarity.fingerprint(pixels))
+
+
+def _picture(candidate: Candidate, sha256: str, facts: Facts) -> Picture:
+    return Picture(
+        candidate.path, candidate.label, candidate.split, candidate.group, sha256, facts.format,
+        facts.width, facts.height,
+    )  # fmt: skip
+
+
+def _check_readable(manifest: Manifest, pictures: list[Picture], damaged: list[Skipped]) -> None:
+    if damaged and not pictures:
+        raise DataError(
+            f"None of the {len(damaged)} images in {manifest.root} can be read; the first, "
+            f"{damaged[0].path}: {damaged[0].reason}."
+        )
+    found = Counter((candidate.label, candidate.split) for candidate in manifest.candidates)
+    readable = {(picture.label, picture.split) for picture in pictures}
+    for split, classes in manifest.classes.items():
+        for name in classes:
+            if (name, split) not in readable:
+                many = found[name, split]
+                state = f"none of its {many} can be read" if many else "it has none"
+                raise DataError(
+                    f"Class {name} needs {split or 'train'} images, but {state}: add some or "
+                    "remove the class."
+                )
+    if len(damaged) > _MOST_DAMAGED * len(manifest.candidates):
+        raise DataError(
+            f"{len(damaged)} of the {len(manifest.candidates)} images in {manifest.root} cannot be "
+            f"read, such as {damaged[0].path}: {damaged[0].reason}. Remove or mend them."
+        )
+
+
+def _chained(
+    pictures: tuple[Picture, ...], key: Callable[[Picture], str | None]
+) -> Iterator[tuple[int, int]]:
+    """Pairs that join all images of one key: each with the next."""
+    members: dict[str, list[int]] = defaultdict(list)
+    for number, picture in enumerate(pictures):
+        name = key(picture)
+        if name is not None:
+            members[name].append(number)
+    for numbers in members.values():
+        yield from pairwise(numbers)
