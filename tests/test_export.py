@@ -11,13 +11,25 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from small_search import COLOURS, IMAGES_PER_CLASS, contents, small_export, small_search, tune
+from PIL import Image
+from small_search import (
+    COLOURS,
+    IMAGES_PER_CLASS,
+    SEARCH,
+    contents,
+    small_export,
+    small_search,
+    tune,
+)
 
 from tuner import export
+from tuner.cache import Cache
 from tuner.dataset import Dataset
 from tuner.errors import DataError, ExportError, TuneError
-from tuner.evaluation import Winner, winner_of
+from tuner.evaluation import Winner, trained_model, winner_of
 from tuner.export import Parity, check_target, export_model, export_winner
+from tuner.images import prepare_images
+from tuner.prediction import Export
 from tuner.run import Run, open_run
 
 ELSEWHERE = """
@@ -58,7 +70,7 @@ def no_check(monkeypatch: pytest.MonkeyPatch) -> None:
     """Spares the network and the other process, where a test is about the files around them."""
     small = keras.Sequential([keras.Input((None, None, 3)), keras.layers.GlobalAveragePooling2D()])
     monkeypatch.setattr(export, "trained_model", lambda *_: small)
-    monkeypatch.setattr(export, "export_model", lambda network, _: network)
+    monkeypatch.setattr(export, "export_model", lambda network, *_: network)
     monkeypatch.setattr(export, "_check_parity", lambda *_: Parity(9, 0, 5, 5))
 
 
@@ -148,6 +160,36 @@ def test_the_model_names_the_test_images_as_evaluated(dataset: Dataset) -> None:
     assert described["test_images"] == len(COLOURS) * IMAGES_PER_CLASS * 0.15
 
 
+def test_an_export_crops_as_its_search_did(tmp_path: Path) -> None:
+    runs, cache, photos = tmp_path / "runs", tmp_path / "cache", small_search().photos
+    places = ("--runs-dir", runs, "--cache-dir", cache)
+    result = tune(
+        "search", photos, "--crop", *SEARCH, *places,
+        "--fix", "unfreeze_blocks=0", "--fix", "head_layers=0",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    result = tune("best", *places, "--export", tmp_path / "model")
+    assert result.exit_code == 0, result.output
+    assert "validation images right, as recorded" in result.stdout
+    assert json.loads((tmp_path / "model" / "export.json").read_text())["crop"] is True
+    run = open_run(runs)
+    assert run.settings.crop
+    dataset = run.dataset()
+    files = dataset.of("validation")
+    assert any(len(set(Image.open(photos / file.path).size)) == 2 for file in files)
+    predicted = [found.probability for found in Export(tmp_path / "model").predict(
+        [photos / file.path for file in files])]  # fmt: skip
+    network = trained_model(run, winner_of(run), len(COLOURS))
+    with Cache(cache) as opened:
+        cropped, squashed = (
+            network.predict(prepare_images(files, photos, 32, opened, crop=crop), verbose=0)
+            for crop in (True, False)
+        )
+    np.testing.assert_allclose(predicted, cropped.max(axis=1), atol=1e-4)
+    assert np.abs(squashed - cropped).max() > 1e-2
+    assert "--crop was on, not off" in tune("search", photos, "--resume", *SEARCH, *places).stderr
+
+
 def test_a_second_export_is_refused() -> None:
     folder, _ = small_export()
     before = contents(folder)
@@ -158,11 +200,11 @@ def test_a_second_export_is_refused() -> None:
 
 
 def test_another_model_is_not_exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def corrupted(network: keras.Model, image_size: int) -> keras.Model:
+    def corrupted(network: keras.Model, image_size: int, crop: bool) -> keras.Model:
         logits = network.get_layer("head_logits")
         logits.kernel.assign(0 * logits.kernel)
         logits.bias.assign([1.0, 0.0, 0.0])
-        return export_model(network, image_size)
+        return export_model(network, image_size, crop)
 
     monkeypatch.setattr(export, "export_model", corrupted)
     search = small_search()

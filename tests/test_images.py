@@ -1,3 +1,4 @@
+import hashlib
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -69,12 +70,32 @@ def test_other_images_are_resized_as_tensorflow_does(dataset: Dataset, cache: Ca
         assert np.abs(image - expected).max() <= 0.51, file.path
 
 
+def test_a_crop_is_the_centre_square(dataset: Dataset, cache: Cache, tmp_path: Path) -> None:
+    """As if every file held its centre square alone; one that is a square already stays."""
+    images = prepare_images(dataset.files, dataset.root, SIZE, cache, crop=True)
+    whole = prepare_images(dataset.files, dataset.root, SIZE, cache)
+    for file, image, squashed in zip(dataset.files, images, whole, strict=True):
+        pixels = read_image(dataset.root / file.path)
+        height, width = pixels.shape[:2]
+        side = min(height, width)
+        top, left = (height - side) // 2, (width - side) // 2
+        square = tmp_path / "square.png"
+        Image.fromarray(pixels[top : top + side, left : left + side]).save(square)
+        digest = hashlib.sha256(square.read_bytes()).hexdigest()
+        alone = [ImageFile("square.png", "any", "train", digest)]
+        expected = prepare_images(alone, tmp_path, SIZE, cache)[0].astype(int)
+        # sums of another length may round otherwise in their last bit
+        assert np.abs(image - expected).max() <= 1
+        assert np.mean(image != expected) < 0.001
+        assert np.array_equal(image, squashed) == (height == width)
+
+
 def test_many_shapes_are_traced_once(dataset: Dataset, cache: Cache, monkeypatch: Any) -> None:
     resizers = []
     compile_resize = images_module._compiled_resize
 
-    def spy(image_size: int) -> Any:
-        resizers.append(compile_resize(image_size))
+    def spy(image_size: int, crop: bool) -> Any:
+        resizers.append(compile_resize(image_size, crop))
         return resizers[-1]
 
     monkeypatch.setattr(images_module, "_compiled_resize", spy)
@@ -114,9 +135,12 @@ def test_size_order_and_content_make_the_key(dataset: Dataset, cache: Cache) -> 
     prepare_images(files[::-1], dataset.root, SIZE, cache)
     prepare_images(files[1:], dataset.root, SIZE, cache)
     assert len(cache.entries()) == 4
+    prepare_images(files, dataset.root, SIZE, cache, crop=True)
+    assert len(cache.entries()) == 5
     elsewhere = [ImageFile(f"x/{f.path}", "other", "test", f.sha256) for f in files]
-    prepare_images(elsewhere, Path("/nowhere"), SIZE, cache)
-    assert len(cache.entries()) == 4
+    for crop in (False, True):
+        prepare_images(elsewhere, Path("/nowhere"), SIZE, cache, crop=crop)
+    assert len(cache.entries()) == 5
 
 
 def test_no_images_are_no_error(dataset: Dataset, cache: Cache) -> None:

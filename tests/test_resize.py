@@ -126,3 +126,57 @@ def test_the_saved_model_names_no_code_of_ours(tmp_path: Path) -> None:
     assert modules
     assert all(module == "keras" or module.startswith("keras.") for module in modules), modules
     assert "search_spaces" not in json.dumps(config)
+
+
+# The centre square
+
+CROPPED = [
+    (64, 48), (48, 64), (65, 48), (64, 49), (17, 34), (33, 31), (31, 33), (50, 50), (51, 51),
+    (1, 9), (9, 1), (32, 200),
+]  # fmt: skip
+
+
+def centre(images: np.ndarray) -> np.ndarray:
+    height, width = images.shape[1:3]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    return images[:, top : top + side, left : left + side]
+
+
+@pytest.mark.parametrize(("height", "width"), CROPPED)
+def test_a_crop_is_a_slice_that_is_resized(height: int, width: int) -> None:
+    images = noise(height, width, count=3)
+    ours, expected = (
+        np.asarray(resize(images, 32, crop=True)),
+        np.asarray(resize(centre(images), 32)),
+    )
+    # sums of another length may round otherwise in their last bit; one pixel aside is far more
+    assert np.abs(ours - expected).max() <= 1
+    assert np.mean(ours != expected) < 0.001
+    if height != width:
+        assert np.mean(ours != np.asarray(resize(images, 32))) > 0.2
+
+
+@pytest.mark.parametrize(("height", "width"), [(32, 45), (90, 32), (32, 32)])
+def test_a_centre_of_the_right_size_stays_as_it_is(height: int, width: int) -> None:
+    images = noise(height, width)
+    assert np.array_equal(np.asarray(resize(images, 32, crop=True)), centre(images))
+
+
+def test_what_lies_outside_the_centre_changes_nothing() -> None:
+    images = noise(40, 91)
+    spoilt = 255 - images
+    spoilt[:, :, 25:65] = images[:, :, 25:65]  # 25 = floor((91 - 40) / 2)
+    assert np.array_equal(resize(spoilt, 32, crop=True), resize(images, 32, crop=True))
+    spoilt[:, :, 25] = 255 - images[:, :, 25]
+    assert not np.array_equal(resize(spoilt, 32, crop=True), resize(images, 32, crop=True))
+
+
+def test_the_cropping_model_loads_in_plain_keras_and_takes_any_size(tmp_path: Path) -> None:
+    resizer(32, crop=True).save(tmp_path / "crop.keras")
+    with zipfile.ZipFile(tmp_path / "crop.keras") as archive:
+        assert "search_spaces" not in archive.read("config.json").decode()
+    loaded = keras.saving.load_model(tmp_path / "crop.keras", safe_mode=True)
+    for height, width in CROPPED:
+        images = noise(height, width, count=2)
+        assert np.array_equal(loaded(images), resize(images, 32, crop=True))

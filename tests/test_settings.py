@@ -106,6 +106,7 @@ CHANGES: dict[str, tuple[Any, Any, str]] = {
     "fixed": ({}, {"l2": "0", "dropout": "0"}, "--fix was nothing, not l2=0 dropout=0"),
     "weights": ("imagenet", "/a.h5", "--weights was imagenet, not /a.h5"),
     "image_size": (224, 64, "--image-size was 224, not 64"),
+    "crop": (False, True, "--crop was off, not on"),
     "batch_size": (32, 16, "--batch-size was 32, not 16"),
     "max_epochs": (30, 10, "--max-epochs was 30, not 10"),
     "factor": (3, 2, "--factor was 3, not 2"),

@@ -139,6 +139,12 @@ def search(
         str, typer.Option(help="Pretrained weights: imagenet, none, or a file.")
     ] = DEFAULTS.weights,
     image_size: Annotated[int, typer.Option(help="Pixels a side.")] = DEFAULTS.image_size,
+    crop: Annotated[
+        bool,
+        typer.Option(
+            "--crop/--no-crop", help="Take each image's centre square, not a squashed whole."
+        ),
+    ] = DEFAULTS.crop,
     batch_size: Annotated[int, typer.Option(help="Images a step.")] = DEFAULTS.batch_size,
     max_epochs: Annotated[
         int, typer.Option(help="Epochs of a trial that is never stopped.")
@@ -205,6 +211,7 @@ def search(
         fixed=parse_fixed(fix or []),
         weights=weights if weights in ("imagenet", "none") else str(Path(weights).absolute()),
         image_size=image_size,
+        crop=crop,
         batch_size=batch_size,
         max_epochs=max_epochs,
         factor=factor,

@@ -92,9 +92,12 @@ def evaluate_winner(
     results = run.journal.evaluation(trial.id)
     if results is None or results.get("epochs") != trial.epochs:
         files, labels = dataset.of("test"), dataset.labels("test")
-        images = prepare_images(files, dataset.root, run.settings.image_size, cache, on_progress)
+        settings = run.settings
+        images = prepare_images(
+            files, dataset.root, settings.image_size, cache, on_progress, crop=settings.crop
+        )
         model = trained_model(run, trial, len(dataset.classes))
-        probabilities = model.predict(images, batch_size=run.settings.batch_size, verbose=0)
+        probabilities = model.predict(images, batch_size=settings.batch_size, verbose=0)
         correct = count_correct(probabilities, labels)
         results = {
             "epochs": trial.epochs,

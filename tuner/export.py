@@ -93,7 +93,9 @@ def export_winner(run: Run, winner: Winner, dataset: Dataset, folder: Path) -> P
         raise _unwritable(folder, error) from error
     try:
         network = trained_model(run, winner.trial, len(dataset.classes))
-        export_model(network, run.settings.image_size).save(temporary / MODEL_FILE)
+        export_model(network, run.settings.image_size, run.settings.crop).save(
+            temporary / MODEL_FILE
+        )
         parity = _check_parity(temporary / MODEL_FILE, winner, dataset)
         _describe(temporary, run, winner, dataset, parity)
         temporary.chmod(0o755)
@@ -109,17 +111,18 @@ def export_winner(run: Run, winner: Winner, dataset: Dataset, folder: Path) -> P
     return parity
 
 
-def export_model(network: keras.Model, image_size: int) -> keras.Model:
-    """Puts the resize in front of a network.
+def export_model(network: keras.Model, image_size: int, crop: bool = False) -> keras.Model:
+    """Puts the resize, and the crop before it, in front of a network.
 
     Args:
         network: from (batch, image_size, image_size, 3) to probabilities, uncompiled.
         image_size: in pixels.
+        crop: whether the network was trained on the centre square of each image.
 
     Returns:
         Model from RGB values 0 to 255, (batch, any height, any width, 3), to probabilities.
     """
-    resized = resizer(image_size)
+    resized = resizer(image_size, crop)
     return keras.Model(resized.input, network(resized.output), name="tuned_resnet50")
 
 
@@ -205,6 +208,7 @@ def _describe(folder: Path, run: Run, winner: Winner, dataset: Dataset, parity: 
         "validation_images": parity.images,
         "test_images": winner.test_images,
         "image_size": run.settings.image_size,
+        "crop": run.settings.crop,
         "classes": len(dataset.classes),
         "input": "RGB values 0 to 255, uint8 or float, (batch, height, width, 3), any size",
         "output": "probabilities, float32, (batch, classes), in the order of labels.json",

@@ -27,6 +27,8 @@ def prepare_images(
     image_size: int,
     cache: Cache,
     on_progress: Callable[[int, int], None] | None = None,
+    *,
+    crop: bool = False,
 ) -> np.ndarray:
     """The pixels of `files`, in their order, from the cache or decoded into it on all cores.
 
@@ -36,6 +38,7 @@ def prepare_images(
         image_size: height and width of the result, in pixels.
         cache: holds the images until it is closed.
         on_progress: called with the images done and the number of images, while they are decoded.
+        crop: whether the centre square of each image is taken, instead of squashing all of it.
 
     Returns:
         A read-only memory map, uint8, shape (len(files), image_size, image_size, 3). An image of
@@ -45,27 +48,29 @@ def prepare_images(
         DataError: a file is not what it was when it was scanned.
         CacheError: the cache folder is full, or may not be written.
     """
-    fill = partial(_write_images, files, root, image_size, on_progress)
-    folder = cache.get_or_create("images", _key(files, image_size), fill)
+    fill = partial(_write_images, files, root, image_size, crop, on_progress)
+    folder = cache.get_or_create("images", _key(files, image_size, crop), fill)
     images: np.ndarray = np.load(folder / _FILE_NAME, mmap_mode="r")
     return images
 
 
-def _key(files: Sequence[ImageFile], image_size: int) -> str:
-    return key_of(_VERSION, image_size, [file.sha256 for file in files])
+def _key(files: Sequence[ImageFile], image_size: int, crop: bool) -> str:
+    cropped = ("crop",) if crop else ()  # what is not cropped keeps the key that it had
+    return key_of(_VERSION, image_size, [file.sha256 for file in files], *cropped)
 
 
 def _write_images(
     files: Sequence[ImageFile],
     root: Path,
     image_size: int,
+    crop: bool,
     on_progress: Callable[[int, int], None] | None,
     folder: Path,
 ) -> None:
     """Writes plainly: on a full disk that is an error, where a memory map kills the process."""
     shape = (len(files), image_size, image_size, 3)
     header = {"descr": "|u1", "fortran_order": False, "shape": shape}
-    load = partial(_load, root=root, resizer=_Resizer(image_size))
+    load = partial(_load, root=root, resizer=_Resizer(image_size, crop))
     with (folder / _FILE_NAME).open("wb") as stream:
         np.lib.format.write_array_header_1_0(stream, header)
         for done, image in enumerate(on_all_cores(load, files), start=1):
@@ -77,9 +82,9 @@ def _write_images(
 class _Resizer:
     """`search_spaces.resize.resize` for one image at a time, on any number of threads."""
 
-    def __init__(self, image_size: int) -> None:
+    def __init__(self, image_size: int, crop: bool) -> None:
         self.image_size = image_size
-        self._resize = _compiled_resize(image_size)
+        self._resize = _compiled_resize(image_size, crop)
         self._large = threading.Lock()
 
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
@@ -93,7 +98,7 @@ class _Resizer:
         return resized
 
 
-def _compiled_resize(image_size: int) -> Any:
+def _compiled_resize(image_size: int, crop: bool) -> Any:
     """Traced once for all heights and widths; operation by operation, Python's lock would make a
     single core of all cores.
     """
@@ -104,7 +109,7 @@ def _compiled_resize(image_size: int) -> Any:
     def resize_one(images: Any) -> Any:
         # A GPU may round the products of matrices to 10 bits (TensorFloat-32).
         with tf.device("cpu:0"):
-            return tf.cast(resize(images, image_size), tf.uint8)
+            return tf.cast(resize(images, image_size, crop), tf.uint8)
 
     return tf.function(resize_one, [tf.TensorSpec((1, None, None, 3), tf.uint8)])
 

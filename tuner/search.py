@@ -125,7 +125,7 @@ def search(
         images, validation = (
             prepare_images(
                 dataset.of(split), dataset.root, settings.image_size, cache,
-                _named(on_progress, f"decoding {split} images"),
+                _named(on_progress, f"decoding {split} images"), crop=settings.crop,
             )
             for split in ("train", "validation")
         )  # fmt: skip

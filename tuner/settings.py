@@ -24,6 +24,7 @@ class SearchSettings:
         fixed: pinned hyperparameters, name to the value as it was typed.
         weights: "imagenet", "none", or the path of a weights file.
         image_size: height and width in pixels.
+        crop: whether the centre square of each image is taken, instead of squashing all of it.
         batch_size: images of a training step.
         max_epochs: epochs of a trial that is never stopped.
         factor: each rung keeps about one trial in `factor`.
@@ -50,6 +51,7 @@ class SearchSettings:
     fixed: dict[str, str] = dataclasses.field(default_factory=dict)
     weights: str = "imagenet"
     image_size: int = 224
+    crop: bool = False
     batch_size: int = 32
     max_epochs: int = 30
     factor: int = 3
@@ -185,6 +187,8 @@ def _is_path(value: str | None) -> bool:
 def _shown(value: Any) -> str:
     if isinstance(value, dict):
         return " ".join(f"{name}={pinned}" for name, pinned in value.items()) or "nothing"
+    if isinstance(value, bool):
+        return "on" if value else "off"
     return "digits" if value is None else str(value)
 
 
