@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from io import BytesIO
+from typing import Any
 
 from PIL.AvifImagePlugin import AvifImageFile
 from PIL.BmpImagePlugin import BmpImageFile
@@ -39,6 +40,9 @@ _JPEG_METADATA = {*range(0xE1, 0xEE), 0xEF, 0xFE}
 _PNG_PIXELS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 _GREY_STEPS = {"1": 255, "L;2": 85, "L;4": 17}
 _SEGMENTS = ((tiff.STRIP_OFFSETS, tiff.STRIP_BYTES), (tiff.TILE_OFFSETS, tiff.TILE_BYTES))
+# None, Huffman, fax, LZW, JPEG (old and new), deflate (new and old), PackBits, LZMA and Zstandard.
+_TIFF_COMPRESSIONS = {*range(1, 9), 32946, 32773, 34925, 50000}
+_NATIVE = {"F;32BF": "F;32NF", "I;16BS": "I;16NS", "I;32BS": "I;32NS"}
 # Pillow decodes them in Python.
 _MAX_RLE_PIXELS = 16_000_000
 # A progressive JPEG of 100 megapixels may have 40 scans; usual are 10.
@@ -233,9 +237,18 @@ def _open_tiff(data: bytes) -> Opened:
     # Pillow inverts no image of more than 8 bits.
     white_is_zero = photometric == 0 and bits > 8
     image = _Tiff(BytesIO(directory.pixels_only(1 if white_is_zero else photometric)))
+    image.tile = [_native(tile) for tile in image.tile]
     orientation = directory.number(tiff.ORIENTATION, 1)
     profile = directory.content(tiff.PROFILE)
     return Opened(image, orientation, profile, bits, white_is_zero)
+
+
+def _native(tile: Any) -> Any:
+    """libtiff hands out numbers in the order of the machine, which Pillow minds for few kinds."""
+    if tile.codec_name != "libtiff":
+        return tile
+    raw_mode, *others = tile.args
+    return tile._replace(args=(_NATIVE.get(raw_mode, raw_mode), *others))
 
 
 class _Tiff(TiffImageFile):
@@ -258,9 +271,9 @@ def _check_tiff(directory: tiff.Directory, file_bytes: int) -> None:
     tile = directory.number(tiff.TILE_WIDTH, 0) * directory.number(tiff.TILE_HEIGHT, 0)
     # libtiff decodes a strip or a tile at once, and turns YCbCr into 4 bytes besides.
     buffer = max(width * rows, tile) * (raw_bytes + 4) / max(width * height, 1)
-    stored = min(4, max(1, raw_bytes)) if samples == 1 else 4
+    stored = 1 if samples == 1 and raw_bytes <= 1 else 4
     check_size(width, height, stored + max(_RESULT_BYTES, buffer), file_bytes)
-    if _is_misread(directory):
+    if directory.number(tiff.COMPRESSION, 1) not in _TIFF_COMPRESSIONS or _is_misread(directory):
         raise DecodeError("it is a kind of TIFF image that is not supported")
 
 

@@ -27,7 +27,6 @@ _MAX_VALUES = 100_000
 
 
 class _Entry(NamedTuple):
-    start: int
     kind: int
     values: int
     place: int
@@ -89,19 +88,40 @@ class Directory:
         """The file, with a directory that has only the tags that decoding its pixels needs.
 
         Whatever its other tags and pages hold, however long or broken, is then never looked at.
+        BigTIFF becomes plain TIFF, since Pillow reads none that is big-endian.
 
         Raises:
             struct.error: a tag lies past the end, or is too long.
         """
         tags = sorted(_PIXEL_TAGS & self._entries.keys())
-        kept = [self._kept(tag, self._entries[tag], photometric) for tag in tags]
-        count = struct.pack(f"{self._order}{self._number}", len(kept))
         start = len(self._data) + len(self._data) % 2
-        pointer = struct.pack(f"{self._order}{self._word}", start)
-        head = self._data[: 8 if self._big else 4] + pointer
+        fields, values = [], b""
+        for tag in tags:
+            kind, content = self._value(tag, photometric)
+            count = len(content) // _VALUE_BYTES[kind]
+            field = content.ljust(4, b"\0")
+            if len(content) > 4:
+                field = self._pack("I", start + 6 + 12 * len(tags) + len(values))
+                values += content + b"\0" * (len(content) % 2)
+            fields.append(self._pack("HHI", tag, kind, count) + field)
+        head = self._data[:2] + self._pack("HI", 42, start)
         padding = b"\0" * (start - len(self._data))
-        no_next = b"\0" * len(pointer)
-        return b"".join([head, self._data[len(head) :], padding, count, *kept, no_next])
+        count_of_fields, no_next = self._pack("H", len(fields)), b"\0" * 4
+        return b"".join([head, self._data[8:], padding, count_of_fields, *fields, no_next, values])
+
+    def _value(self, tag: int, photometric: int) -> tuple[int, bytes]:
+        """The kind and the bytes of a tag, as plain TIFF has them."""
+        entry = self._entries[tag]
+        if entry.values > _MAX_VALUES or entry.place + entry.length > len(self._data):
+            raise struct.error("A tag ends early")
+        if tag == PHOTOMETRIC:
+            return 3, self._pack("H", photometric)
+        if entry.kind in (16, 17, 18):
+            return 4, self._pack(f"{entry.values}I", *self.numbers(tag))
+        return entry.kind, self._data[entry.place : entry.place + entry.length]
+
+    def _pack(self, code: str, *values: int) -> bytes:
+        return struct.pack(self._order + code, *values)
 
     def _unpack(self, code: str, place: int) -> tuple[int, ...]:
         if place > len(self._data):
@@ -114,19 +134,10 @@ class Directory:
         if kind not in _VALUE_BYTES:
             return tag, None
         inside = start + self._bytes - struct.calcsize(f"={self._word}")
-        entry = _Entry(start, kind, count, inside)
+        entry = _Entry(kind, count, inside)
         if entry.length > struct.calcsize(f"={self._word}"):
             entry = entry._replace(place=self._unpack(self._word, inside)[0])
         return tag, entry
-
-    def _kept(self, tag: int, entry: _Entry, photometric: int) -> bytes:
-        if entry.place + entry.length > len(self._data) or entry.values > _MAX_VALUES:
-            raise struct.error("A tag ends early")
-        head, value = self._data[entry.start : entry.start + 4], photometric
-        if tag != PHOTOMETRIC:
-            return self._data[entry.start : entry.start + self._bytes]
-        code = f"{self._order}{self._word}H{'6x' if self._big else '2x'}"
-        return head[:2] + struct.pack(f"{self._order}H", 3) + struct.pack(code, 1, value)
 
 
 def exif_orientation(exif: bytes) -> int:
