@@ -19,7 +19,7 @@ HEIGHT, WIDTH = 16, 24
 _Y, _X = np.mgrid[:HEIGHT, :WIDTH]
 # Red grows to the right and green downwards, so that no turn or flip leaves it as it is.
 RGB = np.stack([_X * 11, _Y * 17, 255 - _X * 4 - _Y * 9], axis=2).astype(np.uint8)
-GREY = (_X * 7 + _Y * 5).astype(np.uint8)
+GREY = (4 + _X * 7 + _Y * 6).astype(np.uint8)
 ALPHA = (255 - _X * 10).astype(np.uint8)
 RGBA = np.dstack([RGB, ALPHA])
 DEEP = (RGB.astype(np.uint16) * 256) + _X[..., None].astype(np.uint16) * 9  # 16 bits
@@ -90,9 +90,7 @@ def imagemagick(data: bytes, *options: str) -> bytes:
 
 def magick_rgb(data: bytes, *options: str) -> np.ndarray:
     """How ImageMagick reads a file: 8 bits, RGB, on white."""
-    output = imagemagick(
-        data, *options, "+repage", "-background", "white", "-flatten", "-depth", "8", "ppm:-"
-    )
+    output = imagemagick(data, *options, "-background", "white", "-flatten", "-depth", "8", "ppm:-")
     magic, width, height, _ = output.split(maxsplit=3)
     assert magic == b"P6"
     pixels = np.frombuffer(output[-int(width) * int(height) * 3 :], np.uint8)
@@ -123,7 +121,9 @@ def packed(values: np.ndarray, depth: int) -> bytes:
     return np.packbits(bits.astype(np.uint8)).tobytes()
 
 
-def bmp(bits: int, rows: list[bytes], palette: bytes = b"", masks: bytes = b"", **kind: int) -> bytes:
+def bmp(
+    bits: int, rows: list[bytes], palette: bytes = b"", masks: bytes = b"", **kind: int
+) -> bytes:
     """A BMP file; `rows` from the bottom up, `kind` is compression, height or header_bytes."""
     body = b"".join(row + b"\0" * (-len(row) % 4) for row in rows)
     length = kind.get("header_bytes", 40)
@@ -133,6 +133,39 @@ def bmp(bits: int, rows: list[bytes], palette: bytes = b"", masks: bytes = b"", 
         *(len(body), 2835, 2835, len(palette) // 4, 0),
     )
     header = (header + masks).ljust(length, b"\0") + palette
-    return b"BM" + struct.pack("<IHHI", 14 + len(header) + len(body), 0, 0, 14 + len(header)) + (
-        header + body
+    return (
+        b"BM"
+        + struct.pack("<IHHI", 14 + len(header) + len(body), 0, 0, 14 + len(header))
+        + (header + body)
     )
+
+
+def grey_rgb(values: np.ndarray) -> np.ndarray:
+    """Greys of 0 to 255 as three equal colours."""
+    return np.stack([values.astype(np.uint8)] * 3, axis=2)
+
+
+def cmyk() -> np.ndarray:
+    """Inks of 0 to 255."""
+    return np.dstack([RGB, GREY // 2])
+
+
+def rgb_of_cmyk(inks: np.ndarray) -> np.ndarray:
+    """Without a profile: each ink takes its share of what black lets through."""
+    light = 255 - inks.astype(int)
+    return np.rint(light[..., :3] * light[..., 3:] / 255).astype(np.uint8)
+
+
+def stored(upright: np.ndarray, orientation: int) -> np.ndarray:
+    """How a camera that was held so stores it: the inverse of what a viewer does."""
+    turned = {
+        1: upright,
+        2: upright[:, ::-1],
+        3: upright[::-1, ::-1],
+        4: upright[::-1],
+        5: upright.transpose(1, 0, 2),
+        6: np.rot90(upright, 1),
+        7: upright[::-1, ::-1].transpose(1, 0, 2),
+        8: np.rot90(upright, -1),
+    }[orientation]
+    return np.ascontiguousarray(turned)

@@ -96,8 +96,8 @@ def test_only_unreadable_images(tmp_path: Path, export: Path) -> None:
     assert result.exit_code == 2
     assert "not found" in result.stdout
     assert result.stderr == (
-        "Error: none of the images could be read. Give JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF "
-        "files.\n"
+        "Error: none of the images could be read. "
+        "Give JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF files.\n"
     )
 
 

@@ -59,6 +59,7 @@ class Opened:
         profile: an ICC profile.
         bits: the depth of an image of mode I;16.
         white_is_zero: its values are to be inverted.
+        unsigned: whether those of mode I are.
         box: left, top, right and bottom of what the file holds; around it there is nothing.
     """
 
@@ -67,6 +68,7 @@ class Opened:
     profile: bytes | None = None
     bits: int = 16
     white_is_zero: bool = False
+    unsigned: bool = False
     box: tuple[int, int, int, int] | None = None
 
 
@@ -240,7 +242,8 @@ def _open_tiff(data: bytes) -> Opened:
     image.tile = [_native(tile) for tile in image.tile]
     orientation = directory.number(tiff.ORIENTATION, 1)
     profile = directory.content(tiff.PROFILE)
-    return Opened(image, orientation, profile, bits, white_is_zero)
+    unsigned = directory.number(tiff.SAMPLE_FORMAT, 1) == 1
+    return Opened(image, orientation, profile, bits, white_is_zero, unsigned)
 
 
 def _native(tile: Any) -> Any:

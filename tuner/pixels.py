@@ -53,8 +53,9 @@ def _eight_bits(opened: Opened) -> Callable[[Image.Image], Image.Image]:
         clear = image.info.get("transparency")
         return lambda band: _grey(np.asarray(band) >> shift, opened, np.asarray(band) == clear)
     if image.mode in ("I", "F"):
-        least, greatest = _range(image)
-        return lambda band: _grey((_values(band) - least) * (255 / (greatest - least)), opened)
+        least, greatest = _range(opened)
+        scale = 255 / (greatest - least)
+        return lambda band: _grey((_values(opened, band) - least) * scale, opened)
     return lambda band: band
 
 
@@ -69,21 +70,23 @@ def _grey(values: np.ndarray, opened: Opened, clear: np.ndarray | None = None) -
     return Image.fromarray(grey)
 
 
-def _range(image: Image.Image) -> tuple[float, float]:
+def _range(opened: Opened) -> tuple[float, float]:
     """The values that become black and white."""
     least, greatest = np.inf, -np.inf
-    for _, band in _bands(image):
-        values = _values(band)
+    for _, band in _bands(opened.image):
+        values = _values(opened, band)
         values = values[np.isfinite(values)]
         least = min(least, values.min(initial=np.inf))
         greatest = max(greatest, values.max(initial=-np.inf))
-    if not least < greatest or (image.mode == "F" and least >= 0 and greatest <= 1):
+    if not least < greatest or (opened.image.mode == "F" and least >= 0 and greatest <= 1):
         return 0.0, 1.0
     return float(least), float(greatest)
 
 
-def _values(band: Image.Image) -> np.ndarray:
-    return np.asarray(band).astype(np.float64)
+def _values(opened: Opened, band: Image.Image) -> np.ndarray:
+    values = np.asarray(band)
+    unsigned = opened.unsigned and band.mode == "I"
+    return values.astype(np.uint32 if unsigned else values.dtype).astype(np.float64)
 
 
 def _clear_outside(pixels: np.ndarray, box: tuple[int, int, int, int] | None) -> None:
