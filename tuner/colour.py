@@ -57,9 +57,11 @@ def _applied(transform: ImageCms.ImageCmsTransform, image: Image.Image) -> Image
 @functools.lru_cache(maxsize=8)
 def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
     """To sRGB; None if it changes nothing, or the profile is broken."""
+    # Optimized, a steep curve has too few points for dark greys.
+    flags = ImageCms.Flags.NOOPTIMIZE if mode == "L" else ImageCms.Flags.NONE
     try:
         source = ImageCms.ImageCmsProfile(BytesIO(profile))
-        transform = ImageCms.buildTransform(source, _srgb(), mode, "RGB")
+        transform = ImageCms.buildTransform(source, _srgb(), mode, "RGB", flags=flags)
         probe = _probe(mode)
         change = np.asarray(_applied(transform, probe), int) - np.asarray(probe.convert("RGB"))
     except Exception:  # ImageCms lets out several types

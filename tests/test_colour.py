@@ -1,0 +1,248 @@
+"""Colour profiles, made here by the ICC's specification, against the same arithmetic in NumPy.
+
+The specification: https://www.color.org/specification/ICC1v43_2010-12.pdf
+"""
+
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms
+from sample_images import (
+    ALPHA,
+    GREY,
+    HEIGHT,
+    RGB,
+    RGBA,
+    WIDTH,
+    cmyk,
+    difference,
+    encode,
+    grey_rgb,
+    magick_rgb,
+    on_white,
+    rgb_of_cmyk,
+)
+
+from tuner.decode import decode
+
+# Columns are the primaries, in XYZ under D50; Adobe RGB has a gamma of 563/256.
+ADOBE = np.array(
+    [[0.60974, 0.20528, 0.14919], [0.31111, 0.62567, 0.06322], [0.0195, 0.0609, 0.7446]]
+)
+SRGB = np.array(
+    [[0.43607, 0.38515, 0.14307], [0.22249, 0.71687, 0.06061], [0.01392, 0.0971, 0.7141]]
+)
+GAMMA = 563 / 256
+D50 = (0.9642, 1.0, 0.8249)
+PAPER, INK = (90.0, 0.0, 10.0), (60.0, 40.0, -30.0)  # Lab; INK is that of full cyan
+
+
+def icc(space: bytes, connection: bytes, tags: dict[bytes, bytes]) -> bytes:
+    """A profile of version 2."""
+    start = 128 + 4 + 12 * len(tags)
+    table, body = struct.pack(">I", len(tags)), b""
+    for name, tag in tags.items():
+        table += name + struct.pack(">II", start + len(body), len(tag))
+        body += tag + b"\0" * (-len(tag) % 4)
+    head = bytearray(128)
+    head[:4] = struct.pack(">I", start + len(body))
+    head[8:12] = b"\x02\x40\0\0"
+    head[12:24] = (b"prtr" if space == b"CMYK" else b"mntr") + space + connection
+    head[36:40] = b"acsp"
+    head[68:80] = fixed(D50)
+    return bytes(head) + table + body
+
+
+def fixed(numbers: Any) -> bytes:
+    return b"".join(struct.pack(">i", round(number * 65536)) for number in numbers)
+
+
+def xyz(numbers: Any) -> bytes:
+    return b"XYZ \0\0\0\0" + fixed(numbers)
+
+
+def curve(gamma: float) -> bytes:
+    return b"curv\0\0\0\0" + struct.pack(">IH", 1, round(gamma * 256))
+
+
+def text(value: bytes = b"test") -> dict[bytes, bytes]:
+    description = b"desc\0\0\0\0" + struct.pack(">I", len(value) + 1) + value + b"\0" * 79
+    return {b"desc": description, b"cprt": b"text\0\0\0\0none\0"}
+
+
+def rgb_profile(matrix: np.ndarray = ADOBE, **more: bytes) -> bytes:
+    colours = {
+        name + kind: tag
+        for name, column in zip((b"r", b"g", b"b"), matrix.T, strict=True)
+        for kind, tag in ((b"XYZ", xyz(column)), (b"TRC", curve(GAMMA)))
+    }
+    extra = {name.encode(): tag for name, tag in more.items()}
+    return icc(b"RGB ", b"XYZ ", text() | {b"wtpt": xyz(D50)} | colours | extra)
+
+
+def grey_profile(gamma: float) -> bytes:
+    return icc(b"GRAY", b"XYZ ", text() | {b"wtpt": xyz(D50), b"kTRC": curve(gamma)})
+
+
+def cmyk_profile() -> bytes:
+    """Black covers everything, cyan is a colour, the others leave the paper as it is."""
+    ramp = bytes(range(256))
+    points = [
+        (0.0, 0.0, 0.0) if black else INK if cyan else PAPER
+        for cyan, _, _, black in np.ndindex(2, 2, 2, 2)
+    ]
+    grid = b"".join(
+        bytes([round(light * 2.55), round(a + 128), round(b + 128)]) for light, a, b in points
+    )
+    lut = b"mft1\0\0\0\0" + bytes([4, 3, 2, 0]) + fixed(np.eye(3).ravel())
+    return icc(
+        b"CMYK", b"Lab ", text() | {b"wtpt": xyz(D50), b"A2B0": lut + ramp * 4 + grid + ramp * 3}
+    )
+
+
+def srgb_of_xyz(colours: np.ndarray) -> np.ndarray:
+    """XYZ under D50, on the last axis, as sRGB of 8 bits."""
+    linear = np.clip(colours @ np.linalg.inv(SRGB).T, 0, 1)
+    shares = np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055)
+    return np.rint(shares * 255).astype(np.uint8)
+
+
+def from_adobe(pixels: np.ndarray) -> np.ndarray:
+    return srgb_of_xyz((pixels / 255) ** GAMMA @ ADOBE.T)
+
+
+def from_lab(light: float, a: float, b: float) -> np.ndarray:
+    middle = (light + 16) / 116
+    roots = np.array([middle + a / 500, middle, middle - b / 200])
+    shares = np.where(roots > 6 / 29, roots**3, (roots - 4 / 29) * 3 * (6 / 29) ** 2)
+    return srgb_of_xyz(shares * D50)
+
+
+def bmp_with_profile(profile: bytes) -> bytes:
+    """BITMAPV5HEADER, whose profile lies behind the pixels."""
+    rows = b"".join(row.tobytes() for row in RGB[::-1, :, ::-1])
+    header = struct.pack("<IiiHHIIiiII", 124, WIDTH, HEIGHT, 1, 24, 0, len(rows), 0, 0, 0, 0)
+    header = header.ljust(56, b"\0") + b"DEBM"
+    header = header.ljust(112, b"\0") + struct.pack("<III", 124 + len(rows), len(profile), 0)
+    return b"BM" + struct.pack("<IHHI", 0, 0, 0, 14 + 124) + header + rows + profile
+
+
+PROFILE = rgb_profile()
+EXACT = {
+    "PNG": encode(RGB, "PNG", icc_profile=PROFILE),
+    "WebP": encode(RGB, "WEBP", lossless=True, icc_profile=PROFILE),
+    "TIFF": encode(RGB, "TIFF", icc_profile=PROFILE),
+    "BMP": bmp_with_profile(PROFILE),
+}
+
+
+def test_the_profile_makes_a_difference() -> None:
+    """More than the tolerances below."""
+    assert difference(from_adobe(RGB), RGB) > 50
+
+
+@pytest.mark.parametrize("kind", EXACT)
+def test_a_profile_is_converted(kind: str) -> None:
+    assert difference(decode(EXACT[kind]), from_adobe(RGB)) <= 2
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "AVIF"])
+def test_a_profile_of_a_lossy_format_is_converted(kind: str) -> None:
+    options = {"quality": 98, "subsampling": "4:4:4"}
+    plain = decode(encode(RGB, kind, **options))
+    tagged = decode(encode(RGB, kind, icc_profile=PROFILE, **options))
+    assert difference(tagged, from_adobe(plain)) <= 2
+
+
+def test_a_profile_is_converted_as_imagemagick_does(tmp_path: Path) -> None:
+    srgb = tmp_path / "srgb.icc"
+    srgb.write_bytes(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    data = EXACT["PNG"]
+    assert difference(decode(data), magick_rgb(data, "-profile", str(srgb))) <= 2
+
+
+def test_a_profile_in_many_segments_of_a_jpeg() -> None:
+    long = rgb_profile(zzzz=b"\0" * 200_000)
+    options = {"quality": 98, "subsampling": 0}
+    data = encode(RGB, "JPEG", icc_profile=long, **options)
+    assert data.count(b"ICC_PROFILE") == 4
+    assert difference(decode(data), from_adobe(decode(encode(RGB, "JPEG", **options)))) <= 2
+
+
+def test_alpha_is_laid_on_white_after_the_conversion() -> None:
+    data = encode(RGBA, icc_profile=PROFILE)
+    assert difference(decode(data), on_white(from_adobe(RGB), ALPHA)) <= 2
+
+
+def test_palettes_and_greys_of_an_rgb_profile() -> None:
+    palette = Image.fromarray(RGB).quantize(16)
+    expected = from_adobe(np.asarray(palette.convert("RGB")))
+    assert difference(decode(encode(palette, icc_profile=PROFILE)), expected) <= 2
+    # Their gamma differs; nearly black ones, by up to 6.
+    assert difference(decode(encode(GREY, icc_profile=PROFILE)), from_adobe(grey_rgb(GREY))) <= 2
+
+
+def test_a_grey_profile() -> None:
+    linear = (GREY / 255)[..., None] * D50
+    expected = srgb_of_xyz(linear)
+    assert difference(expected, grey_rgb(GREY)) > 60
+    data = encode(GREY, icc_profile=grey_profile(1.0))
+    assert difference(decode(data), expected) <= 2
+    both = encode(Image.merge("LA", [Image.fromarray(GREY), Image.fromarray(ALPHA)]), "TIFF")
+    assert difference(decode(both), on_white(grey_rgb(GREY), ALPHA)) <= 1
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "TIFF"])
+def test_a_cmyk_profile(kind: str) -> None:
+    for cyan, lab in ((0, PAPER), (255, INK)):
+        image = Image.new("CMYK", (16, 16), (cyan, 200, 10, 0))
+        data = encode(image, kind, icc_profile=cmyk_profile())
+        expected = np.broadcast_to(from_lab(*lab), (16, 16, 3))
+        assert difference(decode(data), expected) <= 6
+        assert difference(decode(encode(image, kind)), expected) > 60
+
+
+def srgb_like() -> list[bytes]:
+    """What is sRGB, from two sources."""
+    made = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    shares = np.arange(1024) / 1023
+    linear = np.where(shares <= 0.04045, shares / 12.92, ((shares + 0.055) / 1.055) ** 2.4)
+    table = b"curv\0\0\0\0" + struct.pack(">I1024H", 1024, *np.rint(linear * 65535).astype(int))
+    tags = {
+        name + kind: tag
+        for name, column in zip((b"r", b"g", b"b"), SRGB.T, strict=True)
+        for kind, tag in ((b"XYZ", xyz(column)), (b"TRC", table))
+    }
+    return [made, icc(b"RGB ", b"XYZ ", text() | {b"wtpt": xyz(D50)} | tags)]
+
+
+@pytest.mark.parametrize("profile", srgb_like(), ids=["lcms", "1024 points"])
+def test_srgb_changes_no_pixel(profile: bytes) -> None:
+    assert np.array_equal(decode(encode(RGB, icc_profile=profile)), RGB)
+
+
+BROKEN = {
+    "empty": b"",
+    "text": b"not a profile" * 20,
+    "cut": PROFILE[:300],
+    "tags past the end": PROFILE[:132] + b"\xff" * 60 + PROFILE[192:],
+    "for CMYK": cmyk_profile(),
+    "for grey": grey_profile(1.0),
+    "too long": PROFILE + b"\0" * (5 << 20),
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_a_profile_that_cannot_be_used_is_passed_over(kind: str) -> None:
+    for file_kind in ("PNG", "TIFF"):
+        data = encode(RGB, file_kind, icc_profile=BROKEN[kind])
+        assert np.array_equal(decode(data), RGB)
+
+
+def test_cmyk_with_a_profile_for_rgb() -> None:
+    image = Image.fromarray(cmyk(), "CMYK")
+    data = encode(image, "TIFF", icc_profile=PROFILE)
+    assert difference(decode(data), rgb_of_cmyk(cmyk())) <= 1
