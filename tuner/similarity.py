@@ -35,7 +35,7 @@ COLOUR_DISTANCE = 12.0
 _FILTER = Image.Resampling.BILINEAR
 _SIDE = 16  # pixels of the reduced image
 _KEPT = 12  # frequencies a direction; those above are what a lower quality or size changes
-_SEARCHED = 4  # frequencies a direction that the search looks at first
+_SEARCHED = 5  # frequencies a direction that the search looks at first
 _BORDERS = (0.0, 0.025, 0.05)  # share of each side that is cut off, by view
 # An image is compared with what a crop of the other would be, and the other way round.
 _COMBINATIONS = [(0, view) for view in range(len(_BORDERS))]
@@ -199,7 +199,7 @@ def _searched(views: np.ndarray) -> np.ndarray:
 
     The product of two such vectors is never less than that of the whole ones, since that of the
     rests is at most the product of their lengths (Cauchy and Schwarz). So a pair below the
-    threshold here is below it there, and the search misses none. float32, shape (views, n, 16).
+    threshold here is below it there, and the search misses none. float32, shape (views, n, 25).
     """
     searched = np.empty((len(_BORDERS), len(views), _SEARCHED, _SEARCHED), np.float32)
     for low, view in zip(searched, views.swapaxes(0, 1), strict=True):
