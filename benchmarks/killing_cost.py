@@ -90,8 +90,9 @@ def timed_search(
 
     from tuner import rung
     from tuner.cache import Cache
-    from tuner.hyperband import HyperbandTuner, SearchObserver
+    from tuner.hyperband import HyperbandTuner
     from tuner.journal import Journal
+    from tuner.observer import SearchObserver
 
     parts = {"journal, changes": [0, 0.0], "journal, reading": [0, 0.0], "checkpoints": [0, 0.0]}
 

@@ -25,7 +25,8 @@ import numpy as np
 from common import RESULTS, PeakMemory, Report, median, progress, rss_anon_bytes, run_arm
 from PIL import Image, ImageDraw
 
-from tuner.similarity import SIMILARITY, fingerprint, groups, near_pairs
+from tuner.similarity import SIMILARITY, fingerprint, near_pairs
+from tuner.splits import components
 
 THRESHOLDS = (0.9, 0.93, 0.95, 0.96, 0.97, 0.975, 0.98, 0.985, 0.99, 0.995)
 TILE = 96
@@ -116,13 +117,13 @@ def joins(fingerprints: list[bytes]) -> Iterator[dict[str, Any]]:
     count = len(fingerprints)
     for similarity in THRESHOLDS:
         pairs = near_pairs(fingerprints, similarity)
-        sizes = np.bincount(groups(count, pairs))
+        sizes = [len(group) for group in components(map(tuple, pairs.tolist()))]
         yield {
             "similarity": similarity,
             "pairs": len(pairs),
             "pairs a million": 1e6 * len(pairs) / (count * (count - 1) / 2),
-            "largest group": int(sizes.max()),
-            "percent in groups": 100 * sizes[sizes > 1].sum() / count,
+            "largest group": max(sizes, default=1),
+            "percent in groups": 100 * sum(sizes) / count,
         }
 
 

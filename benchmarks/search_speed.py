@@ -111,7 +111,8 @@ def our_search(
     from spaces import DrawnOnly
 
     from tuner.cache import Cache
-    from tuner.hyperband import HyperbandTuner, SearchObserver
+    from tuner.hyperband import HyperbandTuner
+    from tuner.observer import SearchObserver
 
     class Clock(SearchObserver):
         def search_begins(self, *news: Any, **more: Any) -> None:

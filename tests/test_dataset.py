@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from tuner.cache import CacheError
-from tuner.dataset import Dataset, SplitOptions, digits_dataset, load_dataset
+from tuner.dataset import Dataset, SplitOptions, digits_dataset, load_dataset, write_table
 from tuner.decode import read_image
 from tuner.errors import DataError, SettingsError
 from tuner.manifest import Skipped
@@ -397,3 +397,31 @@ def test_digits_need_a_folder_that_can_be_written(tmp_path: Path) -> None:
 def test_it_does_not_need_tensorflow() -> None:
     check = "import sys, tuner.dataset; assert not {'tensorflow', 'keras'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", check], check=True, cwd=Path(__file__).parent.parent)
+
+
+def test_a_table_that_was_written_gives_the_same_splits(pets: Path, tmp_path: Path) -> None:
+    shutil.copy(pets / "cat" / "000.png", pets / "cat" / 'copy, of "0".png')
+    dataset = load_dataset(pets, SplitOptions(split_seed=2))
+    (tmp_path / "tables").mkdir()
+    table = tmp_path / "tables" / "pets.csv"
+    write_table(dataset, table)
+    again = load_dataset(table, SplitOptions(split_seed=7))
+    assert {(f.sha256, f.label, f.split) for f in again.files} == {
+        (f.sha256, f.label, f.split) for f in dataset.files
+    }
+    assert len(again.files) == len(dataset.files) == 31
+    assert again.leaks == again.skipped == ()
+    rows = table.read_text("utf-8").splitlines()
+    assert rows[0] == "path,label,split,group"
+    assert sum(not row.endswith(",") for row in rows[1:]) == 2  # the copies alone have a group
+
+
+def test_a_table_that_cannot_be_written_is_a_sentence(pets: Path, tmp_path: Path) -> None:
+    dataset = load_dataset(pets)
+    with pytest.raises(DataError, match=r"nowhere/pets\.csv cannot be written: no such file"):
+        write_table(dataset, tmp_path / "nowhere" / "pets.csv")
+    path = pets / "cat" / "000.png"
+    path.rename(os.fsdecode(os.fsencode(path.parent) + b"/\xff.png"))
+    with pytest.raises(DataError, match="is no text and cannot be written in a table: rename it"):
+        write_table(load_dataset(pets), tmp_path / "pets.csv")
+    assert not (tmp_path / "pets.csv").exists()

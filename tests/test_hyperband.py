@@ -24,10 +24,11 @@ from tuner import hyperband as hyperband_module
 from tuner import rung as rung_module
 from tuner.budget import TimeBudget
 from tuner.cache import Cache
-from tuner.checkpoint import read_checkpoint
+from tuner.checkpoint import read_checkpoint, state_file
 from tuner.errors import DamagedJournalError, RunError, SettingsError, StoppedError, TuneError
-from tuner.hyperband import HyperbandTuner, SearchObserver, state_file
+from tuner.hyperband import HyperbandTuner
 from tuner.journal import COMPLETED, FAILED, RUNNING, STOPPED, Journal, TrialRecord
+from tuner.observer import SearchObserver
 from tuner.ranking import rank
 from tuner.run import sole_writer
 from tuner.schedule import Schedule

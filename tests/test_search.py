@@ -27,7 +27,7 @@ from search_spaces.resnet50 import ResNet50Space
 from tuner import search as search_module
 from tuner.dataset import Dataset
 from tuner.errors import DataError, RunError, SettingsError, StoppedError, WeightsError
-from tuner.hyperband import SearchObserver
+from tuner.observer import SearchObserver
 from tuner.run import FINISHED, open_run, sole_writer
 from tuner.search import SearchControl, SearchFolders, existing_run, scan, search
 from tuner.settings import SearchSettings

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
 from tuner import similarity
-from tuner.similarity import SIMILARITY, fingerprint, groups, near_pairs
+from tuner.similarity import SIMILARITY, fingerprint, near_pairs
 
 UNIT = 1000
 
@@ -248,7 +248,6 @@ def test_many_images_are_compared_in_blocks() -> None:
 
 def test_no_images_have_no_pairs() -> None:
     assert near_pairs([]).shape == (0, 2)
-    assert groups(0, near_pairs([])).shape == (0,)
 
 
 def test_a_fingerprint_of_another_version_is_refused() -> None:
@@ -264,25 +263,6 @@ def test_the_threshold_is_the_default() -> None:
     image = photo(5)
     pair = taken(image, CHANGES["JPEG 30"](image))
     assert near_pairs(pair).tolist() == near_pairs(pair, SIMILARITY).tolist()
-
-
-@given(st.integers(1, 30), st.data())
-def test_groups_are_transitive_and_do_not_depend_on_the_order(
-    count: int, data: st.DataObject
-) -> None:
-    place = st.integers(0, count - 1)
-    pairs = data.draw(st.lists(st.tuples(place, place), max_size=40))
-    found = groups(count, np.array(pairs, np.int64).reshape(-1, 2))
-    assert all(found[one] == found[other] for one, other in pairs)
-    shuffled = data.draw(st.permutations(pairs))
-    assert np.array_equal(found, groups(count, np.array(shuffled, np.int64).reshape(-1, 2)))
-    # Nothing but the pairs joins: removing a group's name leaves as many groups as a walk finds.
-    reached = {one: {one} for one in range(count)}
-    for one, other in pairs:
-        union = reached[one] | reached[other]
-        for member in union:
-            reached[member] = union
-    assert found.tolist() == [min(reached[one]) for one in range(count)]
 
 
 def test_threads_take_the_same_fingerprints() -> None:

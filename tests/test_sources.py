@@ -16,9 +16,11 @@ from search_spaces.resnet50 import ResNet50Space
 from tuner.atomic import read_arrays
 from tuner.augment import prepare_views
 from tuner.cache import Cache
+from tuner.checkpoint import state_file
 from tuner.features import FeatureStore, RecomputedRows, StoredRows
-from tuner.hyperband import HyperbandTuner, SearchObserver, state_file
+from tuner.hyperband import HyperbandTuner
 from tuner.journal import TrialRecord
+from tuner.observer import SearchObserver
 from tuner.oracle import declared_space
 from tuner.schedule import may_go_on
 from tuner.sources import FromFeatures, FromImages, Images

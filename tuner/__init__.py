@@ -16,7 +16,7 @@ _HOMES = {
     "HyperbandTuner": "tuner.hyperband",
     "InputError": "tuner.errors",
     "SearchFolders": "tuner.search",
-    "SearchObserver": "tuner.hyperband",
+    "SearchObserver": "tuner.observer",
     "SearchSettings": "tuner.settings",
     "TuneError": "tuner.errors",
     "evaluate_winner": "tuner.evaluation",

@@ -18,7 +18,7 @@ import typer
 
 from tuner.cache import Cache, default_cache_dir
 from tuner.environment import check_keras_config, prepare_device, versions
-from tuner.errors import DamagedJournalError, InputError, StoppedError, TuneError
+from tuner.errors import DamagedJournalError, DataError, InputError, StoppedError, TuneError
 from tuner.quantities import parse_size, parse_time
 from tuner.settings import AUGMENTATIONS, CLASS_WEIGHTS, OBJECTIVES, SearchSettings, parse_fixed
 from tuner.stopping import EXIT_CODE, StopRequest, stop_on_signals
@@ -51,6 +51,17 @@ RunArgument = Annotated[str | None, typer.Argument(help="Name of the run; left o
 RunsDir = Annotated[Path, typer.Option(help="Folder of the runs.")]
 CacheDir = Annotated[
     Path | None, typer.Option(help="Folder of decoded images and features; left out, yours.")
+]
+ValFraction = Annotated[float, typer.Option(help="Share of the images that validates.")]
+TestFraction = Annotated[
+    float, typer.Option(help="Share of the images that takes no part in the search.")
+]
+SplitSeed = Annotated[int, typer.Option(help="Seed of the split.")]
+DropLeaks = Annotated[
+    bool, typer.Option("--drop-leaks", help="Leave out training images that others show too.")
+]
+KeepConflicts = Annotated[
+    bool, typer.Option("--keep-conflicts", help="Train on images that stand under two labels.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
@@ -119,7 +130,9 @@ app.registered_callback.invoke_without_command = True  # type: ignore[union-attr
 def search(
     data: Annotated[
         Path | None,
-        typer.Argument(help="Folder of class folders, or of train/ val/ [test/] folders."),
+        typer.Argument(
+            help="Folder of class folders, or of train/ val/ [test/] folders; or a CSV table."
+        ),
     ] = None,
     run: Annotated[str, typer.Option(help="Name of the run.")] = "search",
     runs_dir: RunsDir = Path("runs"),
@@ -164,21 +177,11 @@ def search(
         typer.Option(help="balanced: all classes weigh the same in the training loss."),
     ] = NO_CLASS_WEIGHTS,
     seed: Annotated[int, typer.Option(help="Seed of everything but the split.")] = DEFAULTS.seed,
-    val_fraction: Annotated[
-        float, typer.Option(help="Share of the images that validates.")
-    ] = DEFAULTS.val_fraction,
-    test_fraction: Annotated[
-        float, typer.Option(help="Share of the images that takes no part in the search.")
-    ] = DEFAULTS.test_fraction,
-    split_seed: Annotated[int, typer.Option(help="Seed of the split.")] = DEFAULTS.split_seed,
-    drop_leaks: Annotated[
-        bool,
-        typer.Option("--drop-leaks", help="Leave out training images that others show too."),
-    ] = False,
-    keep_conflicts: Annotated[
-        bool,
-        typer.Option("--keep-conflicts", help="Train on images that stand under two labels."),
-    ] = False,
+    val_fraction: ValFraction = DEFAULTS.val_fraction,
+    test_fraction: TestFraction = DEFAULTS.test_fraction,
+    split_seed: SplitSeed = DEFAULTS.split_seed,
+    drop_leaks: DropLeaks = False,
+    keep_conflicts: KeepConflicts = False,
     augment: Annotated[
         Augmentation, typer.Option(help="Vary the training images.")
     ] = NO_AUGMENTATION,
@@ -411,6 +414,53 @@ def predict(
         raise InputError(
             "none of the images could be read. Give JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF files."
         )
+
+
+@command
+def data(
+    data: Annotated[Path, typer.Argument(help="Folder or table, as for tune search.")],
+    val_fraction: ValFraction = DEFAULTS.val_fraction,
+    test_fraction: TestFraction = DEFAULTS.test_fraction,
+    split_seed: SplitSeed = DEFAULTS.split_seed,
+    drop_leaks: DropLeaks = False,
+    keep_conflicts: KeepConflicts = False,
+    export_csv: Annotated[
+        Path | None, typer.Option(help="Write the images with their splits to this table.")
+    ] = None,
+    cache_dir: CacheDir = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show what images are in a folder or a table, what is wrong, and how they would be split.
+
+    Example: tune data photos --export-csv photos.csv
+    """
+    from tuner.dataset import SplitOptions, split_survey, write_table
+    from tuner.datatable import data_report, data_row
+    from tuner.printing import print_json, print_report
+    from tuner.progress import SearchProgress
+    from tuner.survey import survey
+
+    options = SplitOptions(val_fraction, test_fraction, split_seed, drop_leaks, keep_conflicts)
+    with (
+        SearchProgress(DEFAULTS.objective, quiet) as progress,
+        Cache(cache_dir or default_cache_dir()) as cache,
+    ):
+        counting = functools.partial(progress.counting, "reading images")
+        found = survey(data, cache, counting)
+    dataset, problem = None, None
+    try:
+        dataset = split_survey(found, options)
+        if export_csv is not None:
+            write_table(dataset, export_csv)
+    except DataError as error:
+        problem = error
+    if as_json:
+        print_json(data_row(found, dataset))
+    else:
+        print_report(functools.partial(data_report, found, dataset))
+    if problem is not None:
+        raise problem
 
 
 @command

@@ -4,8 +4,11 @@ A survey of a folder or a table is split here, by content, so that it can be rep
 are the same, or of one group, are never on both sides.
 """
 
+import csv
 import hashlib
+import io
 import json
+import os
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +20,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from tuner.atomic import write_text
 from tuner.cache import Cache, storage_errors
 from tuner.errors import DataError, SettingsError
 from tuner.manifest import Skipped
@@ -293,6 +297,36 @@ def _check_splits(dataset: Dataset, splits: Sequence[str]) -> None:
                     f"Class {name} has no {split} images left once those are set aside that show "
                     "the same as others: add some that differ, or remove the class."
                 )
+
+
+def write_table(dataset: Dataset, path: Path) -> None:
+    """Writes the images of a dataset as a CSV file, that `load_dataset` reads to the same splits.
+
+    Args:
+        dataset: what is written, in rows of path,label,split,group; images that are alone in their
+            group have none.
+        path: of the file; its rows are relative to its folder.
+
+    Raises:
+        DataError: a name cannot be written as text, or the file cannot be written.
+    """
+    sizes = Counter(file.group for file in dataset.files)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["path", "label", "split", "group"])
+    for file in dataset.files:
+        relative = os.path.relpath(dataset.root.absolute() / file.path, path.absolute().parent)
+        group = file.group if sizes[file.group] > 1 else ""
+        writer.writerow([Path(relative).as_posix(), file.label, file.split, group])
+    try:
+        write_text(path, text.getvalue())
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"A name in {dataset.root} is no text and cannot be written in a table: rename it."
+        ) from error
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise DataError(f"{path} cannot be written: {reason}.") from error
 
 
 def digits_dataset(

@@ -21,12 +21,12 @@ from tuner.checkpoint import read_checkpoint, remove_leftovers, state_file
 from tuner.errors import RunError, SettingsError, TuneError
 from tuner.identity import check_asked, note_or_check
 from tuner.journal import Journal, RungRecord, TrialRecord, is_unused
+from tuner.observer import SearchObserver
 from tuner.oracle import JournalOracle, declared_space, pin
 from tuner.pacing import Pacing, charged, note_spent
 from tuner.ranking import trial_name
 from tuner.run import FINISHED, remove_folder, sole_writer
 from tuner.rung import RungTrainer, TimeIsUp
-from tuner.schedule import Schedule
 from tuner.settings import SearchSettings
 from tuner.sources import FromFeatures, FromImages, Images, Source, build_seeded
 from tuner.stopping import StopRequest
@@ -35,44 +35,6 @@ from tuner.training import EpochMetrics, Rows, Trainer, restore_weights
 # Trials that fail in a row, after which the fault is not in the configurations.
 _FAILURES = 5
 _OUT_OF_MEMORY = (tf.errors.ResourceExhaustedError, MemoryError)
-
-
-class SearchObserver:
-    """Is told what a search does; every method does nothing unless it is overridden."""
-
-    def counting(self, what: str, done: int, count: int) -> None:
-        """`done` of `count` images have been through what is being done."""
-
-    def note(self, text: str) -> None:
-        """Something that the user should know."""
-
-    def search_begins(
-        self,
-        schedule: Schedule,
-        omitted_recipes: tuple[str, ...],
-        done: Sequence[TrialRecord] = (),
-        seconds: float | None = None,
-    ) -> None:
-        """The search is about to begin its first trial, or to go on.
-
-        Args:
-            schedule: all of it.
-            omitted_recipes: names of those that contradict a pinned hyperparameter.
-            done: trials of an earlier process.
-            seconds: estimate of what is left, None where nothing is known.
-        """
-
-    def rung_begins(self, trial: TrialRecord, end_epoch: int) -> None:
-        """A trial is about to be trained up to `end_epoch`."""
-
-    def epoch_ends(self, trial: TrialRecord, epoch: int, metrics: EpochMetrics) -> None:
-        """Epoch number `epoch`, counted from 1, is done."""
-
-    def rung_ends(self, trial: TrialRecord, best: TrialRecord | None) -> None:
-        """A trial finished its rung, or failed; `best` leads the search now."""
-
-    def search_ends(self, trials: list[TrialRecord]) -> None:
-        """The search is over; complete, unless its time was."""
 
 
 class HyperbandTuner(keras_tuner.Tuner):

@@ -4,6 +4,7 @@ import csv
 import json
 import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,12 @@ if TYPE_CHECKING:  # these need TensorFlow
 def print_table(table: RenderableType) -> None:
     """Prints what rich renders, as wide as the terminal."""
     _console().print(table)
+
+
+def print_report(report: Callable[[int], RenderableType]) -> None:
+    """Prints what is made for the width of the terminal, in characters."""
+    console = _console()
+    console.print(report(console.width))
 
 
 def print_trials(run: Run, records: list[TrialRecord], leader: TrialRecord | None) -> None:

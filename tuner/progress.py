@@ -3,17 +3,20 @@
 import time
 from collections.abc import Sequence
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
-from tuner.hyperband import SearchObserver
 from tuner.journal import FAILED, TrialRecord
+from tuner.observer import SearchObserver
 from tuner.quantities import duration
 from tuner.ranking import trial_name
 from tuner.schedule import Schedule
 from tuner.tables import brief, printable, schedule_lines
-from tuner.training import EpochMetrics
+
+if TYPE_CHECKING:  # it needs TensorFlow
+    from tuner.training import EpochMetrics
 
 _LINE_SECONDS = 10.0
 
@@ -115,7 +118,7 @@ class SearchProgress(SearchObserver):
         self._rung = f"rung {trial.epochs}-{end_epoch}"
         self._show_epochs()
 
-    def epoch_ends(self, trial: TrialRecord, epoch: int, metrics: EpochMetrics) -> None:
+    def epoch_ends(self, trial: TrialRecord, epoch: int, metrics: "EpochMetrics") -> None:
         """Counts an epoch."""
         self._epochs[trial.id] = epoch
         self._show_epochs()

@@ -14,8 +14,9 @@ from tuner.budget import TimeBudget
 from tuner.cache import Cache
 from tuner.dataset import Dataset, SplitOptions, digits_dataset, load_dataset
 from tuner.errors import DataError, RunError, StoppedError
-from tuner.hyperband import HyperbandTuner, SearchObserver
+from tuner.hyperband import HyperbandTuner
 from tuner.images import prepare_images
+from tuner.observer import SearchObserver
 from tuner.oracle import declared_space, pin
 from tuner.run import (
     Run,

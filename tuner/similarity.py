@@ -113,30 +113,6 @@ def near_pairs(fingerprints: Sequence[bytes], similarity: float = SIMILARITY) ->
     return np.unique(np.concatenate(found), axis=0)
 
 
-def groups(count: int, pairs: np.ndarray) -> np.ndarray:
-    """Puts images that are near, directly or through others, into one group.
-
-    Args:
-        count: number of images.
-        pairs: what `near_pairs` returned.
-
-    Returns:
-        The lowest position in the group of each image, int64, shape (count,).
-    """
-    lowest = list(range(count))
-
-    def root(position: int) -> int:
-        while lowest[position] != position:
-            lowest[position] = lowest[lowest[position]]
-            position = lowest[position]
-        return position
-
-    for one, other in pairs.tolist():
-        first, last = sorted((root(one), root(other)))
-        lowest[last] = first
-    return np.array([root(position) for position in range(count)], np.int64)
-
-
 def _reduced(pixels: np.ndarray) -> Image.Image:
     """As YCbCr. Of a large photo every k-th pixel will do: each of ours is the mean of hundreds."""
     step = max(1, min(pixels.shape[:2]) // _SAMPLED_SIDE)

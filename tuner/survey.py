@@ -136,7 +136,6 @@ def survey(
     _check_readable(manifest, pictures, damaged)
     order = sorted(range(len(pictures)), key=lambda number: pictures[number].path)
     pictures = [pictures[number] for number in order]
-    pairs = similarity.near_pairs([fingerprints[number] for number in order])
     return Survey(
         manifest.root,
         next(iter(manifest.classes.values())),
@@ -144,7 +143,7 @@ def survey(
         tuple(pictures),
         tuple(sorted(manifest.stray + damaged, key=lambda skipped: skipped.path)),
         manifest.ignored,
-        tuple((int(one), int(other)) for one, other in pairs),
+        _near(pictures, [fingerprints[number] for number in order]),
     )
 
 
@@ -169,6 +168,16 @@ def _facts(data: bytes) -> Facts:
     height, width, _ = pixels.shape
     kind = image_format(data[:HEADER_BYTES]) or ""
     return Facts(None, kind, width, height, similarity.fingerprint(pixels))
+
+
+def _near(pictures: list[Picture], fingerprints: list[bytes]) -> tuple[tuple[int, int], ...]:
+    """Pairs of near pictures; of identical files the first stands for all."""
+    first: dict[str, int] = {}
+    for number, picture in enumerate(pictures):
+        first.setdefault(picture.sha256, number)
+    numbers = list(first.values())
+    pairs = similarity.near_pairs([fingerprints[number] for number in numbers])
+    return tuple((numbers[one], numbers[other]) for one, other in pairs.tolist())
 
 
 def _picture(candidate: Candidate, sha256: str, facts: Facts) -> Picture:

@@ -1,0 +1,122 @@
+"""What `tune data` shows: classes, sizes, formats, copies, and how the images would be split."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from tuner.balance import imbalance_note
+from tuner.dataset import Dataset
+from tuner.manifest import Skipped
+from tuner.splits import SPLITS, components
+from tuner.survey import Survey
+from tuner.tables import data_warnings, percent, plain
+
+_BLOCK = "\u2588"
+_BAR = 12  # characters of the longest bar
+
+
+def data_report(found: Survey, dataset: Dataset | None, width: int = 80) -> RenderableType:
+    """A dataset on one screen.
+
+    Args:
+        found: what it holds.
+        dataset: how it would be split; None where it cannot be.
+        width: characters of a line; bars are left out where they do not fit.
+    """
+    count, skipped = len(found.pictures), len(found.skipped)
+    head = (
+        f"{count:,} images in {len(found.classes)} classes; {skipped:,} left out, "
+        f"{found.ignored:,} other files."
+    )
+    warnings = _skipped_lines(found.skipped) if dataset is None else data_warnings(dataset)
+    lines = [_sizes(found), _copies(found), _imbalance(dataset), *warnings]
+    return Group(
+        plain(head), _class_table(found, dataset, width), *(plain(line) for line in lines if line)
+    )
+
+
+def data_row(found: Survey, dataset: Dataset | None) -> dict[str, Any]:
+    """The same for `--json`."""
+    named = [[found.pictures[number].path for number in each] for each in components(found.same)]
+    return {
+        "images": len(found.pictures),
+        "classes": dict(Counter(picture.label for picture in found.pictures)),
+        "formats": dict(Counter(picture.format for picture in found.pictures)),
+        "sizes": [list(size) for size in _extremes(found)],
+        "ignored": found.ignored,
+        "skipped": [asdict(skipped) for skipped in found.skipped],
+        "same": named,
+        "conflicts": [[found.pictures[number].path for number in each] for each in found.conflicts],
+        "leaks": [] if dataset is None else [asdict(leak) for leak in dataset.leaks],
+        "splits": None if dataset is None else dataset.counts(),
+    }
+
+
+def _class_table(found: Survey, dataset: Dataset | None, width: int) -> Table:
+    counts = Counter(picture.label for picture in found.pictures)
+    splits = None if dataset is None else dataset.counts()
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0), show_edge=False)
+    table.add_column("class", overflow="fold")
+    table.add_column("images", justify="right", no_wrap=True)
+    wide = width >= 70
+    if wide:
+        table.add_column("share", no_wrap=True)
+    for split in SPLITS if splits is not None else ():
+        table.add_column(split, justify="right", no_wrap=True)
+    for name in sorted(counts, key=lambda name: (-counts[name], name)):
+        bar = [Text(_bar(counts, name))] if wide else []
+        parts = [f"{splits[name][split]:,}" for split in SPLITS] if splits is not None else []
+        table.add_row(plain(name), f"{counts[name]:,}", *bar, *parts)
+    return table
+
+
+def _bar(counts: Mapping[str, int], name: str) -> str:
+    bar = _BLOCK * round(_BAR * counts[name] / max(counts.values()))
+    return f"{bar:<{_BAR}} {percent(counts[name] / sum(counts.values())):>6}"
+
+
+def _extremes(found: Survey) -> list[tuple[int, int]]:
+    """Width and height of the smallest, the middle and the largest image, by their pixels."""
+    sizes = sorted(
+        ((picture.width, picture.height) for picture in found.pictures),
+        key=lambda size: (size[0] * size[1], size),
+    )
+    return [sizes[0], sizes[(len(sizes) - 1) // 2], sizes[-1]]
+
+
+def _sizes(found: Survey) -> str:
+    formats = Counter(picture.format for picture in found.pictures)
+    shown = ", ".join(f"{name} {count:,}" for name, count in formats.most_common())
+    smallest, middle, largest = (f"{width} x {height}" for width, height in _extremes(found))
+    sizes = (
+        smallest if smallest == largest else f"{smallest} to {largest}, half of them up to {middle}"
+    )
+    return f"Formats: {shown}. Pixels: {sizes}."
+
+
+def _copies(found: Survey) -> str:
+    groups = components(found.same)
+    if not groups:
+        return "No picture is there twice."
+    example = " and ".join(found.pictures[number].path for number in groups[0][:2])
+    return (
+        f"{sum(map(len, groups)):,} images show only {len(groups):,} pictures, such as {example}: "
+        "copies stay on one side of the split."
+    )
+
+
+def _imbalance(dataset: Dataset | None) -> str | None:
+    if dataset is None:
+        return None
+    training = {name: splits["train"] for name, splits in dataset.counts().items()}
+    return imbalance_note(training, "val_accuracy", "none")
+
+
+def _skipped_lines(skipped: Sequence[Skipped]) -> list[str]:
+    return [f"{each.path} is left out: {each.reason}." for each in skipped[:10]]

@@ -1,0 +1,48 @@
+"""Who is told what a search does."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from tuner.journal import TrialRecord
+from tuner.schedule import Schedule
+
+if TYPE_CHECKING:  # it needs TensorFlow
+    from tuner.training import EpochMetrics
+
+
+class SearchObserver:
+    """Is told what a search does; every method does nothing unless it is overridden."""
+
+    def counting(self, what: str, done: int, count: int) -> None:
+        """`done` of `count` images have been through what is being done."""
+
+    def note(self, text: str) -> None:
+        """Something that the user should know."""
+
+    def search_begins(
+        self,
+        schedule: Schedule,
+        omitted_recipes: tuple[str, ...],
+        done: Sequence[TrialRecord] = (),
+        seconds: float | None = None,
+    ) -> None:
+        """The search is about to begin its first trial, or to go on.
+
+        Args:
+            schedule: all of it.
+            omitted_recipes: names of those that contradict a pinned hyperparameter.
+            done: trials of an earlier process.
+            seconds: estimate of what is left, None where nothing is known.
+        """
+
+    def rung_begins(self, trial: TrialRecord, end_epoch: int) -> None:
+        """A trial is about to be trained up to `end_epoch`."""
+
+    def epoch_ends(self, trial: TrialRecord, epoch: int, metrics: "EpochMetrics") -> None:
+        """Epoch number `epoch`, counted from 1, is done."""
+
+    def rung_ends(self, trial: TrialRecord, best: TrialRecord | None) -> None:
+        """A trial finished its rung, or failed; `best` leads the search now."""
+
+    def search_ends(self, trials: list[TrialRecord]) -> None:
+        """The search is over; complete, unless its time was."""
