@@ -12,7 +12,7 @@ ours        `tune search`, killed by SIGKILL at random moments and gone on with 
 plain       keras_tuner.Hyperband on the same space and images, constructed again after each kill
             as its documentation says. Where that raises, its folder is removed.
 cost        A head-only search from stored features, alone: what the journal and the checkpoints
-            take of it, and how often anything is synced.
+            take of it, and how often anything is synced (results/crash_cost.json).
 
 An epoch counts as trained again when the same trial's epoch of the same number came to its end more
 than once. Needs strace, and the right to trace.
@@ -50,14 +50,17 @@ def main() -> None:
     with scratch_folder(options) as scratch:
         workload = workload_of(options, scratch)
         folder = run_arm(_write_images, workload=workload, folder=str(scratch / "images"))
-        report = Report("crash", QUESTION, options)
-        if options.kills:
-            _show(report, Ours(Path(folder), workload, scratch / "ours"), options)
-        if options.opponent_kills:
-            show_plain(report, Plain(workload, scratch / "plain"), options)
+        if options.kills or options.opponent_kills:
+            report = Report("crash", QUESTION, options)
+            if options.kills:
+                _show(report, Ours(Path(folder), workload, scratch / "ours"), options)
+            if options.opponent_kills:
+                show_plain(report, Plain(workload, scratch / "plain"), options)
+            report.write()
         if options.cost_epochs:
+            report = Report("crash_cost", "What do journal and checkpoints cost?", options)
             show_cost(report, workload, options, scratch / "cost")
-        report.write()
+            report.write()
 
 
 class Ours(Arm):
