@@ -293,7 +293,8 @@ def test_a_trial_meets_the_views_by_turns_over_all_its_rungs(
     tuner = HyperbandTuner(
         ResNet50Space(3, SIZE, "none"), max_epochs=9, directory=tmp_path, cache=cache
     )
-    tuner.search([PIXELS] * 3, np.zeros(20), validation_data=(PIXELS, np.zeros(20)))
+    labels = np.zeros(20, int)
+    tuner.search([PIXELS] * 3, labels, validation_data=(PIXELS, labels))
     records = tuner.oracle.records()
     assert max(len(record.rungs) for record in records) == 3  # to epoch 1, 3 and 9
     for record in records:

@@ -25,7 +25,14 @@ from tuner import rung as rung_module
 from tuner.budget import TimeBudget
 from tuner.cache import Cache
 from tuner.checkpoint import read_checkpoint, state_file
-from tuner.errors import DamagedJournalError, RunError, SettingsError, StoppedError, TuneError
+from tuner.errors import (
+    DamagedJournalError,
+    DataError,
+    RunError,
+    SettingsError,
+    StoppedError,
+    TuneError,
+)
 from tuner.hyperband import HyperbandTuner
 from tuner.journal import COMPLETED, FAILED, RUNNING, STOPPED, Journal, TrialRecord
 from tuner.observer import SearchObserver
@@ -459,6 +466,36 @@ def test_balanced_weights_are_those_of_the_training_labels(tmp_path: Path) -> No
     assert results[0] is None
     counts = np.bincount(Y[few])
     np.testing.assert_allclose(results[1], len(few) / (CLASSES * counts), rtol=1e-6)
+
+
+def test_a_dataset_is_searched_as_its_arrays_are(tmp_path: Path) -> None:
+    found = []
+    validation = tf.data.Dataset.from_tensor_slices(VALIDATION).batch(7)
+    training = tf.data.Dataset.from_tensor_slices((X.astype("float32"), np.eye(CLASSES)[Y]))
+    for arguments in ((X, Y, VALIDATION), (training, None, validation)):
+        folder = tmp_path / str(len(found))
+        tuner = HyperbandTuner(
+            SmallSpace("sound"), batch_size=16, directory=folder, max_epochs=2,
+            cache=Cache(tmp_path / "cache"),
+        )  # fmt: skip
+        tuner.search(*arguments)
+        found.append((memory(folder / "search"), tuner._source.fingerprint))
+    assert found[0] == found[1]
+
+
+def test_what_is_no_image_is_refused_before_anything_is_trained(tmp_path: Path) -> None:
+    tuner = HyperbandTuner(
+        ResNet50Space(CLASSES, 32, "none"), directory=tmp_path, cache=Cache(tmp_path / "cache")
+    )
+    for x, y, validation, expected in (
+        (X / 255, Y, VALIDATION, "x must hold whole RGB values"),
+        (X, Y, (VALIDATION[0] / 255, VALIDATION[1]), "validation_data must hold whole RGB values"),
+        (X, Y + 1, VALIDATION, "x has the class number 3, but the space has 3 classes"),
+        (X, Y, None, "validation_data must be a pair"),
+    ):
+        with pytest.raises(DataError, match=expected):
+            tuner.search(x, y, validation)
+    assert tuner.oracle.records() == []
 
 
 class EnoughError(Exception):

@@ -15,7 +15,17 @@ ROOT = Path(__file__).resolve().parents[1]
 # a whole and "__init__" for tuner/__init__.py; some of these modules may not be written yet.
 FLOORS = (
     ("errors", "atomic", "disk", "locks"),
-    ("settings", "environment", "stopping", "quantities", "formats", "tiff", "colour", "balance"),
+    (
+        "settings",
+        "environment",
+        "stopping",
+        "quantities",
+        "formats",
+        "tiff",
+        "colour",
+        "balance",
+        "arrays",
+    ),
     ("containers",),
     ("pixels",),
     ("search_spaces", "decode", "cache", "cuts", "schedule", "journal", "similarity", "splits"),

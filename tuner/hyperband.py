@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import keras
 import keras_tuner
@@ -14,6 +15,7 @@ from keras_tuner.engine import trial as kt_trial
 
 from search_spaces.backbone import PretrainedBackbone
 from search_spaces.resnet50 import UNFREEZE_BLOCKS, ResNet50Space, can_be_cut
+from tuner.arrays import labelled_images, labelled_pair
 from tuner.balance import balanced_weights
 from tuner.budget import TimeBudget
 from tuner.cache import Cache, default_cache_dir
@@ -150,26 +152,30 @@ class HyperbandTuner(keras_tuner.Tuner):
 
     def search(
         self,
-        x: np.ndarray | Sequence[np.ndarray],
-        y: np.ndarray,
-        validation_data: tuple[np.ndarray, np.ndarray],
+        x: np.ndarray | Sequence[np.ndarray] | tf.data.Dataset,
+        y: np.ndarray | None = None,
+        validation_data: tuple[np.ndarray, np.ndarray] | tf.data.Dataset | None = None,
     ) -> None:
         """Runs the whole search, or what is left of it.
 
+        Images are whole RGB values 0 to 255. `arrays.labelled_images` says what else `x`, `y` and
+        `validation_data` may be.
+
         Args:
-            x: training images, RGB values 0 to 255, shape (n, image_size, image_size, 3); or
-                several views of them, of which epoch e trains on number e mod their count.
-            y: their class numbers, shape (n,).
-            validation_data: images and class numbers that decide the score.
+            x: training images, shape (n, image_size, image_size, 3); or several views of them, of
+                which epoch e trains on number e mod their count; or a tf.data.Dataset of images
+                and labels, which is read once.
+            y: their class numbers, shape (n,); nothing where `x` is a Dataset.
+            validation_data: images and class numbers that decide the score, or a Dataset of them.
 
         Raises:
+            DataError: they are not that; the message says what to do.
             RunError: another process searches in this run, or the images or the backbone's weights
                 are not those that it was begun with.
             StoppedError: `stop` asked for it; everything is saved.
             TuneError: every trial fails, or the disk is full.
         """
-        views: list[np.ndarray] = [x] if isinstance(x, np.ndarray) else list(x)
-        images = self._images(views, np.asarray(y), validation_data)
+        images = self._images(x, y, validation_data)
         with (
             sole_writer(self._folder),
             charged(self._budget, self._journal),
@@ -261,19 +267,13 @@ class HyperbandTuner(keras_tuner.Tuner):
     def _populate_initial_space(self) -> None:
         """Does nothing: the space is declared without building a network."""
 
-    def _images(
-        self,
-        views: list[np.ndarray],
-        labels: np.ndarray,
-        validation: tuple[np.ndarray, np.ndarray],
-    ) -> Images:
-        balanced = self._class_weights == "balanced"
-        return Images(
-            views,
-            labels,
-            Rows(validation[0], np.asarray(validation[1])),
-            balanced_weights(labels) if balanced else None,
-        )
+    def _images(self, x: Any, y: Any, validation_data: Any) -> Images:
+        """What `search` was given, as arrays."""
+        classes = getattr(self.hypermodel, "num_classes", None)
+        views, labels = labelled_images("x", x, y, classes)
+        validation = Rows(*labelled_pair("validation_data", validation_data, classes))
+        weights = balanced_weights(labels) if self._class_weights == "balanced" else None
+        return Images(views, labels, validation, weights)
 
     def _make_source(self, images: Images, cache: Cache) -> Source:
         space, oracle = self.hypermodel, self.oracle
