@@ -128,6 +128,13 @@ def test_what_is_refused(name: str) -> None:
     assert len(str(raised.value).splitlines()) == 1
 
 
+def test_images_of_another_size_than_the_space_takes() -> None:
+    labelled_images("x", X[:, :5], Y, image_size=5)
+    for x in (X, X[:, :, :4]):
+        with pytest.raises(DataError, match=r"has images of 6 x [45] pixels, but .* takes 5 x 5"):
+            labelled_images("x", x, Y, image_size=5)
+
+
 def test_a_pair_or_a_dataset() -> None:
     for data in ((X, Y), [X, ONE_HOT], slices(X, Y).batch(4)):
         images, labels = labelled_pair("validation_data", data)

@@ -487,11 +487,13 @@ def test_what_is_no_image_is_refused_before_anything_is_trained(tmp_path: Path) 
     tuner = HyperbandTuner(
         ResNet50Space(CLASSES, 32, "none"), directory=tmp_path, cache=Cache(tmp_path / "cache")
     )
+    images = X.repeat(4, axis=1).repeat(4, axis=2)
     for x, y, validation, expected in (
-        (X / 255, Y, VALIDATION, "x must hold whole RGB values"),
-        (X, Y, (VALIDATION[0] / 255, VALIDATION[1]), "validation_data must hold whole RGB values"),
-        (X, Y + 1, VALIDATION, "x has the class number 3, but the space has 3 classes"),
-        (X, Y, None, "validation_data must be a pair"),
+        (images / 255, Y, VALIDATION, "x must hold whole RGB values"),
+        (images, Y, (images / 255, Y), "validation_data must hold whole RGB values"),
+        (images, Y + 1, VALIDATION, "x has the class number 3, but the space has 3 classes"),
+        (images, Y, VALIDATION, "validation_data has images of 8 x 8 pixels, but .* 32 x 32"),
+        (images, Y, None, "validation_data must be a pair"),
     ):
         with pytest.raises(DataError, match=expected):
             tuner.search(x, y, validation)

@@ -17,7 +17,11 @@ _ROWS = 256  # are checked at a time, so that memory stays flat
 
 
 def labelled_images(
-    name: str, x: Any, y: Any = None, classes: int | None = None
+    name: str,
+    x: Any,
+    y: Any = None,
+    classes: int | None = None,
+    image_size: int | None = None,
 ) -> tuple[list[np.ndarray], np.ndarray]:
     """The images, once for each view, and their class numbers.
 
@@ -31,6 +35,7 @@ def labelled_images(
             a tf.data.Dataset of (images, labels), batched or not.
         y: integers, shape (n,) or (n, 1), or one-hot rows, shape (n, classes); None for a Dataset.
         classes: number of classes, where it is known.
+        image_size: height and width, where they are known.
 
     Returns:
         The views, arrays as they are given and a Dataset as uint8; and integers, shape (n,).
@@ -55,11 +60,17 @@ def labelled_images(
             f"{name} has the class number {labels.max()}, but the space has {classes} classes, "
             f"which are 0 to {classes - 1}."
         )
+    height, width = views[0].shape[1:3]
+    if image_size is not None and (height, width) != (image_size, image_size):
+        raise DataError(
+            f"{name} has images of {height} x {width} pixels, but the space takes {image_size} x "
+            f"{image_size}: resize them, or give the space another image_size."
+        )
     return views, labels
 
 
 def labelled_pair(
-    name: str, data: Any, classes: int | None = None
+    name: str, data: Any, classes: int | None = None, image_size: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Images in one view with their class numbers, from (images, labels) or from a Dataset.
 
@@ -67,6 +78,7 @@ def labelled_pair(
         name: as for `labelled_images`, whose rules they follow.
         data: the pair, or a tf.data.Dataset of such.
         classes: likewise.
+        image_size: likewise.
 
     Raises:
         DataError: they are something else.
@@ -74,7 +86,7 @@ def labelled_pair(
     pair = (data, None) if isinstance(data, tf.data.Dataset) else data
     if not isinstance(pair, tuple | list) or len(pair) != 2:
         raise DataError(f"{name} must be a pair (images, labels), or a tf.data.Dataset of them.")
-    views, labels = labelled_images(name, pair[0], pair[1], classes)
+    views, labels = labelled_images(name, pair[0], pair[1], classes, image_size)
     if len(views) > 1:
         raise DataError(f"{name} must have one view, but has {len(views)}.")
     return views[0], labels

@@ -269,9 +269,11 @@ class HyperbandTuner(keras_tuner.Tuner):
 
     def _images(self, x: Any, y: Any, validation_data: Any) -> Images:
         """What `search` was given, as arrays."""
-        classes = getattr(self.hypermodel, "num_classes", None)
-        views, labels = labelled_images("x", x, y, classes)
-        validation = Rows(*labelled_pair("validation_data", validation_data, classes))
+        space = self.hypermodel
+        ours = isinstance(space, ResNet50Space)
+        known = (space.num_classes, space.image_size) if ours else (None, None)
+        views, labels = labelled_images("x", x, y, *known)
+        validation = Rows(*labelled_pair("validation_data", validation_data, *known))
         weights = balanced_weights(labels) if self._class_weights == "balanced" else None
         return Images(views, labels, validation, weights)
 

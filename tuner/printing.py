@@ -98,7 +98,7 @@ def _accuracies(winner: "Winner", objective: str) -> list[str]:
         of_validation, of_test = (percent(share or 0.0) for share in balanced)
         lines += [
             f"Mean of the classes   {of_validation}, which chose it; {of_test} of the test images",
-            f"{CHANCE} {percent(1 / winner.classes)}",
+            f"{CHANCE} {percent(1 / winner.classes)} (mean of the classes)",
         ]
     return lines
 
