@@ -128,6 +128,35 @@ def test_images_are_decoded_once(dataset: Dataset, cache: Cache, monkeypatch: An
     assert [(entry.kind, entry.held) for entry in cache.entries()] == [("images", True)]
 
 
+def test_what_was_interrupted_goes_on_where_it_was(
+    dataset: Dataset, cache: Cache, tmp_path: Path, monkeypatch: Any
+) -> None:
+    with Cache(tmp_path / "whole") as other:
+        expected = np.array(prepare_images(dataset.files, dataset.root, SIZE, other))
+    monkeypatch.setattr(images_module, "_PART", 4)
+
+    def stop(done: int, total: int) -> None:
+        if done == 10:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        prepare_images(dataset.files, dataset.root, SIZE, cache, stop)
+    assert [entry.kind for entry in cache.entries()] == ["image-parts"] * 2
+    read: list[Path] = []
+    read_bytes = images_module.read_bytes
+    monkeypatch.setattr(
+        images_module, "read_bytes", lambda path: read.append(path) or read_bytes(path)
+    )
+    progress: list[int] = []
+    images = prepare_images(
+        dataset.files, dataset.root, SIZE, cache, lambda done, _: progress.append(done)
+    )
+    assert np.array_equal(images, expected)
+    assert len(read) == 4
+    assert progress == [4, 8, 9, 10, 11, 12]
+    assert [entry.kind for entry in cache.entries()] == ["images"]
+
+
 def test_size_order_and_content_make_the_key(dataset: Dataset, cache: Cache) -> None:
     files = dataset.files
     prepare_images(files, dataset.root, SIZE, cache)

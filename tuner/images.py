@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -18,6 +18,9 @@ from tuner.errors import DataError
 # Counts the changes of decoding and resizing: stored images of another version are not met.
 _VERSION = 2
 _FILE_NAME = "images.npy"
+_KIND, _PART_KIND = "images", "image-parts"
+# Images of a part: what a kill can lose.
+_PART = 512
 _LARGE_PIXELS = 16_000_000
 
 
@@ -48,8 +51,12 @@ def prepare_images(
         DataError: a file is not what it was when it was scanned.
         CacheError: the cache folder is full, or may not be written.
     """
-    fill = partial(_write_images, files, root, image_size, crop, on_progress)
-    folder = cache.get_or_create("images", _key(files, image_size, crop), fill)
+    key = _key(files, image_size, crop)
+    folder = cache.entry(_KIND, key)
+    if folder is None:
+        parts = _Parts(files, root, image_size, crop, cache, on_progress)
+        folder = cache.get_or_create(_KIND, key, parts.join)
+        parts.remove()
     images: np.ndarray = np.load(folder / _FILE_NAME, mmap_mode="r")
     return images
 
@@ -59,24 +66,64 @@ def _key(files: Sequence[ImageFile], image_size: int, crop: bool) -> str:
     return key_of(_VERSION, image_size, [file.sha256 for file in files], *cropped)
 
 
-def _write_images(
-    files: Sequence[ImageFile],
-    root: Path,
-    image_size: int,
-    crop: bool,
-    on_progress: Callable[[int, int], None] | None,
-    folder: Path,
-) -> None:
-    """Writes plainly: on a full disk that is an error, where a memory map kills the process."""
-    shape = (len(files), image_size, image_size, 3)
-    header = {"descr": "|u1", "fortran_order": False, "shape": shape}
-    load = partial(_load, root=root, resizer=_Resizer(image_size, crop))
-    with (folder / _FILE_NAME).open("wb") as stream:
-        np.lib.format.write_array_header_1_0(stream, header)
-        for done, image in enumerate(on_all_cores(load, files), start=1):
-            stream.write(image.data)
-            if on_progress is not None:
-                on_progress(done, len(files))
+class _Parts:
+    """Images decoded part by part, each an entry of its own, so that a kill costs one at most.
+
+    Everything is written plainly: on a full disk that is an error, where a memory map kills the
+    process.
+    """
+
+    def __init__(
+        self,
+        files: Sequence[ImageFile],
+        root: Path,
+        image_size: int,
+        crop: bool,
+        cache: Cache,
+        on_progress: Callable[[int, int], None] | None,
+    ) -> None:
+        self._files = files
+        self._cache = cache
+        self._on_progress = on_progress
+        self._shape = (image_size, image_size, 3)
+        self._load = partial(_load, root=root, resizer=_Resizer(image_size, crop))
+        self._parts = [files[start : start + _PART] for start in range(0, len(files), _PART)]
+        self._keys = [_key(part, image_size, crop) for part in self._parts]
+
+    def join(self, folder: Path) -> None:
+        """Writes all images to one file."""
+        with (folder / _FILE_NAME).open("wb") as stream:
+            _write_header(stream, len(self._files), self._shape)
+            for number, key in enumerate(self._keys):
+                part = self._cache.entry(_PART_KIND, key)
+                if part is None:
+                    fill = partial(self._decode, number)
+                    part = self._cache.get_or_create(_PART_KIND, key, fill)
+                else:
+                    self._tell(number, len(self._parts[number]))
+                stream.write(np.load(part / _FILE_NAME, mmap_mode="r").data)
+
+    def remove(self) -> None:
+        """Removes the parts, which the whole has in it."""
+        for key in self._keys:
+            self._cache.remove(_PART_KIND, key)
+
+    def _decode(self, number: int, folder: Path) -> None:
+        part = self._parts[number]
+        with (folder / _FILE_NAME).open("wb") as stream:
+            _write_header(stream, len(part), self._shape)
+            for done, image in enumerate(on_all_cores(self._load, part), start=1):
+                stream.write(image.data)
+                self._tell(number, done)
+
+    def _tell(self, number: int, done: int) -> None:
+        if self._on_progress is not None:
+            self._on_progress(number * _PART + done, len(self._files))
+
+
+def _write_header(stream: BinaryIO, count: int, shape: tuple[int, ...]) -> None:
+    header = {"descr": "|u1", "fortran_order": False, "shape": (count, *shape)}
+    np.lib.format.write_array_header_1_0(stream, header)
 
 
 class _Resizer:
