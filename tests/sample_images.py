@@ -99,20 +99,21 @@ def magick_rgb(data: bytes, *options: str) -> np.ndarray:
 
 def png(depth: int, colour: int, samples: np.ndarray, **chunks: bytes) -> bytes:
     """A PNG file of any depth; `samples` has one row of values for each row of pixels."""
-
-    def chunk(name: bytes, body: bytes) -> bytes:
-        checksum = struct.pack(">I", zlib.crc32(name + body))
-        return struct.pack(">I", len(body)) + name + body + checksum
-
     rows = b"".join(b"\0" + packed(row, depth) for row in samples)
     header = struct.pack(">IIBBBBB", WIDTH, HEIGHT, depth, colour, 0, 0, 0)
-    before = b"".join(chunk(name.encode(), body) for name, body in chunks.items())
+    before = b"".join(png_chunk(name.encode(), body) for name, body in chunks.items())
     return b"".join(
         [
-            b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + before,
-            chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""),
+            b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", header) + before,
+            png_chunk(b"IDAT", zlib.compress(rows)) + png_chunk(b"IEND", b""),
         ]
     )
+
+
+def png_chunk(name: bytes, body: bytes) -> bytes:
+    """With its length and checksum."""
+    checksum = struct.pack(">I", zlib.crc32(name + body))
+    return struct.pack(">I", len(body)) + name + body + checksum
 
 
 def packed(values: np.ndarray, depth: int) -> bytes:

@@ -45,7 +45,7 @@ def _converted(image: Image.Image, profile: bytes | None) -> Image.Image:
         transform = _transform(profile, image.mode)
         if transform is not None:
             return _applied(transform, image)
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _applied(transform: ImageCms.ImageCmsTransform, image: Image.Image) -> Image.Image:

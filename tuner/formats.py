@@ -17,7 +17,8 @@ SUFFIXES = (
     ".avif",
 )
 MAX_PIXELS = 250_000_000
-MAX_MEMORY_BYTES = 1_000_000_000
+# With what a band of rows takes while it is converted, 1 GB.
+MAX_MEMORY_BYTES = 950_000_000
 
 _SIGNATURES = {
     b"\xff\xd8\xff": "JPEG",
@@ -101,8 +102,7 @@ def check_size(width: int, height: int, bytes_per_pixel: float = 1, held_bytes: 
     if width * height > MAX_PIXELS:
         raise DecodeError(f"{claim}, more than the {MAX_PIXELS // 10**6} million allowed")
     if width * height * bytes_per_pixel + held_bytes > MAX_MEMORY_BYTES:
-        allowed = MAX_MEMORY_BYTES // 10**9
-        raise DecodeError(f"{claim}, and takes more than {allowed} GB of memory to decode")
+        raise DecodeError(f"{claim}, which take more than 1 GB of memory to decode")
 
 
 def _brands(header: bytes) -> set[bytes]:

@@ -86,7 +86,8 @@ def _range(opened: Opened) -> tuple[float, float]:
 def _values(opened: Opened, band: Image.Image) -> np.ndarray:
     values = np.asarray(band)
     unsigned = opened.unsigned and band.mode == "I"
-    return values.astype(np.uint32 if unsigned else values.dtype).astype(np.float64)
+    with np.errstate(invalid="ignore"):  # what is no number, in some spellings
+        return values.astype(np.uint32 if unsigned else values.dtype).astype(np.float64)
 
 
 def _clear_outside(pixels: np.ndarray, box: tuple[int, int, int, int] | None) -> None:
