@@ -48,9 +48,10 @@ def difference(pixels: np.ndarray, expected: np.ndarray) -> int:
     return int(np.abs(pixels.astype(int) - expected).max())
 
 
-def opencv(data: bytes) -> np.ndarray:
-    """How OpenCV reads a file: 8 bits, RGB, on white."""
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+def opencv(data: bytes, turned: bool = False) -> np.ndarray:
+    """How OpenCV reads a file: 8 bits, RGB, on white; or without alpha, but turned by its EXIF."""
+    flag = cv2.IMREAD_COLOR if turned else cv2.IMREAD_UNCHANGED
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
     assert pixels is not None, "OpenCV cannot read it"
     if pixels.dtype == np.uint16:
         pixels = (pixels >> 8).astype(np.uint8)

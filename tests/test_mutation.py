@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from sample_images import GREY, RGB, RGBA, cmyk, encode, png, png_chunk
+from sample_images import GREY, HEIGHT, RGB, RGBA, WIDTH, cmyk, encode, png, png_chunk
 from test_colour import PROFILE, bmp_with_profile
 from test_containers import BMPS, GIFS, run_length_encoded_bmp
 from test_tiff import tiff
@@ -30,7 +30,7 @@ SEEDS = {
     "JPEG": [
         encode(SMOOTH, "JPEG", **META),
         encode(SMOOTH, "JPEG", progressive=True),
-        encode(Image.fromarray(cmyk(), "CMYK"), "JPEG"),
+        encode(Image.frombytes("CMYK", (WIDTH, HEIGHT), cmyk().tobytes()), "JPEG"),
     ],
     "PNG": [
         encode(SMOOTH, **META),

@@ -5,10 +5,7 @@ that can be changed only for the whole process. What Pillow needs for no pixel (
 blocks, profiles, further pages) is taken off first, so that none can be a bomb or cost the image.
 """
 
-import re
-import struct
-import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
@@ -22,7 +19,7 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from tuner import tiff
+from tuner import metadata, tiff
 from tuner.formats import MAX_MEMORY_BYTES, DecodeError, check_size
 
 # What Pillow stores for a pixel of each mode; 4 bytes for any other.
@@ -31,19 +28,12 @@ _RESULT_BYTES = 3
 # Measured: the decoders of these two hold a picture of their own, and hand it over as a copy.
 _WEBP_BYTES = 19
 _AVIF_BYTES = 18
-_MAX_PROFILE_BYTES = 4 << 20
-_MAX_JPEG_HEADER_BYTES = 1 << 20
-# The start of a segment: a marker other than padding, restarts and the like, which have no length.
-_SEGMENT = re.compile(rb"\xff[^\x00\x01\xd0-\xd9\xff]")
-# Comments and applications' data, but for those that tell the colour space: JFIF's and Adobe's.
-_JPEG_METADATA = {*range(0xE1, 0xEE), 0xEF, 0xFE}
-_PNG_PIXELS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 _GREY_STEPS = {"1": 255, "L;2": 85, "L;4": 17}
 _SEGMENTS = ((tiff.STRIP_OFFSETS, tiff.STRIP_BYTES), (tiff.TILE_OFFSETS, tiff.TILE_BYTES))
 # None, Huffman, fax, LZW, JPEG (old and new), deflate (new and old), PackBits, LZMA and Zstandard.
 _TIFF_COMPRESSIONS = {*range(1, 9), 32946, 32773, 34925, 50000}
 _NATIVE = {"F;32BF": "F;32NF", "I;16BS": "I;16NS", "I;32BS": "I;32NS"}
-# Pillow decodes them in Python.
+# Pillow decodes run lengths in Python.
 _MAX_RLE_PIXELS = 16_000_000
 # A progressive JPEG of 100 megapixels may have 40 scans; usual are 10.
 _MAX_SCANNED_PIXELS = 4_000_000_000
@@ -83,7 +73,7 @@ def open_image(data: bytes, name: str) -> Opened:
 
 
 def _open_jpeg(data: bytes) -> Opened:
-    bare, exif, profile = _split_jpeg(data)
+    bare, exif, profile = metadata.split_jpeg(data)
     image = JpegImageFile(BytesIO(bare))
     check_size(image.width, image.height)
     scans = bare.count(b"\xff\xda")
@@ -91,28 +81,6 @@ def _open_jpeg(data: bytes) -> Opened:
         raise DecodeError(f"it has {scans} scans, too many for its size")
     _shrink_jpeg(image, scans, len(bare))
     return Opened(image, tiff.exif_orientation(exif), profile)
-
-
-def _split_jpeg(data: bytes) -> tuple[bytes, bytes, bytes | None]:
-    """A JPEG file without its metadata; its EXIF block; its profile."""
-    kept, exif = [data[:2]], b""
-    profile: dict[int, bytes] = {}
-    position, total = 2, 0
-    while (found := _SEGMENT.search(data, position)) and found[0] != b"\xff\xda":
-        marker = found[0][1]
-        position = found.end() + int.from_bytes(data[found.end() : found.end() + 2], "big")
-        segment = data[found.start() : position]
-        if marker == 0xE1 and segment[4:10] == b"Exif\0\0":
-            exif = exif or segment[4:]
-        elif marker == 0xE2 and segment[4:16] == b"ICC_PROFILE\0":
-            profile.setdefault(segment[16], segment[18:])
-        elif marker not in _JPEG_METADATA:
-            kept.append(segment)
-            total += len(segment)
-    if total > _MAX_JPEG_HEADER_BYTES:
-        raise DecodeError("it is damaged")
-    kept.append(data[found.start() if found else position :])
-    return b"".join(kept), exif, b"".join(profile[part] for part in sorted(profile)) or None
 
 
 def _shrink_jpeg(image: JpegImageFile, scans: int, file_bytes: int) -> None:
@@ -134,42 +102,11 @@ def _shrink_jpeg(image: JpegImageFile, scans: int, file_bytes: int) -> None:
 
 
 def _open_png(data: bytes) -> Opened:
-    kept = [data[:8]]
-    exif, profile = b"", None
-    for name, start, end in _png_chunks(data):
-        if name in _PNG_PIXELS:
-            kept.append(data[start:end])
-        elif name == b"eXIf":
-            exif = data[start + 8 : end - 4]
-        elif name == b"iCCP":
-            profile = _png_profile(data[start + 8 : end - 4])
-    image = PngImageFile(BytesIO(b"".join(kept)))
+    bare, exif, profile = metadata.split_png(data)
+    image = PngImageFile(BytesIO(bare))
     _check_stored(image, len(data))
     _mend_png_transparency(image)
     return Opened(image, tiff.exif_orientation(exif), profile)
-
-
-def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Each chunk's name, start and end, up to the last; the rest from where it is broken as one."""
-    start = 8
-    while start < len(data):
-        name = data[start + 4 : start + 8]
-        end = start + 12 + int.from_bytes(data[start : start + 4], "big")
-        if not name.isalpha():
-            name, end = b"IEND", len(data)
-        yield name, start, end
-        if name == b"IEND":
-            return
-        start = end
-
-
-def _png_profile(chunk: bytes) -> bytes | None:
-    inflater = zlib.decompressobj()
-    try:
-        profile = inflater.decompress(chunk[chunk.index(b"\0") + 2 :], _MAX_PROFILE_BYTES)
-    except (ValueError, zlib.error):
-        return None
-    return profile if inflater.eof else None
 
 
 def _mend_png_transparency(image: PngImageFile) -> None:
@@ -187,23 +124,12 @@ def _mend_png_transparency(image: PngImageFile) -> None:
 def _open_webp(data: bytes) -> Opened:
     if 8 + int.from_bytes(data[4:8], "little") > len(data):
         raise DecodeError("it is cut short")
-    check_size(*_webp_size(data), _WEBP_BYTES, len(data))  # its canvas is made when it is opened
+    # Its canvas is made when it is opened.
+    check_size(*metadata.webp_size(data), _WEBP_BYTES, len(data))
     image = WebPImageFile(BytesIO(data))
     check_size(*image.size, _WEBP_BYTES, len(data))
     exif = image.info.get("exif", b"")
     return Opened(image, tiff.exif_orientation(exif), image.info.get("icc_profile"))
-
-
-def _webp_size(data: bytes) -> tuple[int, int]:
-    """As in https://developers.google.com/speed/webp/docs/riff_container."""
-    kind, body = data[12:16], data[20:30].ljust(10, b"\0")
-    if kind == b"VP8X":
-        return 1 + int.from_bytes(body[4:7], "little"), 1 + int.from_bytes(body[7:10], "little")
-    if kind == b"VP8L":
-        bits = int.from_bytes(body[1:5], "little")
-        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
-    width, height = struct.unpack("<HH", body[6:10])
-    return width & 0x3FFF, height & 0x3FFF
 
 
 def _open_gif(data: bytes) -> Opened:
@@ -220,15 +146,7 @@ def _open_bmp(data: bytes) -> Opened:
             f"it claims {image.width} x {image.height} pixels, more than the "
             f"{_MAX_RLE_PIXELS // 10**6} million allowed in a run-length encoded BMP"
         )
-    return Opened(image, profile=_bmp_profile(data))
-
-
-def _bmp_profile(data: bytes) -> bytes | None:
-    """https://learn.microsoft.com/windows/win32/api/wingdi/ns-wingdi-bitmapv5header."""
-    if len(data) < 138 or data[14:18] != b"\x7c\0\0\0" or data[70:74] != b"DEBM":
-        return None
-    start, length = struct.unpack_from("<II", data, 126)
-    return data[14 + start : 14 + start + length] or None
+    return Opened(image, profile=metadata.bmp_profile(data))
 
 
 def _open_tiff(data: bytes) -> Opened:
@@ -240,7 +158,7 @@ def _open_tiff(data: bytes) -> Opened:
     white_is_zero = photometric == 0 and bits > 8
     image = _Tiff(BytesIO(directory.pixels_only(1 if white_is_zero else photometric)))
     image.tile = [_native(tile) for tile in image.tile]
-    orientation = directory.number(tiff.ORIENTATION, 1)
+    orientation = directory.orientation()
     profile = directory.content(tiff.PROFILE)
     unsigned = directory.number(tiff.SAMPLE_FORMAT, 1) == 1
     return Opened(image, orientation, profile, bits, white_is_zero, unsigned)
@@ -288,10 +206,11 @@ def _is_misread(directory: tiff.Directory) -> bool:
 
 
 def _open_avif(data: bytes) -> Opened:
+    if metadata.end_of_boxes(data) > len(data):
+        raise DecodeError("it is cut short")
     image = AvifImageFile(BytesIO(data))
     check_size(image.width, image.height, _AVIF_BYTES, len(data))
-    # Pillow tells the turns that the file asks for as an orientation, in place of that of EXIF,
-    # which counts for nothing in AVIF (ISO/IEC 23000-22, 7.3.3).
+    # The turns that the container asks for: Pillow puts them in the place of EXIF's orientation.
     exif = image.info.get("exif", b"")
     return Opened(image, tiff.exif_orientation(exif), image.info.get("icc_profile"))
 

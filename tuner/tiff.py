@@ -79,6 +79,11 @@ class Directory:
         """The first of them."""
         return (*self.numbers(tag), default)[0]
 
+    def orientation(self) -> int:
+        """1 to 8; 1 if it is missing or none of these."""
+        orientation = self.number(ORIENTATION, 1)
+        return orientation if 1 <= orientation <= 8 else 1
+
     def content(self, tag: int) -> bytes | None:
         """The bytes of a tag's values, None if it is missing."""
         entry = self._entries.get(tag)
@@ -146,7 +151,6 @@ def exif_orientation(exif: bytes) -> int:
     Broken blocks are common in sound photos: viewers pass over them too.
     """
     try:
-        orientation = Directory(exif.removeprefix(b"Exif\0\0")).number(ORIENTATION, 1)
+        return Directory(exif.removeprefix(b"Exif\0\0")).orientation()
     except struct.error:
         return 1
-    return orientation if 1 <= orientation <= 8 else 1
