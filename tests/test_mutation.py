@@ -52,7 +52,8 @@ SEEDS = {
     ],
     "TIFF": [
         encode(SMOOTH, "TIFF", icc_profile=PROFILE),
-        *(tiff(SMOOTH, compression=kind) for kind in ("lzw", "deflate", "jpeg", "zstd", "lzma")),
+        *(tiff(SMOOTH, compression=kind) for kind in ("lzw", "deflate", "jpeg")),
+        encode(SMOOTH, "TIFF", compression="lzma"),
         tiff(SMOOTH, tile=(32, 32), compression="packbits", bigtiff=True, byteorder=">"),
         tiff(GREY / np.float32(255), byteorder=">"),
         encode(Image.fromarray(GREY > 90), "TIFF", compression="group4"),
