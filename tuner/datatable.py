@@ -105,8 +105,9 @@ def _copies(found: Survey) -> str:
     if not groups:
         return "No picture is there twice."
     example = " and ".join(found.pictures[number].path for number in groups[0][:2])
+    pictures = "1 picture" if len(groups) == 1 else f"{len(groups):,} pictures"
     return (
-        f"{sum(map(len, groups)):,} images show only {len(groups):,} pictures, such as {example}: "
+        f"{sum(map(len, groups)):,} images show only {pictures}, such as {example}: "
         "copies stay on one side of the split."
     )
 
