@@ -63,6 +63,7 @@ def show_cost(
 
 
 def _ended(child: Child) -> None:
+    child.happens()  # however long it takes: it tells nothing until it has ended
     if child.exit_code():
         raise SystemExit(child.printed())
 
