@@ -431,7 +431,7 @@ def data(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show what images are in a folder or a table, what is wrong, and how they would be split.
+    """Show what images there are, what is wrong, and the split.
 
     Example: tune data photos --export-csv photos.csv
     """
