@@ -65,6 +65,16 @@ def test_a_jpeg_is_exactly_what_opencv_and_tensorflow_read(kind: str) -> None:
     assert np.array_equal(decode(data), accurate)
 
 
+def test_a_jpeg_of_too_many_scans(monkeypatch: pytest.MonkeyPatch) -> None:
+    scans = JPEGS["progressive"].count(b"\xff\xda")
+    assert scans > 3
+    monkeypatch.setattr(containers, "_MAX_SCANNED_PIXELS", scans * WIDTH * HEIGHT)
+    assert decode(JPEGS["progressive"]).shape == RGB.shape
+    monkeypatch.setattr(containers, "_MAX_SCANNED_PIXELS", scans * WIDTH * HEIGHT - 1)
+    with pytest.raises(DecodeError, match=rf"it has {scans} scans, too many for its size"):
+        decode(JPEGS["progressive"])
+
+
 @pytest.mark.parametrize("outside", ["CMYK", "YCCK"])
 def test_an_inverted_cmyk_jpeg(outside: str) -> None:
     """As Adobe writes it."""

@@ -37,6 +37,12 @@ def test_comments_and_odd_segments_of_a_jpeg_are_taken_off() -> None:
     assert np.array_equal(decode(whole), decode(bare))
 
 
+def test_tables_without_end_are_refused() -> None:
+    bare = encode(RGB, "JPEG")
+    with pytest.raises(ValueError, match="too long"):
+        split_jpeg(bare[:2] + (b"\xff\xdb\xff\xff" + b"\0" * 65533) * 17 + bare[2:])
+
+
 def test_a_png_is_split() -> None:
     data = encode(RGB, exif=EXIF, icc_profile=PROFILE)
     bare, exif, profile = split_png(data)

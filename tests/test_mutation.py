@@ -116,8 +116,8 @@ def mutants(count: int) -> Iterator[tuple[str, bytes]]:
         yield f"{kind}-{number}-{mutate.__name__}", mutate(seed, rng)
 
 
-def read_in_child(folder: Path, files: dict[str, bytes]) -> list[dict[str, Any]]:
-    """What tests/reader.py says of each; it neither crashed nor hung, and no warning came out."""
+def run_reader(folder: Path, files: dict[str, bytes]) -> tuple[list[dict[str, Any]], str]:
+    """What tests/reader.py says of each, and what else was printed; it did not crash or hang."""
     for name, data in files.items():
         (folder / name).write_bytes(data)
     done = subprocess.run(
@@ -132,9 +132,15 @@ def read_in_child(folder: Path, files: dict[str, bytes]) -> list[dict[str, Any]]
     last = reports[-1]["name"] if reports else "none"
     assert done.returncode == 0, f"after {last}: {done.stderr}"
     assert [report["name"] for report in reports] == list(files)
+    return reports, done.stderr
+
+
+def read_in_child(folder: Path, files: dict[str, bytes]) -> list[dict[str, Any]]:
+    """What tests/reader.py says of each; it took little memory, and no warning came out."""
+    reports, printed = run_reader(folder, files)
     assert sum(report["grown_bytes"] for report in reports) < GROWTH_ALLOWED_BYTES
     # libtiff prints on its own that a file is damaged, and Pillow lets it.
-    assert "Warning" not in done.stderr and "Traceback" not in done.stderr
+    assert "Warning" not in printed and "Traceback" not in printed
     return reports
 
 
@@ -152,6 +158,18 @@ def test_damage_is_refused_or_read(
         print(kind, counts)
         assert all(counts.values()), f"{kind}: every mutant is {counts}"
     print("slowest", max(report["seconds"] for report in reports))
+
+
+def test_what_pillow_warns_of_or_logs_is_not_printed(tmp_path: Path) -> None:
+    gif = GIFS["still"]
+    frame = gif.index(b",\0\0\0\0") + 5
+    larger = replaced(gif, frame, struct.pack("<HH", 9500, 9500))  # than Pillow lets pass
+    samples = struct.pack("<HHI", 277, 3, 1)
+    raw = tiff(GREY)
+    many = replaced(raw, raw.index(samples) + 8, b"\xff\0")
+    reports, printed = run_reader(tmp_path, {"gif": larger, "tiff": many})
+    assert all(report["outcome"].startswith("refused") for report in reports)
+    assert printed == ""
 
 
 SIDE = 15_300  # a grey square of which is nearly all that is allowed

@@ -150,8 +150,9 @@ def test_unsigned_32_bits_are_stretched() -> None:
 def test_what_is_no_number_is_black() -> None:
     pixels = (GREY / 255).astype(np.float32)
     pixels[0, 0], pixels[0, 1] = np.nan, np.inf
+    pixels.view(np.uint32)[0, 2] = 0x7FA00000  # a NaN that makes NumPy warn
     expected = grey_rgb(GREY)
-    expected[0, 0], expected[0, 1] = 0, 255
+    expected[0, 0], expected[0, 1], expected[0, 2] = 0, 255, 0
     assert np.array_equal(decode(tiff(pixels)), expected)
 
 
@@ -253,6 +254,50 @@ def test_unsupported_kinds_are_named() -> None:
     ):
         with pytest.raises(DecodeError, match="it is a kind of TIFF image that is not supported"):
             decode(data)
+
+
+def ycbcr(**options: Any) -> bytes:
+    """Of full size in every colour, whatever its tags say."""
+    pixels = np.dstack([GREY, np.full_like(GREY, 100), np.full_like(GREY, 150)])
+    return tiff(pixels, photometric="ycbcr", **options)
+
+
+def test_ycbcr_without_compression() -> None:
+    grey = GREY.astype(float)
+    expected = np.dstack([grey + 30.8, grey + 9.6 - 15.7, grey - 49.6])  # ITU-R BT.601
+    data = ycbcr(subsampling=(1, 1))
+    assert difference(decode(data), np.clip(np.rint(expected), 0, 255)) <= 2
+    with pytest.raises(DecodeError, match="not supported"):
+        decode(
+            data.replace(
+                struct.pack("<HHIHH", 530, 3, 2, 1, 1), struct.pack("<HHIHH", 530, 3, 2, 2, 2)
+            )
+        )
+
+
+def test_a_tile_takes_memory_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    files = {size: tiff(RGB, tile=(size, size), compression="lzw") for size in (16, 256)}
+    monkeypatch.setattr("tuner.formats.MAX_MEMORY_BYTES", 100_000)
+    assert np.array_equal(decode(files[16]), RGB)
+    with pytest.raises(DecodeError, match="more than 1 GB"):
+        decode(files[256])
+
+
+@pytest.mark.parametrize("layout", ["raw", "lzw", "strips", "tiles"])
+def test_a_tiff_that_is_cut_short(layout: str) -> None:
+    with pytest.raises(DecodeError, match="it is cut short"):
+        decode(tiff(RGB, **LAYOUTS[layout])[:-20])
+
+
+def test_a_tag_of_too_many_values() -> None:
+    """Pillow would make several lists of them."""
+    for count in (1000, 150_000):
+        data = tiff(RGB, extratags=[(532, "I", count, [0] * count, True)])
+        if count == 1000:
+            assert np.array_equal(decode(data), RGB)
+        else:
+            with pytest.raises(DecodeError, match="it is cut short"):
+                decode(data)
 
 
 @pytest.mark.parametrize("exif", [b"", b"II*\0", b"Exif\0\0MM\0*\xff\xff\xff\xff", b"\0" * 99])
