@@ -252,6 +252,7 @@ def hostile() -> dict[str, bytes]:
         "read-jpeg-other-junk": jpeg[:2] + b"\xff" + b"\0" * 30_000_000 + jpeg[2:],
         "refused-jpeg-tables": jpeg[:2] + (b"\xff\xdb\0\x43" + b"\1" * 65) * 200_000,
         "read-large-jpeg": encode(Image.new("RGB", (10_000, 10_000), "red"), "JPEG"),
+        "read-turned-jpeg": encode(Image.new("RGB", (11_600, 11_600), "red"), "JPEG", exif=EXIF),
         "read-large-grey-png": encode(Image.new("L", (SIDE, SIDE), 9)),
     }
 

@@ -25,6 +25,7 @@ from tuner.formats import MAX_MEMORY_BYTES, DecodeError, check_size
 # What Pillow stores for a pixel of each mode; 4 bytes for any other.
 _STORED_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2}
 _RESULT_BYTES = 3
+_TURNING_BYTES = 2 * _RESULT_BYTES
 # Measured: the decoders of these two hold a picture of their own, and hand it over as a copy.
 _WEBP_BYTES = 19
 _AVIF_BYTES = 18
@@ -79,11 +80,12 @@ def _open_jpeg(data: bytes) -> Opened:
     scans = bare.count(b"\xff\xda")
     if scans * image.width * image.height > _MAX_SCANNED_PIXELS:
         raise DecodeError(f"it has {scans} scans, too many for its size")
-    _shrink_jpeg(image, scans, len(bare))
-    return Opened(image, tiff.exif_orientation(exif), profile)
+    orientation = tiff.exif_orientation(exif)
+    _shrink_jpeg(image, scans, _peak_bytes(image, orientation), len(bare))
+    return Opened(image, orientation, profile)
 
 
-def _shrink_jpeg(image: JpegImageFile, scans: int, file_bytes: int) -> None:
+def _shrink_jpeg(image: JpegImageFile, scans: int, peak_bytes: int, file_bytes: int) -> None:
     """Lets libjpeg decode at 1/2, 1/4 or 1/8 if the whole would take too much memory.
 
     Several scans are collected as coefficients of 2 bytes, whatever the scale.
@@ -93,7 +95,7 @@ def _shrink_jpeg(image: JpegImageFile, scans: int, file_bytes: int) -> None:
     kept = 2 * sum(areas) / max(areas) if scans > 1 else 0
     stored = _STORED_BYTES.get(image.mode, 4)
     for scale in (1, 2, 4, 8):
-        needed = max(kept + stored / scale**2, (stored + _RESULT_BYTES) / scale**2)
+        needed = max(kept + stored / scale**2, peak_bytes / scale**2)
         if pixels * needed + file_bytes <= MAX_MEMORY_BYTES or scale == 8:
             check_size(image.width, image.height, needed, file_bytes)
             if scale > 1:
@@ -104,9 +106,10 @@ def _shrink_jpeg(image: JpegImageFile, scans: int, file_bytes: int) -> None:
 def _open_png(data: bytes) -> Opened:
     bare, exif, profile = metadata.split_png(data)
     image = PngImageFile(BytesIO(bare))
-    _check_stored(image, len(data))
+    orientation = tiff.exif_orientation(exif)
+    check_size(image.width, image.height, _peak_bytes(image, orientation), len(data))
     _mend_png_transparency(image)
-    return Opened(image, tiff.exif_orientation(exif), profile)
+    return Opened(image, orientation, profile)
 
 
 def _mend_png_transparency(image: PngImageFile) -> None:
@@ -134,13 +137,13 @@ def _open_webp(data: bytes) -> Opened:
 
 def _open_gif(data: bytes) -> Opened:
     image = GifImageFile(BytesIO(data))
-    _check_stored(image, len(data))
+    check_size(image.width, image.height, _peak_bytes(image), len(data))
     return Opened(image, box=image.tile[0][1])
 
 
 def _open_bmp(data: bytes) -> Opened:
     image = BmpImageFile(BytesIO(data))
-    _check_stored(image, len(data))
+    check_size(image.width, image.height, _peak_bytes(image), len(data))
     if image.tile[0][0] == "bmp_rle" and image.width * image.height > _MAX_RLE_PIXELS:
         raise DecodeError(
             f"it claims {image.width} x {image.height} pixels, more than the "
@@ -193,7 +196,8 @@ def _check_tiff(directory: tiff.Directory, file_bytes: int) -> None:
     # libtiff decodes a strip or a tile at once, and turns YCbCr into 4 bytes besides.
     buffer = max(width * rows, tile) * (raw_bytes + 4) / max(width * height, 1)
     stored = 1 if samples == 1 and raw_bytes <= 1 else 4
-    check_size(width, height, stored + max(_RESULT_BYTES, buffer), file_bytes)
+    turning = _TURNING_BYTES if directory.orientation() != 1 else 0
+    check_size(width, height, max(stored + max(_RESULT_BYTES, buffer), turning), file_bytes)
     if directory.number(tiff.COMPRESSION, 1) not in _TIFF_COMPRESSIONS or _is_misread(directory):
         raise DecodeError("it is a kind of TIFF image that is not supported")
 
@@ -215,9 +219,10 @@ def _open_avif(data: bytes) -> Opened:
     return Opened(image, tiff.exif_orientation(exif), image.info.get("icc_profile"))
 
 
-def _check_stored(image: ImageFile, file_bytes: int) -> None:
+def _peak_bytes(image: ImageFile, orientation: int = 1) -> int:
+    """What a pixel takes while the result is filled, or while it is turned into a second one."""
     stored = _STORED_BYTES.get(image.mode, 4)
-    check_size(image.width, image.height, stored + _RESULT_BYTES, file_bytes)
+    return max(stored + _RESULT_BYTES, _TURNING_BYTES if orientation != 1 else 0)
 
 
 _OPENERS: dict[str, Callable[[bytes], Opened]] = {

@@ -80,7 +80,9 @@ def decode(data: bytes) -> np.ndarray:
         opened = open_image(data, name)
         large = opened.image.width * opened.image.height > _LARGE_PIXELS
         with _large if large else nullcontext():
-            return _upright(rgb_pixels(opened), opened.orientation)
+            pixels, orientation = rgb_pixels(opened), opened.orientation
+            del opened  # Pillow's own pixels would stay until the turned copy is made
+            return _upright(pixels, orientation)
     except DecodeError:
         raise
     except Exception as error:  # Pillow's parsers let out nearly any type, MemoryError included
