@@ -64,7 +64,7 @@ def decode(data: bytes) -> np.ndarray:
     become those of sRGB, transparency is laid on white; grey, palette and CMYK images become RGB.
     Of deeper integers the upper eight bits are kept, as tf.io and OpenCV do; what has 32 bits or a
     sign, or are fractions, is scaled as `tuner.pixels` says. A JPEG whose pixels would take over
-    1 GB (135 megapixels in colour) is decoded at half, a quarter or an eighth of its size.
+    1 GB (128 megapixels in colour) is decoded at half, a quarter or an eighth of its size.
 
     Returns:
         uint8, shape (height, width, 3).

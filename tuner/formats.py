@@ -17,8 +17,8 @@ SUFFIXES = (
     ".avif",
 )
 MAX_PIXELS = 250_000_000
-# With what a band of rows takes while it is converted, 1 GB.
-MAX_MEMORY_BYTES = 950_000_000
+# With what is taken besides, such as a band of rows that is converted, it stays below 1 GB.
+MAX_MEMORY_BYTES = 900_000_000
 
 _SIGNATURES = {
     b"\xff\xd8\xff": "JPEG",
