@@ -203,10 +203,12 @@ def _check_tiff(directory: tiff.Directory, file_bytes: int) -> None:
 
 
 def _is_misread(directory: tiff.Directory) -> bool:
-    """Whether it is YCbCr without compression, which Pillow takes for colours of full size."""
+    """Whether it is YCbCr without compression.
+
+    Pillow takes subsampled colours for whole ones, and before release 13 all of them for RGB.
+    """
     is_raw = directory.number(tiff.COMPRESSION, 1) == 1
-    ycbcr = directory.number(tiff.PHOTOMETRIC, 0) == 6 and directory.number(tiff.SAMPLES, 1) == 3
-    return is_raw and ycbcr and set(directory.numbers(tiff.SUBSAMPLING)) != {1}
+    return is_raw and directory.number(tiff.PHOTOMETRIC, 0) == 6
 
 
 def _open_avif(data: bytes) -> Opened:
