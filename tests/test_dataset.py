@@ -1,3 +1,4 @@
+import contextlib
 import hashlib
 import json
 import os
@@ -14,7 +15,14 @@ import pytest
 from PIL import Image
 
 from tuner.cache import CacheError
-from tuner.dataset import Dataset, SplitOptions, digits_dataset, load_dataset, write_table
+from tuner.dataset import (
+    Dataset,
+    SplitOptions,
+    check_table,
+    digits_dataset,
+    load_dataset,
+    write_table,
+)
 from tuner.decode import read_image
 from tuner.errors import DataError, SettingsError
 from tuner.manifest import Skipped
@@ -425,3 +433,34 @@ def test_a_table_that_cannot_be_written_is_a_sentence(pets: Path, tmp_path: Path
     with pytest.raises(DataError, match="is no text and cannot be written in a table: rename it"):
         write_table(load_dataset(pets), tmp_path / "pets.csv")
     assert not (tmp_path / "pets.csv").exists()
+
+
+def test_a_table_in_a_folder_that_is_a_link_is_read_from_there(pets: Path, tmp_path: Path) -> None:
+    (tmp_path / "far" / "away").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "far" / "away")
+    write_table(load_dataset(pets), tmp_path / "link" / "pets.csv")
+    assert len(load_dataset(tmp_path / "link" / "pets.csv").files) == 30
+
+
+@pytest.mark.parametrize("name", ["cat /x.png", "cat/ x.png", " cat/x.png"])
+def test_blanks_that_a_table_would_lose_are_refused(pets: Path, tmp_path: Path, name: str) -> None:
+    for number in range(3):
+        photo(pets / name.replace("x", f"x{number}"), 300 + number)
+    dataset = load_dataset(pets)
+    write = pytest.raises(DataError, match="has a blank at an end of its name or class: rename it")
+    with write if name != "cat/ x.png" else contextlib.nullcontext():
+        write_table(dataset, pets / "pets.csv")
+
+
+def test_a_table_is_a_new_csv_file_in_a_folder_that_exists(tmp_path: Path) -> None:
+    check_table(tmp_path / "new.csv")
+    (tmp_path / "old.csv").write_text("")
+    for name, message in {
+        "old.csv": r"old\.csv exists: remove it, or choose another name",
+        "table.parquet": r"table\.parquet must end in \.csv to be read again",
+        "plain": "plain must end in .csv",
+        ".": "must end in .csv",
+        "nowhere/new.csv": "there is no folder .*nowhere to write new.csv to: make it",
+    }.items():
+        with pytest.raises(DataError, match=message):
+            check_table(tmp_path / name)

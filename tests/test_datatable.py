@@ -57,7 +57,8 @@ def test_everything_is_on_one_screen(mess: Path) -> None:
     assert "Formats: JPEG 42, PNG 6, WebP 1. Pixels: 30 x 60 to 400 x 300" in flat
     assert "4 images show only 2 pictures, such as" in flat
     assert "katze/page.jpg is left out: it is a web page, not an image." in flat
-    assert "2 images show a picture that stands under another label too and are left out" in flat
+    assert "2 images show a picture that stands under another label too, such as" in flat
+    assert ": 2 left out (--keep-conflicts trains on them)." in flat
     assert "Class katze has 41 training images and class [bold]dog 8" not in flat
     assert max(map(len, lines)) <= 80
 
@@ -90,7 +91,9 @@ def test_what_cannot_be_split_is_shown_all_the_same(mess: Path) -> None:
     assert result.exit_code == 2
     assert "43 images in 2 classes" in result.stdout
     assert "Class [bold]dog has 1 different images to split, but needs at least 3" in result.stderr
+    assert "stands under another label too, such as" in " ".join(result.stdout.split())
     document = json.loads(tune("data", mess, "--json").stdout)
+    assert len(document["conflicts"]) == 1
     assert document["splits"] is None
     assert document["images"] == 43
 
@@ -129,6 +132,7 @@ def test_the_command_writes_a_table_that_it_reads(mess: Path, tmp_path: Path) ->
         (["nowhere"], "nowhere does not exist: name a folder that holds one folder per class, or"),
         ([], "Missing argument"),
         (["{mess}", "--val-fraction", "1.5"], "val_fraction must be above 0"),
+        (["{mess}", "--export-csv", "photo.jpg"], "photo.jpg must end in .csv to be read again"),
     ],
 )
 def test_wrong_input_is_a_sentence(mess: Path, arguments: list[str], message: str) -> None:

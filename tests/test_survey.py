@@ -1,6 +1,7 @@
 """What reading every image tells: what is damaged, what is the same, what contradicts itself."""
 
 import io
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,9 +12,11 @@ from PIL import Image
 
 from tuner import survey as survey_module
 from tuner.cache import Cache
-from tuner.dataset import Dataset, Leak, SplitOptions, split_survey
+from tuner.dataset import Dataset, SplitOptions, split_survey
+from tuner.decode import DecodeError
 from tuner.errors import DataError
-from tuner.survey import Survey, survey
+from tuner.manifest import Skipped
+from tuner.survey import Leak, Survey, survey
 
 
 def scene(number: int, side: int = 48) -> Image.Image:
@@ -190,7 +193,7 @@ def test_what_was_read_is_not_decoded_again(
     put(pets / "cat" / "new.jpg", 60)
     (pets / "cat" / "01.jpg").rename(pets / "dog" / "renamed.jpg")
     second = survey(pets, cache)
-    assert len(decoded) == 25
+    assert len(decoded) == 26  # the new one, and what could not be read before
     assert {picture.sha256 for picture in second.pictures} > {p.sha256 for p in first.pictures}
     assert second == survey(pets)
 
@@ -217,3 +220,30 @@ def test_bytes_that_only_look_like_an_image_are_named(pets: Path) -> None:
     (pets / "cat" / "cut").write_bytes(buffer.getvalue()[:60])
     (skipped,) = survey(pets).skipped
     assert skipped.path == "cat/cut"
+
+
+def test_what_could_not_be_read_once_is_tried_again(
+    pets: Path, cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(data: bytes) -> np.ndarray:
+        raise DecodeError("it does not fit into memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(survey_module, "decode", full)
+        with pytest.raises(DataError, match="does not fit into memory"):
+            survey(pets, cache)
+    assert len(survey(pets, cache).pictures) == 24
+
+
+def test_a_pipe_that_a_table_names_is_no_image(pets: Path) -> None:
+    os.mkfifo(pets / "pipe.png")
+    rows = [f"{label}/{n:02}.jpg,{label}" for label in ("cat", "dog") for n in range(12)]
+    (pets / "images.csv").write_text("\n".join(["path,label", *rows, "pipe.png,cat"]))
+    (skipped,) = survey(pets / "images.csv").skipped
+    assert skipped == Skipped("pipe.png", "it is no file but a pipe or a device")
+
+
+def test_a_name_that_is_too_long_is_a_sentence(tmp_path: Path) -> None:
+    for name in ("x" * 300, "x" * 300 + ".csv"):
+        with pytest.raises(DataError, match="cannot be read: file name too long"):
+            survey(tmp_path / name)

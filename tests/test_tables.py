@@ -1,6 +1,5 @@
 """What fits into 80 and 60 columns, and text that is not what it seems."""
 
-import dataclasses
 import io
 from pathlib import Path
 from typing import Any
@@ -10,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console, RenderableType
 
-from tuner.dataset import Dataset, ImageFile, Leak
 from tuner.journal import COMPLETED, FAILED, RUNNING, RungRecord, TrialRecord
 from tuner.manifest import Skipped
 from tuner.prediction import Prediction
 from tuner.run import RunSummary
 from tuner.schedule import Schedule, hyperband
+from tuner.survey import Leak
 from tuner.tables import (
     brief,
     data_warnings,
@@ -232,42 +231,66 @@ def test_percent() -> None:
     assert [percent(share) for share in (0.0, 0.7149, 1.0)] == ["0.0 %", "71.5 %", "100.0 %"]
 
 
-def a_dataset(**changes: Any) -> Dataset:
-    files = tuple(ImageFile(f"{n}.jpg", "ab"[n % 2], "train", str(n)) for n in range(4))
-    return dataclasses.replace(Dataset(Path("/photos"), ("a", "b"), files), **changes)
+def warned(
+    skipped: tuple[Skipped, ...] = (),
+    conflicts: tuple[tuple[str, ...], ...] = (),
+    leaks: tuple[Leak, ...] = (),
+    used: str | None = "",
+) -> list[str]:
+    """`used`: names of the images in use, without .jpg."""
+    paths = None if used is None else {f"{name}.jpg" for name in used}
+    return data_warnings(skipped, conflicts, leaks, paths)
 
 
 def test_sound_images_need_no_warning() -> None:
-    assert data_warnings(a_dataset()) == []
+    assert warned() == []
 
 
 def test_damaged_images_are_named_up_to_ten() -> None:
     skipped = tuple(Skipped(f"{n}.png", "it is cut short") for n in range(12))
-    lines = data_warnings(a_dataset(skipped=skipped))
+    lines = warned(skipped)
     assert lines[0] == "0.png is left out: it is cut short."
     assert lines[10:] == ["2 more images are left out."]
-    assert len(data_warnings(a_dataset(skipped=skipped[:10]))) == 10
+    assert len(warned(skipped[:10])) == 10
 
 
-def test_conflicts_and_leaks_say_what_was_done_with_them() -> None:
-    conflicts = (("x/1.jpg", "y/1.jpg", "y/2.jpg"), ("x/3.jpg", "y/3.jpg"))
-    (line,) = data_warnings(a_dataset(conflicts=conflicts))
-    assert line == (
-        "5 images show a picture that stands under another label too and are left out, such as "
-        "x/1.jpg and y/1.jpg; --keep-conflicts trains on them."
-    )
-    (line,) = data_warnings(a_dataset(conflicts=(("0.jpg", "1.jpg"),)))
-    assert "are trained on, and never validate or test, such as 0.jpg and 1.jpg." in line
-    leaks = (
-        Leak("0.jpg", "train", "v.jpg", "validation"),
-        Leak("1.jpg", "train", "t.jpg", "test"),
-        Leak("3.jpg", "validation", "t.jpg", "test"),
-    )
-    assert data_warnings(a_dataset(leaks=leaks)) == [
-        "2 training images show what validation and test images show, such as 0.jpg and v.jpg; "
-        "--drop-leaks leaves them out.",
-        "1 validation images show what test images show, such as 3.jpg and t.jpg.",
+@pytest.mark.parametrize(
+    ("used", "fate"),
+    [
+        ("", ": 3 left out (--keep-conflicts trains on them)."),
+        ("ab", ": 2 of them used, 1 left out."),
+        ("abc", ": 3 of them used."),
+        (None, "."),
+    ],
+)
+def test_conflicts_say_what_becomes_of_them(used: str | None, fate: str) -> None:
+    assert warned(conflicts=(("a.jpg", "b.jpg", "c.jpg"),), used=used) == [
+        "3 images show a picture that stands under another label too, such as a.jpg and b.jpg"
+        + fate
     ]
-    gone = (Leak("gone.jpg", "train", "v.jpg", "validation"),)
-    (line,) = data_warnings(a_dataset(leaks=gone))
-    assert line.endswith("such as gone.jpg and v.jpg: they are left out.")
+
+
+@pytest.mark.parametrize(
+    ("used", "fate"),
+    [
+        ("abv", ": 2 of them used (--drop-leaks leaves them out)."),
+        ("bv", ": 1 of them used, 1 left out (--drop-leaks leaves them out)."),
+        ("v", ": 2 left out."),
+        (None, "."),
+    ],
+)
+def test_leaks_say_what_becomes_of_them(used: str | None, fate: str) -> None:
+    leaks = (
+        Leak("a.jpg", "train", "v.jpg", "validation"),
+        Leak("b.jpg", "train", "t.jpg", "test"),
+        Leak("v.jpg", "validation", "t.jpg", "test"),
+    )
+    training, validation = warned(leaks=leaks, used=used)
+    assert training == (
+        "2 training images show what validation and test images show, such as a.jpg and v.jpg"
+        + fate
+    )
+    used_too = "" if used is None else ": 1 of them used"
+    assert validation == (
+        f"1 validation images show what test images show, such as v.jpg and t.jpg{used_too}."
+    )

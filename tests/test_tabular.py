@@ -105,6 +105,8 @@ def test_splits_and_groups(table: Any) -> None:
         ),
         ('path,label\n"a.jpg,cat\nb.jpg,dog\n', r"images\.csv is no table from line 3 on"),
         (b"path,label\n\0\0", r"images\.csv holds no text"),
+        ("path,label\na\0.jpg,cat\n".encode("utf-16"), r"images\.csv is no text in row 2"),
+        ("path,label,Label\na.jpg,cat,dog\n", r"images\.csv has the column label twice"),
     ],
 )
 def test_what_cannot_be_is_a_sentence(table: Any, written: str | bytes, message: str) -> None:
@@ -115,6 +117,11 @@ def test_what_cannot_be_is_a_sentence(table: Any, written: str | bytes, message:
 def test_a_table_that_is_gone(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"images\.csv cannot be read: no such file"):
         table_manifest(tmp_path / "images.csv")
+
+
+def test_a_path_that_is_too_long_is_left_to_be_found_missing(table: Any) -> None:
+    text = f"path,label\na\\{'x' * 300}.jpg,cat\nb.jpg,dog\n"
+    assert table_manifest(table(text)).candidates[0].path == f"a/{'x' * 300}.jpg"
 
 
 def test_which_files_are_tables() -> None:

@@ -435,13 +435,15 @@ def data(
 
     Example: tune data photos --export-csv photos.csv
     """
-    from tuner.dataset import SplitOptions, split_survey, write_table
+    from tuner.dataset import SplitOptions, check_table, split_survey, write_table
     from tuner.datatable import data_report, data_row
     from tuner.printing import print_json, print_report
     from tuner.progress import SearchProgress
     from tuner.survey import survey
 
     options = SplitOptions(val_fraction, test_fraction, split_seed, drop_leaks, keep_conflicts)
+    if export_csv is not None:
+        check_table(export_csv)
     with (
         SearchProgress(DEFAULTS.objective, quiet) as progress,
         Cache(cache_dir or default_cache_dir()) as cache,
@@ -604,7 +606,8 @@ def _say_dataset(progress: "SearchProgress", dataset: "Dataset") -> None:
         f"{len(dataset.of(split))} {split}" for split in ("train", "validation", "test")
     )
     progress.say(f"{len(dataset.files)} images in {len(dataset.classes)} classes: {parts}.")
-    for line in data_warnings(dataset):
+    used = {file.path for file in dataset.files}
+    for line in data_warnings(dataset.skipped, dataset.conflicts, dataset.leaks, used):
         progress.say(f"Warning: {line}")
 
 

@@ -24,8 +24,8 @@ from tuner.atomic import write_text
 from tuner.cache import Cache, storage_errors
 from tuner.errors import DataError, SettingsError
 from tuner.manifest import Skipped
-from tuner.splits import SPLITS, Member, components, group_names, split_members
-from tuner.survey import Picture, Survey, survey
+from tuner.splits import SPLITS, Member, group_names, split_members
+from tuner.survey import Leak, Picture, Survey, survey
 
 _SCHEMA = 1
 
@@ -47,23 +47,6 @@ class ImageFile:
     split: str
     sha256: str
     group: str = ""
-
-
-@dataclass(frozen=True)
-class Leak:
-    """A picture that stands in two of the splits that were given.
-
-    Attributes:
-        path: of an image of `split`, "train" or "validation".
-        split: where it stands.
-        other: path of an image that shows the same, or is of the same group.
-        other_split: where that one stands, "validation" or "test".
-    """
-
-    path: str
-    split: str
-    other: str
-    other_split: str
 
 
 @dataclass(frozen=True)
@@ -232,10 +215,10 @@ def split_survey(found: Survey, options: SplitOptions) -> Dataset:
     Raises:
         DataError: a class has too few images that differ.
     """
-    pictures, leaks = found.pictures, _leaks(found)
+    pictures = found.pictures
     groups = group_names([picture.sha256 for picture in pictures], found.together)
     conflicting = {number for numbers in found.conflicts for number in numbers}
-    dropped = {leak.path for leak in leaks if leak.split == "train" and options.drop_leaks}
+    dropped = {leak.path for leak in found.leaks if leak.split == "train" and options.drop_leaks}
     shares = {
         split: share
         for split, share in (("test", options.test_fraction), ("validation", options.val_fraction))
@@ -254,10 +237,10 @@ def split_survey(found: Survey, options: SplitOptions) -> Dataset:
         ImageFile(pictures[number].path, member.label, split, pictures[number].sha256, member.group)
         for (number, member), split in zip(members.items(), splits, strict=True)
     ]
-    named = tuple(tuple(pictures[number].path for number in each) for each in found.conflicts)
     dataset = Dataset(
-        found.root, found.classes, tuple(files), found.skipped, found.ignored, named, leaks
-    )
+        found.root, found.classes, tuple(files), found.skipped, found.ignored,
+        found.conflicting_paths, found.leaks,
+    )  # fmt: skip
     _check_splits(dataset, ["train", *found.given, *shares])
     return dataset
 
@@ -273,21 +256,6 @@ def _standing(picture: Picture, conflicting: bool, shares: Mapping[str, float]) 
     return None if shares and not conflicting else "train"
 
 
-def _leaks(found: Survey) -> tuple[Leak, ...]:
-    leaks: list[Leak] = []
-    for numbers in components(found.together):
-        members: dict[str | None, list[str]] = {}
-        for number in numbers:
-            members.setdefault(found.pictures[number].split, []).append(found.pictures[number].path)
-        for split, others in (("train", ("validation", "test")), ("validation", ("test",))):
-            other = next((other for other in others if other in members), None)
-            if other is not None:
-                leaks += [
-                    Leak(path, split, members[other][0], other) for path in members.get(split, ())
-                ]
-    return tuple(sorted(leaks, key=lambda leak: leak.path))
-
-
 def _check_splits(dataset: Dataset, splits: Sequence[str]) -> None:
     """Raises DataError if a class has no image in one of the splits."""
     for name, counts in dataset.counts().items():
@@ -299,25 +267,38 @@ def _check_splits(dataset: Dataset, splits: Sequence[str]) -> None:
                 )
 
 
+def check_table(path: Path) -> None:
+    """Raises DataError unless a table can be written to a new file of that name."""
+    if path.suffix.lower() != ".csv":
+        raise DataError(f"{path} must end in .csv to be read again: choose another name.")
+    if not path.parent.is_dir():
+        raise DataError(f"there is no folder {path.parent} to write {path.name} to: make it.")
+    if os.path.lexists(path):
+        raise DataError(f"{path} exists: remove it, or choose another name.")
+
+
 def write_table(dataset: Dataset, path: Path) -> None:
-    """Writes the images of a dataset as a CSV file, that `load_dataset` reads to the same splits.
+    """Writes the images of a dataset with their splits as a CSV file, that `load_dataset` reads.
 
     Args:
         dataset: what is written, in rows of path,label,split,group; images that are alone in their
             group have none.
-        path: of the file; its rows are relative to its folder.
+        path: of the file, see `check_table`; its rows are relative to its folder.
 
     Raises:
-        DataError: a name cannot be written as text, or the file cannot be written.
+        DataError: a name cannot be written in a table, or the file cannot be written.
     """
-    sizes = Counter(file.group for file in dataset.files)
+    counts = Counter(file.group for file in dataset.files)
+    shared = {group: group for group, count in counts.items() if count > 1}
+    root, folder = dataset.root.resolve(), path.parent.resolve()
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["path", "label", "split", "group"])
     for file in dataset.files:
-        relative = os.path.relpath(dataset.root.absolute() / file.path, path.absolute().parent)
-        group = file.group if sizes[file.group] > 1 else ""
-        writer.writerow([Path(relative).as_posix(), file.label, file.split, group])
+        relative = Path(os.path.relpath(root / file.path, folder)).as_posix()
+        if any(name != name.strip() for name in (relative, file.label)):
+            raise DataError(f"{file.path} has a blank at an end of its name or class: rename it.")
+        writer.writerow([relative, file.label, file.split, shared.get(file.group, "")])
     try:
         write_text(path, text.getvalue())
     except UnicodeEncodeError as error:

@@ -1,7 +1,7 @@
 """What `tune data` shows: classes, sizes, formats, copies, and how the images would be split."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -12,7 +12,6 @@ from rich.text import Text
 
 from tuner.balance import imbalance_note
 from tuner.dataset import Dataset
-from tuner.manifest import Skipped
 from tuner.splits import SPLITS, components
 from tuner.survey import Survey
 from tuner.tables import data_warnings, percent, plain
@@ -34,7 +33,8 @@ def data_report(found: Survey, dataset: Dataset | None, width: int = 80) -> Rend
         f"{count:,} images in {len(found.classes)} classes; {skipped:,} left out, "
         f"{found.ignored:,} other files."
     )
-    warnings = _skipped_lines(found.skipped) if dataset is None else data_warnings(dataset)
+    used = None if dataset is None else {file.path for file in dataset.files}
+    warnings = data_warnings(found.skipped, found.conflicting_paths, found.leaks, used)
     lines = [_sizes(found), _copies(found), _imbalance(dataset), *warnings]
     return Group(
         plain(head), _class_table(found, dataset, width), *(plain(line) for line in lines if line)
@@ -52,8 +52,8 @@ def data_row(found: Survey, dataset: Dataset | None) -> dict[str, Any]:
         "ignored": found.ignored,
         "skipped": [asdict(skipped) for skipped in found.skipped],
         "same": named,
-        "conflicts": [[found.pictures[number].path for number in each] for each in found.conflicts],
-        "leaks": [] if dataset is None else [asdict(leak) for leak in dataset.leaks],
+        "conflicts": [list(paths) for paths in found.conflicting_paths],
+        "leaks": [asdict(leak) for leak in found.leaks],
         "splits": None if dataset is None else dataset.counts(),
     }
 
@@ -107,8 +107,8 @@ def _copies(found: Survey) -> str:
     example = " and ".join(found.pictures[number].path for number in groups[0][:2])
     pictures = "1 picture" if len(groups) == 1 else f"{len(groups):,} pictures"
     return (
-        f"{sum(map(len, groups)):,} images show only {pictures}, such as {example}: "
-        "copies stay on one side of the split."
+        f"{sum(map(len, groups)):,} images show only {pictures}, such as {example}"
+        f"{'.' if found.given else ': copies stay on one side of the split.'}"
     )
 
 
@@ -117,7 +117,3 @@ def _imbalance(dataset: Dataset | None) -> str | None:
         return None
     training = {name: splits["train"] for name, splits in dataset.counts().items()}
     return imbalance_note(training, "val_accuracy", "none")
-
-
-def _skipped_lines(skipped: Sequence[Skipped]) -> list[str]:
-    return [f"{each.path} is left out: {each.reason}." for each in skipped[:10]]

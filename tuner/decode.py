@@ -48,8 +48,8 @@ warnings.filterwarnings("ignore", module=r"PIL\.")
 logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 _MAX_FILE_BYTES = 500_000_000
-# Larger ones are decoded one at a time: on all cores at once they would fill the memory.
 _UNSUPPORTED = re.compile(r"cannot handle|unsupported|not (yet )?supported|unknown pixel mode")
+# Larger ones are decoded one at a time: on all cores at once they would fill the memory.
 _LARGE_PIXELS = 30_000_000
 _large = threading.Lock()
 
@@ -107,6 +107,8 @@ def read_bytes(path: Path) -> bytes:
     try:
         if path.is_file() and path.stat().st_size > _MAX_FILE_BYTES:
             raise DecodeError(f"it has more than the {_MAX_FILE_BYTES // 10**6} MB allowed")
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise DecodeError("it is no file but a pipe or a device")  # which may never end
         return path.read_bytes()
     except PermissionError as error:
         raise DecodeError("permission denied") from error

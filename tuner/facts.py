@@ -25,7 +25,7 @@ CREATE TABLE facts (
     width INTEGER NOT NULL,
     height INTEGER NOT NULL,
     fingerprint BLOB NOT NULL
-) STRICT, WITHOUT ROWID
+) STRICT
 """
 _SELECT = "SELECT reason, format, width, height, fingerprint FROM facts WHERE sha256 = ?"
 _INSERT = "INSERT OR REPLACE INTO facts VALUES (?, ?, ?, ?, ?, ?)"

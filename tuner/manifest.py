@@ -80,9 +80,10 @@ class Manifest:
         names = self.classes.get("train") or self.classes.get(None) or ()
         if not names:
             state = "its images lie directly in it" if self.stray else "it holds none"
+            where = f"The train folder in {self.root}" if self.given else self.root
             raise DataError(
-                f"{self.root} must hold one folder per class, but {state}: move the images of "
-                "each class into a folder with the name of the class."
+                f"{where} must hold one folder per class, but {state}: move the images of each "
+                "class into a folder with the name of the class."
             )
         for split, others in self.classes.items():
             if different := sorted(set(names) ^ set(others)):
@@ -100,8 +101,8 @@ class Manifest:
 def folder_manifest(root: Path) -> Manifest:
     """Lists a folder of class folders, or of split folders that hold class folders.
 
-    Links are followed, each folder once, so that a loop ends. Hidden files, `__MACOSX` and whatever
-    is no image are counted and left alone.
+    Links are followed, each folder once for each class, so that a loop ends. Hidden files,
+    `__MACOSX` and whatever is no image are counted and left alone.
 
     Raises:
         DataError: there is no such folder, or it may not be read, or it does not hold images in at
@@ -162,12 +163,14 @@ def _add_stray(manifest: Manifest, images: list[Path]) -> None:
 
 def _images(manifest: Manifest, folder: Path, seen: set[tuple[int, int]]) -> Iterator[Path]:
     """All images below a folder, entering each folder once."""
-    folders, images = _children(manifest, folder)
-    yield from images
-    for child in folders:
-        if _identity(child) not in seen:
-            seen.add(_identity(child))
-            yield from _images(manifest, child, seen)
+    waiting = [folder]
+    while waiting:
+        folders, images = _children(manifest, waiting.pop())
+        yield from images
+        for child in folders:
+            if _identity(child) not in seen:
+                seen.add(_identity(child))
+                waiting.append(child)
 
 
 def _children(manifest: Manifest, folder: Path) -> tuple[list[Path], list[Path]]:

@@ -102,8 +102,9 @@ def _carve(
     left = sorted(sizes, key=lambda group: hashlib.sha256(f"{seed}:{group}".encode()).digest())
     least, total = 1 + len(shares), sum(sizes.values())
     if shares and len(left) < least:
+        what = "different images" if total == len(left) else "groups of different images"
         raise DataError(
-            f"Class {label} has {len(left)} different images to split, but needs at least {least}, "
+            f"Class {label} has {len(left)} {what} to split, but needs at least {least}, "
             f"for {', '.join(['train', *shares])}: add some or remove the class."
         )
     split_of: dict[str, str] = {}

@@ -16,7 +16,7 @@ from tuner.cache import Cache
 from tuner.decode import HEADER_BYTES, DecodeError, decode, image_format, on_all_cores, read_bytes
 from tuner.errors import DataError
 from tuner.facts import Facts, FactStore
-from tuner.manifest import Candidate, Manifest, Skipped, folder_manifest
+from tuner.manifest import Candidate, Manifest, Skipped, folder_manifest, readable
 from tuner.splits import components
 from tuner.tabular import is_table, table_manifest
 
@@ -47,6 +47,23 @@ class Picture:
     format: str
     width: int
     height: int
+
+
+@dataclass(frozen=True)
+class Leak:
+    """A picture that stands in two of the splits that were given.
+
+    Attributes:
+        path: of an image of `split`, "train" or "validation".
+        split: where it stands.
+        other: path of an image that shows the same, or is of the same group.
+        other_split: where that one stands, "validation" or "test".
+    """
+
+    path: str
+    split: str
+    other: str
+    other_split: str
 
 
 @dataclass(frozen=True)
@@ -97,6 +114,29 @@ class Survey:
         conflicting = [sorted(numbers) for numbers in found if len(self._labels(numbers)) > 1]
         return components(pair for numbers in conflicting for pair in pairwise(numbers))
 
+    @property
+    def conflicting_paths(self) -> tuple[tuple[str, ...], ...]:
+        """The same as paths."""
+        return tuple(
+            tuple(self.pictures[number].path for number in numbers) for numbers in self.conflicts
+        )
+
+    @cached_property
+    def leaks(self) -> tuple[Leak, ...]:
+        """Pictures, or groups, on two sides of the splits that are given."""
+        leaks: list[Leak] = []
+        for numbers in components(self.together):
+            members: dict[str | None, list[str]] = defaultdict(list)
+            for number in numbers:
+                members[self.pictures[number].split].append(self.pictures[number].path)
+            for split, others in (("train", ("validation", "test")), ("validation", ("test",))):
+                other = next((other for other in others if other in members), None)
+                if other is not None and split in members:
+                    leaks += [
+                        Leak(path, split, members[other][0], other) for path in members[split]
+                    ]
+        return tuple(sorted(leaks, key=lambda leak: leak.path))
+
     def _labels(self, numbers: Iterable[int]) -> set[str]:
         return {self.pictures[number].label for number in numbers}
 
@@ -119,7 +159,9 @@ def survey(
             than a fifth of them are damaged.
         CacheError: the cache folder is full, or may not be written.
     """
-    manifest = table_manifest(data) if is_table(data) and data.is_file() else folder_manifest(data)
+    with readable(data):
+        is_file = data.is_file()
+    manifest = table_manifest(data) if is_file and is_table(data) else folder_manifest(data)
     pictures: list[Picture] = []
     fingerprints: list[bytes] = []
     damaged: list[Skipped] = []
@@ -156,7 +198,8 @@ def _read(root: Path, store: FactStore, candidate: Candidate) -> tuple[Candidate
     facts = store.get(sha256)
     if facts is None:
         facts = _facts(data)
-        store.put(sha256, facts)
+        if facts.reason is None:  # what cannot be read today another machine may read
+            store.put(sha256, facts)
     return candidate, sha256, facts
 
 

@@ -1,7 +1,7 @@
 """Tables and numbers as a terminal of 80 columns shows them."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,14 @@ from rich.table import Table
 from rich.text import Text
 
 from tuner.cache import CacheEntry
-from tuner.dataset import Dataset, Leak
 from tuner.journal import FAILED, TrialRecord
+from tuner.manifest import Skipped
 from tuner.prediction import Prediction
 from tuner.quantities import duration, size
 from tuner.ranking import trial_name
 from tuner.run import RunSummary
 from tuner.schedule import Schedule
+from tuner.survey import Leak
 
 # Columns for the hyperparameters of the resnet50 space; others get a column under their own name.
 _SHORT = {
@@ -33,6 +34,8 @@ _HEAD = ("head_layers", "head_width", "head_batchnorm")
 _EXPENDABLE = ("time", "status", "factor")
 _MESSAGE_LENGTH = 300
 _EXAMPLES = 10
+_KEEP = "--keep-conflicts trains on them"
+_DROP = "--drop-leaks leaves them out"
 CHANCE = "Always answering the most frequent class:"
 
 
@@ -91,36 +94,50 @@ def prediction_table(predictions: Sequence[Prediction]) -> Table:
     return table
 
 
-def data_warnings(dataset: Dataset) -> list[str]:
-    """What is wrong with the images of a search, a sentence each: damage, conflicts, leaks."""
-    lines = [f"{each.path} is left out: {each.reason}." for each in dataset.skipped[:_EXAMPLES]]
-    if len(dataset.skipped) > _EXAMPLES:
-        lines.append(f"{len(dataset.skipped) - _EXAMPLES} more images are left out.")
-    used = {file.path for file in dataset.files}
-    if dataset.conflicts:
-        count = sum(map(len, dataset.conflicts))
-        kept = any(path in used for paths in dataset.conflicts for path in paths)
-        done = "trained on, and never validate or test" if kept else "left out"
-        how = "" if kept else "; --keep-conflicts trains on them"
+def data_warnings(
+    skipped: Sequence[Skipped],
+    conflicts: Sequence[Sequence[str]],
+    leaks: Sequence[Leak],
+    used: Container[str] | None,
+) -> list[str]:
+    """What is wrong with images, a sentence each: damage, conflicts, leaks.
+
+    Args:
+        skipped: see `dataset.Dataset`, like the next two.
+        conflicts: see there.
+        leaks: see there.
+        used: paths of the images that a search would use; None where it cannot be begun.
+    """
+    lines = [f"{each.path} is left out: {each.reason}." for each in skipped[:_EXAMPLES]]
+    if len(skipped) > _EXAMPLES:
+        lines.append(f"{len(skipped) - _EXAMPLES} more images are left out.")
+    if conflicts:
+        paths = [path for each in conflicts for path in each]
         lines.append(
-            f"{count} images show a picture that stands under another label too and are {done}, "
-            f"such as {' and '.join(dataset.conflicts[0][:2])}{how}."
+            f"{len(paths)} images show a picture that stands under another label too, such as "
+            f"{' and '.join(conflicts[0][:2])}{_fate(paths, used, _KEEP)}."
         )
-    for split in ("train", "validation"):
-        leaks = [leak for leak in dataset.leaks if leak.split == split]
-        if leaks:
-            lines.append(_leak_line(split, leaks, dropped=leaks[0].path not in used))
+    for split, name, remedy in (("train", "training", _DROP), ("validation", "validation", "")):
+        found = [leak for leak in leaks if leak.split == split]
+        if found:
+            others = " and ".join(sorted({leak.other_split for leak in found}, reverse=True))
+            lines.append(
+                f"{len(found)} {name} images show what {others} images show, such as "
+                f"{found[0].path} and {found[0].other}"
+                f"{_fate([leak.path for leak in found], used, remedy)}."
+            )
     return lines
 
 
-def _leak_line(split: str, leaks: Sequence[Leak], dropped: bool) -> str:
-    name = "training" if split == "train" else split
-    others = " and ".join(sorted({leak.other_split for leak in leaks}, reverse=True))
-    remedy = "; --drop-leaks leaves them out" if split == "train" else ""
-    return (
-        f"{len(leaks)} {name} images show what {others} images show, such as {leaks[0].path} and "
-        f"{leaks[0].other}{': they are left out' if dropped else remedy}."
-    )
+def _fate(paths: Sequence[str], used: Container[str] | None, remedy: str) -> str:
+    """How many of the images are used and how many are not, and what would change that."""
+    if used is None:
+        return ""
+    kept = sum(path in used for path in paths)
+    parts = [f"{kept} of them used"] if kept else []
+    parts += [f"{len(paths) - kept} left out"] if kept < len(paths) else []
+    would_help = remedy and (kept == 0) == (remedy is _KEEP)
+    return f": {', '.join(parts)}{f' ({remedy})' if would_help else ''}"
 
 
 def cache_table(folder: Path, entries: Sequence[CacheEntry]) -> RenderableType:

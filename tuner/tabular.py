@@ -10,6 +10,7 @@ over.
 import csv
 import io
 import itertools
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -64,6 +65,8 @@ def _candidate(path: Path, number: int, row: Mapping[str, str]) -> Candidate:
     for name in _NEEDED:
         if not row[name]:
             raise DataError(f"{path.name} has no {name} in row {number}: give it one.")
+        if "\0" in row[name]:
+            raise DataError(f"{path.name} is no text in row {number}: write it as CSV, UTF-8.")
     split = row.get("split") or None
     if split is not None and split.lower() not in SPLIT_NAMES:
         raise DataError(
@@ -79,7 +82,7 @@ def _candidate(path: Path, number: int, row: Mapping[str, str]) -> Candidate:
 
 def _relative(root: Path, written: str) -> str:
     """The path with `/`, since Windows writes another."""
-    if "\\" in written and not (root / written).exists():
+    if "\\" in written and not os.path.exists(root / written):  # noqa: PTH110 - never raises
         written = written.replace("\\", "/")
     return Path(written).as_posix()
 
@@ -146,6 +149,9 @@ def _columns(path: Path, header: Iterable[str]) -> dict[str, int]:
             f"{path.name} lacks the column {' and '.join(missing)}: its first row must name path "
             f"and label, and may name split and group, but it names {', '.join(names)}."
         )
+    for name in (*_NEEDED, *_OPTIONAL):
+        if names.count(name) > 1:
+            raise DataError(f"{path.name} has the column {name} twice: keep one of them.")
     return {name: names.index(name) for name in (*_NEEDED, *_OPTIONAL) if name in names}
 
 
