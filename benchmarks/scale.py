@@ -5,7 +5,7 @@
 Folders of small JPEG files, each in a fresh process: the survey (reading, hashing, decoding,
 finding copies), the same again with what the cache remembers, the split, and the decoded store.
 Memory is RssAnon, what the process holds besides files that are mapped; it grows with what is kept
-of each image, about a kilobyte, and not with pixels.
+of each image, a few kilobytes, and not with pixels.
 """
 
 import argparse
