@@ -150,7 +150,7 @@ def _show(report: Report, ours: Ours, options: argparse.Namespace) -> None:
         blended += bool(wrong) and not missing
         complete += not missing
         again += ours.epochs_again()
-        complaints += [child.printed()[-2000:]] if code else wrong[:5]
+        complaints += [child.printed().strip().splitlines()[-1]] if code else wrong[:5]
         fresh = True
     report.table(
         "Ours, killed and gone on with",

@@ -141,7 +141,7 @@ def show_plain(report: Report, plain: Plain, options: argparse.Namespace) -> Non
             continue
         code = child.exit_code()
         if code:
-            complaints.append(child.printed()[-500:])
+            complaints.append(child.printed().strip().splitlines()[-1])
         unreadable += code == _CANNOT_OPEN
         failed += code not in (0, _CANNOT_OPEN)
         complete += code == 0
