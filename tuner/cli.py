@@ -606,8 +606,8 @@ def _say_dataset(progress: "SearchProgress", dataset: "Dataset") -> None:
         f"{len(dataset.of(split))} {split}" for split in ("train", "validation", "test")
     )
     progress.say(f"{len(dataset.files)} images in {len(dataset.classes)} classes: {parts}.")
-    used = {file.path for file in dataset.files}
-    for line in data_warnings(dataset.skipped, dataset.conflicts, dataset.leaks, used):
+    found = (dataset.skipped, dataset.conflicts, dataset.leaks)
+    for line in data_warnings(*found, dataset.paths):
         progress.say(f"Warning: {line}")
 
 

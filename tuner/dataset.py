@@ -71,6 +71,11 @@ class Dataset:
     conflicts: tuple[tuple[str, ...], ...] = ()
     leaks: tuple[Leak, ...] = ()
 
+    @property
+    def paths(self) -> set[str]:
+        """Those of all its files."""
+        return {file.path for file in self.files}
+
     def of(self, split: str) -> tuple[ImageFile, ...]:
         """The files of "train", "validation" or "test", in the order of their content hashes.
 

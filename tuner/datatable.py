@@ -12,7 +12,7 @@ from rich.text import Text
 
 from tuner.balance import imbalance_note
 from tuner.dataset import Dataset
-from tuner.splits import SPLITS, components
+from tuner.splits import SPLITS
 from tuner.survey import Survey
 from tuner.tables import data_warnings, percent, plain
 
@@ -33,7 +33,7 @@ def data_report(found: Survey, dataset: Dataset | None, width: int = 80) -> Rend
         f"{count:,} images in {len(found.classes)} classes; {skipped:,} left out, "
         f"{found.ignored:,} other files."
     )
-    used = None if dataset is None else {file.path for file in dataset.files}
+    used = None if dataset is None else dataset.paths
     warnings = data_warnings(found.skipped, found.conflicting_paths, found.leaks, used)
     lines = [_sizes(found), _copies(found), _imbalance(dataset), *warnings]
     return Group(
@@ -43,7 +43,7 @@ def data_report(found: Survey, dataset: Dataset | None, width: int = 80) -> Rend
 
 def data_row(found: Survey, dataset: Dataset | None) -> dict[str, Any]:
     """The same for `--json`."""
-    named = [[found.pictures[number].path for number in each] for each in components(found.same)]
+    named = [[found.pictures[number].path for number in each] for each in found.copies]
     return {
         "images": len(found.pictures),
         "classes": dict(Counter(picture.label for picture in found.pictures)),
@@ -101,7 +101,7 @@ def _sizes(found: Survey) -> str:
 
 
 def _copies(found: Survey) -> str:
-    groups = components(found.same)
+    groups = found.copies
     if not groups:
         return "No picture is there twice."
     example = " and ".join(found.pictures[number].path for number in groups[0][:2])

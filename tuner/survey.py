@@ -95,6 +95,11 @@ class Survey:
         return tuple(sorted({*equal, *self.near}))
 
     @cached_property
+    def copies(self) -> tuple[tuple[int, ...], ...]:
+        """Images that show the same picture, as numbers, by picture."""
+        return components(self.same)
+
+    @cached_property
     def together(self) -> tuple[tuple[int, int], ...]:
         """Pairs of images that must be on one side: the same picture, or of one given group."""
         grouped = _chained(self.pictures, lambda picture: picture.group)
