@@ -15,8 +15,8 @@ ROOT = Path(__file__).resolve().parents[1]
 # a whole and "__init__" for tuner/__init__.py; some of these modules may not be written yet.
 FLOORS = (
     ("errors", "atomic", "disk", "locks"),
-    ("settings", "environment", "stopping", "quantities", "balance", "arrays"),
-    ("formats", "tiff", "colour", "metadata"),
+    ("settings", "environment", "stopping", "quantities", "balance", "arrays", "formats"),
+    ("tiff", "colour", "metadata"),
     ("containers",),
     ("pixels",),
     ("search_spaces", "decode", "cache", "cuts", "schedule", "journal", "similarity", "splits"),

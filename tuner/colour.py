@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageCms
 
-# Those of printing presses take up to 3 MB.
-_MAX_PROFILE_BYTES = 4 << 20
+from tuner.formats import MAX_PROFILE_BYTES
+
 _SPACE_OF_MODE = {"L": b"GRAY", "RGB": b"RGB ", "CMYK": b"CMYK"}
 
 
@@ -37,7 +37,7 @@ def _base(image: Image.Image) -> Image.Image:
 
 
 def _converted(image: Image.Image, profile: bytes | None) -> Image.Image:
-    if profile is None or len(profile) > _MAX_PROFILE_BYTES:
+    if profile is None or len(profile) > MAX_PROFILE_BYTES:
         return image.convert("RGB")
     if image.mode == "L" and profile[16:20] == b"RGB ":
         image = image.convert("RGB")

@@ -17,6 +17,8 @@ SUFFIXES = (
     ".avif",
 )
 MAX_PIXELS = 250_000_000
+# Of a colour profile: those of printing presses take up to 3 MB.
+MAX_PROFILE_BYTES = 4 << 20
 # With what is taken besides, such as a band of rows that is converted, it stays below 1 GB.
 MAX_MEMORY_BYTES = 900_000_000
 

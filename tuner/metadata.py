@@ -5,7 +5,8 @@ import struct
 import zlib
 from collections.abc import Iterator
 
-_MAX_PROFILE_BYTES = 4 << 20
+from tuner.formats import MAX_PROFILE_BYTES
+
 _MAX_JPEG_HEADER_BYTES = 1 << 20
 # The start of a segment: a marker other than padding, restarts and the like, which have no length.
 _SEGMENT = re.compile(rb"\xff[^\x00\x01\xd0-\xd9\xff]")
@@ -104,7 +105,7 @@ def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
 def _png_profile(chunk: bytes) -> bytes | None:
     inflater = zlib.decompressobj()
     try:
-        profile = inflater.decompress(chunk[chunk.index(b"\0") + 2 :], _MAX_PROFILE_BYTES)
+        profile = inflater.decompress(chunk[chunk.index(b"\0") + 2 :], MAX_PROFILE_BYTES)
     except (ValueError, zlib.error):
         return None
     return profile if inflater.eof else None
