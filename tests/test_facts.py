@@ -10,8 +10,8 @@ import pytest
 from tuner.cache import Cache, CacheError
 from tuner.facts import _ROWS, Facts, FactStore
 
-GOOD = Facts(None, "JPEG", 640, 480, b"\x00\x01")
-BAD = Facts("it is cut short", "PNG")
+GOOD = Facts("JPEG", 640, 480, b"\x00\x01")
+OTHER = Facts("PNG", 1, 1, b"")
 
 
 @pytest.fixture
@@ -24,11 +24,11 @@ def test_what_was_put_is_found_by_later_stores_of_the_same_version(cache: Cache)
     with FactStore(cache, 1) as store:
         assert store.get("a") is None
         store.put("a", GOOD)
-        store.put("b", BAD)
+        store.put("b", OTHER)
         store.put("a", GOOD)
-        assert (store.get("a"), store.get("b")) == (GOOD, BAD)
+        assert (store.get("a"), store.get("b")) == (GOOD, OTHER)
     with FactStore(cache, 1) as store:
-        assert (store.get("a"), store.get("b"), store.get("c")) == (GOOD, BAD, None)
+        assert (store.get("a"), store.get("b"), store.get("c")) == (GOOD, OTHER, None)
     with FactStore(cache, 2) as store:
         assert store.get("a") is None
 
@@ -55,9 +55,9 @@ def test_a_kill_loses_a_part_at_most(cache: Cache) -> None:
         store.put(str(number), GOOD)
     with FactStore(cache, 1) as other:  # while the first is still at work
         assert sum(other.get(str(number)) == GOOD for number in range(_ROWS + 5)) == _ROWS
-        other.put("mine", BAD)
+        other.put("mine", OTHER)
     with store:
-        assert store.get("mine") == BAD
+        assert store.get("mine") == OTHER
 
 
 def test_threads_share_it(cache: Cache) -> None:
@@ -87,9 +87,9 @@ def test_a_damaged_file_is_made_anew(cache: Cache, damage: bytes | None) -> None
     file.write_bytes(data if damage is None else damage)
     with FactStore(cache, 1) as store:
         assert store.get("1") in (None, GOOD)
-        store.put("new", BAD)
+        store.put("new", OTHER)
     with FactStore(cache, 1) as store:
-        assert store.get("new") == BAD
+        assert store.get("new") == OTHER
 
 
 def test_a_disk_that_fails_is_a_sentence(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:

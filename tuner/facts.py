@@ -15,41 +15,38 @@ from types import TracebackType
 from tuner.cache import Cache, CacheError, key_of
 
 # Counts the changes of decoding: what was noted by another version is not met.
-_VERSION = 2
+_VERSION = 3
 _FILE = "facts.db"
 _SCHEMA = """
 CREATE TABLE facts (
     sha256 TEXT PRIMARY KEY,
-    reason TEXT,
     format TEXT NOT NULL,
     width INTEGER NOT NULL,
     height INTEGER NOT NULL,
     fingerprint BLOB NOT NULL
 ) STRICT
 """
-_SELECT = "SELECT reason, format, width, height, fingerprint FROM facts WHERE sha256 = ?"
-_INSERT = "INSERT OR REPLACE INTO facts VALUES (?, ?, ?, ?, ?, ?)"
+_SELECT = "SELECT format, width, height, fingerprint FROM facts WHERE sha256 = ?"
+_INSERT = "INSERT OR REPLACE INTO facts VALUES (?, ?, ?, ?, ?)"
 # Images that a kill can lose; every write costs a sync.
 _ROWS = 256
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What an image's bytes say.
+    """What the bytes of an image that can be read say.
 
     Attributes:
-        reason: why it cannot be used, None where it can.
-        format: such as "JPEG"; empty where it is none that is known.
-        width: in pixels, upright; 0 where it cannot be read.
+        format: such as "JPEG".
+        width: in pixels, upright.
         height: likewise.
-        fingerprint: see `tuner.similarity`; empty where it cannot be read.
+        fingerprint: see `tuner.similarity`.
     """
 
-    reason: str | None = None
-    format: str = ""
-    width: int = 0
-    height: int = 0
-    fingerprint: bytes = b""
+    format: str
+    width: int
+    height: int
+    fingerprint: bytes
 
 
 class FactStore(contextlib.AbstractContextManager["FactStore"]):

@@ -173,8 +173,8 @@ def survey(
     with FactStore(cache, similarity.VERSION) as store:
         read = on_all_cores(partial(_read, manifest.root, store), manifest.candidates)
         for done, (candidate, sha256, facts) in enumerate(read, start=1):
-            if facts.reason is not None:
-                damaged.append(Skipped(candidate.path, facts.reason))
+            if isinstance(facts, str):
+                damaged.append(Skipped(candidate.path, facts))
             else:
                 pictures.append(_picture(candidate, sha256, facts))
                 fingerprints.append(facts.fingerprint)
@@ -194,28 +194,26 @@ def survey(
     )
 
 
-def _read(root: Path, store: FactStore, candidate: Candidate) -> tuple[Candidate, str, Facts]:
+def _read(root: Path, store: FactStore, candidate: Candidate) -> tuple[Candidate, str, Facts | str]:
+    """A candidate with its SHA-256 and what it is, or the reason why it cannot be read."""
     try:
         data = read_bytes(root / candidate.path)
-    except DecodeError as error:
-        return candidate, "", Facts(reason=error.reason)
-    sha256 = hashlib.sha256(data).hexdigest()
-    facts = store.get(sha256)
-    if facts is None:
-        facts = _facts(data)
-        if facts.reason is None:  # what cannot be read today another machine may read
+        sha256 = hashlib.sha256(data).hexdigest()
+        facts = store.get(sha256)
+        if facts is None:
+            facts = _facts(data)
+            # What cannot be read is not noted: another machine, or another day, may read it.
             store.put(sha256, facts)
+    except DecodeError as error:
+        return candidate, "", error.reason
     return candidate, sha256, facts
 
 
 def _facts(data: bytes) -> Facts:
-    try:
-        pixels = decode(data)
-    except DecodeError as error:
-        return Facts(reason=error.reason)
+    pixels = decode(data)
     height, width, _ = pixels.shape
     kind = image_format(data[:HEADER_BYTES]) or ""
-    return Facts(None, kind, width, height, similarity.fingerprint(pixels))
+    return Facts(kind, width, height, similarity.fingerprint(pixels))
 
 
 def _near(pictures: list[Picture], fingerprints: list[bytes]) -> tuple[tuple[int, int], ...]:
