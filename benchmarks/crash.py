@@ -185,8 +185,8 @@ def _parse() -> argparse.Namespace:
     add("--kills", type=int, default=200, help="of ours; 0 leaves this part out (200)")
     add("--opponent-kills", type=int, default=40, help="of the plain tuner, or 0 (40)")
     add("--cost-epochs", type=int, default=30, help="max_epochs of the cost's search, or 0 (30)")
-    add("--cost-train", type=int, default=600, help="its training images (600)")
-    add("--cost-validation", type=int, default=200, help="its validation images (200)")
+    add("--cost-train", type=int, default=1140, help="its training images (1140)")
+    add("--cost-validation", type=int, default=248, help="its validation images (248)")
     return parser.parse_args()
 
 

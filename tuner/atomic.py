@@ -4,22 +4,28 @@ import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, cast
+
+from tuner.uncached import UncachedFile
 
 if TYPE_CHECKING:
     import numpy as np
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[IO[bytes]]:
+def replacing(path: Path, cached: bool = True) -> Iterator[IO[bytes]]:
     """Opens a temporary file that takes the place of `path` when the block ends without error.
 
     The bytes are synced before the name changes, and the folder after it.
+
+    Args:
+        path: the file.
+        cached: whether it is soon read again.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with temporary.open("wb") as file:
-            yield file
+        with temporary.open("wb") if cached else UncachedFile(temporary) as file:
+            yield cast("IO[bytes]", file)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -42,7 +48,7 @@ def write_arrays(path: Path, arrays: "dict[str, np.ndarray]") -> None:
     """Writes arrays by name as an .npz file; nothing in it is pickled."""
     import numpy as np
 
-    with replacing(path) as file:
+    with replacing(path, cached=False) as file:
         np.savez(file, allow_pickle=False, **arrays)
 
 
