@@ -1,0 +1,66 @@
+"""Gains are tested on pairs of images, and corrected for how many were tried."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import binomtest
+
+from tuner.findings import corrected, paired_gain
+
+
+def right(*counts: tuple[int, bool]) -> np.ndarray:
+    return np.concatenate([np.full(count, value) for count, value in counts])
+
+
+def test_a_gain_of_many_images_is_none_by_chance() -> None:
+    gain, p_value = paired_gain(right((60, True), (40, False)), right((80, True), (20, False)))
+    assert gain == pytest.approx(0.2)
+    assert p_value < 0.001
+
+
+def test_no_change_is_no_gain() -> None:
+    same = right((60, True), (40, False))
+    assert paired_gain(same, same) == (0.0, 1.0)
+
+
+def test_a_loss_is_no_gain() -> None:
+    gain, p_value = paired_gain(right((80, True), (20, False)), right((60, True), (40, False)))
+    assert gain == pytest.approx(-0.2)
+    assert p_value > 0.99
+
+
+def test_images_that_change_both_ways_are_chance() -> None:
+    before = right((10, True), (10, False), (80, True))
+    after = right((10, False), (11, True), (79, True))
+    assert paired_gain(before, after)[1] > 0.3
+
+
+@pytest.mark.parametrize(("better", "worse"), [(5, 0), (8, 2), (12, 9)])
+def test_of_one_seed_it_is_the_sign_test(better: int, worse: int) -> None:
+    before = right((worse, True), (better, False), (50, True))
+    after = right((worse, False), (better, True), (50, True))
+    exact = binomtest(better, better + worse, alternative="greater").pvalue
+    assert paired_gain(before, after)[1] == pytest.approx(exact, abs=0.02)
+
+
+def test_seeds_are_no_more_images() -> None:
+    before, after = right((50, True), (10, False)), right((50, True), (4, True), (6, False))
+    _, once = paired_gain(before, after)
+    gain, thrice = paired_gain(np.stack([before] * 3), np.stack([after] * 3))
+    assert gain == pytest.approx(4 / 60)
+    assert thrice == once
+
+
+def test_correction_is_that_of_holm() -> None:
+    assert corrected([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert corrected([]) == []
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
+def test_correction_never_lowers_and_keeps_the_order(p_values: list[float]) -> None:
+    adjusted = corrected(p_values)
+    assert all(a >= p and a <= 1 for a, p in zip(adjusted, p_values, strict=True))
+    order = np.argsort(p_values, kind="stable")
+    assert (np.diff(np.asarray(adjusted)[order]) >= 0).all()
+    assert min(adjusted) == min(1.0, min(p_values) * len(p_values))

@@ -1,0 +1,76 @@
+"""What an experiment found, and whether it could be chance.
+
+An experiment changes one thing and asks the same validation images again. What it gains is tested
+on pairs, image by image, and corrected for how many things were tried: of twenty that do nothing,
+one looks as if it did.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+# Chance that a finding which is none passes, after correction for all that were tried.
+SIGNIFICANCE = 0.05
+_RESAMPLES = 9999
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The outcome of one experiment on why accuracy is stuck.
+
+    Attributes:
+        cause: short name of what was examined, such as "wrong labels".
+        sentence: what was found, whether or not it is a cause, with its figures.
+        gain: validation accuracy, as a share of one, that removing the cause would gain; what is
+            lost is negative.
+        p_value: chance of such a gain where there is none; 0 for what was counted and not sampled.
+        remedy: what to do, one sentence with the command; empty where nothing is to be done.
+        numbers: all figures of the experiment, for JSON.
+    """
+
+    cause: str
+    sentence: str
+    gain: float
+    p_value: float
+    remedy: str = ""
+    numbers: Mapping[str, Any] = field(default_factory=dict)
+
+
+def paired_gain(before: np.ndarray, after: np.ndarray) -> tuple[float, float]:
+    """How much more is right afterwards, and the chance that it is so without a cause.
+
+    The test flips the signs of the images' own differences (a paired permutation test), so that it
+    holds whatever their distribution; of several seeds, each image's mean is taken.
+
+    Args:
+        before: whether each validation image was named rightly, bool, shape (images,) or (seeds,
+            images).
+        after: the same images in the same order, with what is examined removed.
+
+    Returns:
+        Difference of the accuracies, -1 to 1, and the one-sided p value of a gain.
+    """
+    from scipy.stats import permutation_test
+
+    differences = np.atleast_2d(after).mean(axis=0) - np.atleast_2d(before).mean(axis=0)
+    gain = float(differences.mean())
+    changed = differences[differences != 0]
+    if not len(changed):
+        return gain, 1.0
+    tested = permutation_test(
+        (changed,), np.mean, permutation_type="samples", n_resamples=_RESAMPLES,
+        alternative="greater", vectorized=True, rng=np.random.default_rng(0),
+    )  # fmt: skip
+    return gain, float(tested.pvalue)
+
+
+def corrected(p_values: Sequence[float]) -> list[float]:
+    """p values that hold for all of them together (Holm 1979), in the same order."""
+    order = np.argsort(p_values, kind="stable")
+    factors = np.arange(len(p_values), 0, -1)
+    ordered = np.maximum.accumulate(np.asarray(p_values, float)[order] * factors)
+    result = np.empty(len(p_values))
+    result[order] = np.minimum(ordered, 1.0)
+    return [float(value) for value in result]
