@@ -25,6 +25,7 @@ FLOORS = (
         "arrays",
         "formats",
         "findings",
+        "powerlaws",
     ),
     ("tiff", "colour", "metadata"),
     ("containers",),

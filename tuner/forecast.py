@@ -1,0 +1,208 @@
+"""Too few images? The learning curve of a linear head on pooled features.
+
+A head is trained on nested subsets of the training images and scored on the validation images; what
+more images would give is told by power laws (`tuner.powerlaws`).
+
+The head is ridge regression on standardised features: exact, and without a number of epochs that
+would have to suit every size. Its penalty is chosen once, on all training images, and kept.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from tuner.findings import SIGNIFICANCE, Finding
+from tuner.powerlaws import COVERAGE, Forecast, PowerLaws, fit_laws
+from tuner.training import Rows
+
+CAUSE = "too few images"
+# Parts of the training images that a head is trained on.
+SHARES = (1 / 8, 3 / 16, 1 / 4, 3 / 8, 1 / 2, 3 / 4, 1.0)
+# Three parameters cannot be told from fewer points.
+LEAST_SIZES = 4
+_TWICE, _TEN_TIMES = 2, 10
+_LEAST_A_CLASS = 2
+_PENALTIES = 10.0 ** np.arange(0, 6.1, 0.5)
+_PENALTY_ROWS = 1000
+
+
+@dataclass(frozen=True)
+class LearningCurve:
+    """Accuracy by number of training images, and what it makes of more images.
+
+    Attributes:
+        sizes: numbers of training images, ascending; the last is all of them.
+        accuracies: on the validation images, shape (draws, sizes), 0 to 1; every draw's last
+            entry is of the same images.
+        laws: None where the images are too few to tell.
+    """
+
+    sizes: tuple[int, ...]
+    accuracies: np.ndarray
+    laws: PowerLaws | None
+
+
+def learning_curve(
+    training: Rows,
+    validation: Rows,
+    *,
+    draws: int = 10,
+    seed: int = 0,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> LearningCurve:
+    """Trains heads on nested subsets of the training rows and fits power laws to their accuracy.
+
+    Args:
+        training: pooled features with their labels, shape (rows, features).
+        validation: the same of the images that heads are scored on.
+        draws: how often the subsets are drawn anew, at least 2.
+        seed: of the draws.
+        on_progress: is told (heads trained, of how many).
+    """
+    sizes, right = measure(training, validation, draws=draws, seed=seed, on_progress=on_progress)
+    enough = len(sizes) >= LEAST_SIZES and len(validation.y) > 1
+    laws = fit_laws(sizes, right, len(training.y)) if enough else None
+    return LearningCurve(sizes, right.mean(axis=2), laws)
+
+
+def data_finding(curve: LearningCurve) -> Finding:
+    """Whether accuracy is stuck because there are too few images.
+
+    The gain is that of twice as many images, and the p value the chance that it is less than
+    `powerlaws.WORTHWHILE_GAIN`.
+
+    Args:
+        curve: as `learning_curve` returns it.
+    """
+    now = float(curve.accuracies[:, -1].mean())
+    numbers: dict[str, Any] = {
+        "sizes": list(curve.sizes),
+        "accuracies": curve.accuracies.tolist(),
+        "accuracy": now,
+    }
+    if curve.laws is None:
+        sentence = "There are too few images to tell what more of them would give."
+        return Finding(CAUSE, sentence, 0.0, 1.0, numbers=numbers)
+    images = curve.sizes[-1]
+    twice, ten_times = (curve.laws.forecast(factor * images) for factor in (_TWICE, _TEN_TIMES))
+    p_value = curve.laws.chance_of_no_gain(twice.images)
+    numbers |= dict(zip("abc", curve.laws.best(), strict=True))
+    numbers |= {"coverage": COVERAGE, "twice": asdict(twice), "ten_times": asdict(ten_times)}
+    sentence = (
+        f"{_verdict(p_value)}: it is {_percent(now)} % with {images:,} training images, and would "
+        f"be {_interval(twice)} with twice as many, {_interval(ten_times)} with ten times as many."
+    )
+    return Finding(CAUSE, sentence, twice.gain, p_value, _remedy(p_value), numbers)
+
+
+def measure(
+    training: Rows,
+    validation: Rows,
+    *,
+    draws: int,
+    seed: int,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> tuple[tuple[int, ...], np.ndarray]:
+    """Trains heads on nested subsets; for the arguments see `learning_curve`.
+
+    Returns:
+        Numbers of training images, ascending, and whether each validation image was named rightly,
+        bool, shape (draws, sizes, images).
+    """
+    train, held_out = _standardised(training.x, validation.x)
+    penalty = _penalty(train, training.y, seed)
+    drawn = [_subsets(training.y, np.random.default_rng((seed, draw))) for draw in range(draws)]
+    sizes = tuple(len(subset) for subset in drawn[0])
+    right = np.empty((draws, len(sizes), len(validation.y)), bool)
+    right[:, -1] = _predicted(train, training.y, penalty, held_out) == validation.y
+    heads = [(draw, place) for draw in range(draws) for place in range(len(sizes) - 1)]
+    for done, (draw, place) in enumerate(heads, start=1):
+        rows = drawn[draw][place]
+        named = _predicted(train[rows], training.y[rows], penalty, held_out)
+        right[draw, place] = named == validation.y
+        if on_progress is not None:
+            on_progress(done, len(heads))
+    return sizes, right
+
+
+def nested_subsets(
+    labels: np.ndarray, shares: Sequence[float], random: np.random.Generator
+) -> Iterator[np.ndarray]:
+    """Random subsets that each hold about their share of every class, at least one image.
+
+    Args:
+        labels: int class numbers, shape (rows,).
+        shares: of the rows, ascending, above 0 and up to 1.
+        random: where they are drawn from.
+
+    Yields:
+        Ascending row numbers of each subset, a superset of the one before.
+    """
+    ranks = np.empty(len(labels), int)
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        ranks[random.permutation(members)] = np.arange(len(members))
+    counts = np.bincount(labels)[labels]
+    for share in shares:
+        yield np.flatnonzero(ranks < np.maximum(1, np.round(share * counts)))
+
+
+def _subsets(labels: np.ndarray, random: np.random.Generator) -> list[np.ndarray]:
+    """Nested subsets for `SHARES`, without those too small to learn from, and without repeats."""
+    least = _LEAST_A_CLASS * len(np.unique(labels))
+    drawn = {len(subset): subset for subset in nested_subsets(labels, SHARES, random)}
+    return [rows for size, rows in drawn.items() if size >= least or size == len(labels)]
+
+
+def _standardised(training: Any, validation: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Features of mean 0 and variance 1 over the training rows, float32."""
+    from sklearn.preprocessing import StandardScaler
+
+    train = np.array(training[:], np.float32)
+    scaler = StandardScaler(copy=False).fit(train)
+    return scaler.transform(train), scaler.transform(np.array(validation[:], np.float32))
+
+
+def _penalty(features: np.ndarray, labels: np.ndarray, seed: int) -> float:
+    """Ridge penalty that serves best where each row is left out once, of some rows."""
+    from sklearn.linear_model import RidgeClassifierCV
+
+    rows = np.random.default_rng(seed).permutation(len(labels))[:_PENALTY_ROWS]
+    return float(RidgeClassifierCV(_PENALTIES).fit(features[rows], labels[rows]).alpha_)
+
+
+def _predicted(
+    features: np.ndarray, labels: np.ndarray, penalty: float, held_out: np.ndarray
+) -> np.ndarray:
+    """Class numbers that a head names, shape (rows,)."""
+    from sklearn.linear_model import RidgeClassifier
+
+    return RidgeClassifier(penalty).fit(features, labels).predict(held_out)
+
+
+def _verdict(p_value: float) -> str:
+    if p_value < SIGNIFICANCE:
+        return "Accuracy still grows with the number of images"
+    if p_value > 1 / 2:
+        return "More images would hardly raise accuracy"
+    return "Whether more images would raise accuracy cannot be told"
+
+
+def _remedy(p_value: float) -> str:
+    if p_value >= SIGNIFICANCE:
+        return ""
+    return (
+        "Collect more images, of the classes with the fewest first: "
+        "`tune data DATA` says how many each has."
+    )
+
+
+def _interval(forecast: Forecast) -> str:
+    low, high = _percent(forecast.low), _percent(forecast.high)
+    return f"{_percent(forecast.accuracy)} % ({low} to {high} %)"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f}"
