@@ -84,7 +84,7 @@ def measure(
         found = survey(Path(folder), opened)
         paths = [picture.path for picture in found.pictures]
         labels = np.array([found.classes.index(picture.label) for picture in found.pictures])
-        features = _pooled(Path(folder), paths, weights, image_size, opened)
+        features = pooled(Path(folder), paths, weights, image_size, opened)
 
     def plain(seed: int) -> dict[str, str]:
         from sklearn.model_selection import train_test_split
@@ -149,9 +149,7 @@ def _row(
     }
 
 
-def _pooled(
-    folder: Path, paths: list[str], weights: str, image_size: int, cache: Any
-) -> np.ndarray:
+def pooled(folder: Path, paths: list[str], weights: str, image_size: int, cache: Any) -> np.ndarray:
     from search_spaces.resnet50 import ResNet50Space
     from tuner.decode import read_image
     from tuner.features import FeatureStore

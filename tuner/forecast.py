@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tuner.findings import SIGNIFICANCE, Finding
-from tuner.powerlaws import COVERAGE, Forecast, PowerLaws, fit_laws
+from tuner.powerlaws import CENTRAL_SHARE, Forecast, PowerLaws, fit_laws
 from tuner.training import Rows
 
 CAUSE = "too few images"
@@ -89,7 +89,11 @@ def data_finding(curve: LearningCurve) -> Finding:
     twice, ten_times = (curve.laws.forecast(factor * images) for factor in (_TWICE, _TEN_TIMES))
     p_value = curve.laws.chance_of_no_gain(twice.images)
     numbers |= dict(zip("abc", curve.laws.best(), strict=True))
-    numbers |= {"coverage": COVERAGE, "twice": asdict(twice), "ten_times": asdict(ten_times)}
+    numbers |= {
+        "central_share": CENTRAL_SHARE,
+        "twice": asdict(twice),
+        "ten_times": asdict(ten_times),
+    }
     sentence = (
         f"{_verdict(p_value)}: it is {_percent(now)} % with {images:,} training images, and would "
         f"be {_interval(twice)} with twice as many, {_interval(ten_times)} with ten times as many."
