@@ -26,6 +26,7 @@ FLOORS = (
         "formats",
         "findings",
         "powerlaws",
+        "classifiers",
     ),
     ("tiff", "colour", "metadata"),
     ("containers",),

