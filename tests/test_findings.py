@@ -24,6 +24,12 @@ def test_no_change_is_no_gain() -> None:
     assert paired_gain(same, same) == (0.0, 1.0)
 
 
+@pytest.mark.parametrize(("before", "p_value"), [(False, 0.5), (True, 1.0)])
+def test_one_image_that_changes_proves_nothing(before: bool, p_value: float) -> None:
+    one = right((1, before), (9, True))
+    assert paired_gain(one, right((1, not before), (9, True)))[1] == pytest.approx(p_value)
+
+
 def test_a_loss_is_no_gain() -> None:
     gain, p_value = paired_gain(right((80, True), (20, False)), right((60, True), (40, False)))
     assert gain == pytest.approx(-0.2)

@@ -49,7 +49,7 @@ def lagging_batchnorm(
     validation: Rows,
     *,
     momentum: float = 0.99,
-    epochs: int = 5,
+    epochs: int = 3,
     configuration: Configuration = BATCHNORM_HEAD,
     batch_size: int = 32,
     seed: int = 0,
@@ -57,8 +57,8 @@ def lagging_batchnorm(
     """What moving statistics that lag behind the weights cost: keras issue #7177, in a head.
 
     A head is trained by `fit`. After each epoch the same weights are evaluated twice: with the
-    moving statistics as `fit` left them, and with those of the training rows. That they differ is
-    certain, and how much is what a BatchNorm of that momentum would cost.
+    moving statistics as `fit` left them, and with those of the training rows. The gain is the mean
+    over the epochs: the lag is largest after the first, and over after some hundreds of steps.
 
     Args:
         space: decides the number of classes.
@@ -86,7 +86,7 @@ def lagging_batchnorm(
     history = model.fit(x, training.y, batch_size, epochs, verbose=0, callbacks=[seen]).history
     moving = [float(right.mean()) for right in seen.moving]
     current = [float(right.mean()) for right in seen.current]
-    gain, p_value = paired_gain(seen.moving[-1], seen.current[-1])
+    gain, p_value = paired_gain(np.stack(seen.moving), np.stack(seen.current))
     numbers = {
         "momentum": momentum,
         "moving_val_accuracies": moving,
@@ -98,7 +98,7 @@ def lagging_batchnorm(
         f"A head BatchNorm of momentum {momentum:g} validates at {moving[0]:.1%} after epoch 1 and "
         f"{moving[-1]:.1%} after epoch {epochs}; the same weights with current statistics reach "
         f"{current[0]:.1%} and {current[-1]:.1%}"
-        + (f": it costs {100 * gain:.1f} points." if costly else ": it does not lag.")
+        + (f": the lag costs {100 * gain:.1f} points on the mean." if costly else ": that is no lag to speak of.")
     )
     remedy = "Measure the head's statistics before validating, as `tune search` does."
     return Finding(
@@ -198,11 +198,11 @@ def ceiling(
         name: {"setting": setting, "cross_validated": expected, "val_accuracy": float(own.mean())}
         for name, (expected, setting, own) in best.items()
     }
-    reached = " and ".join(f"{name} {own.mean():.1%}" for name, (_, _, own) in best.items())
-    sentence = f"On these features {reached} of the validation images; the head {np.mean(right):.1%}"
+    reached = " and ".join(f"{own.mean():.1%} by {name}" for name, (_, _, own) in best.items())
+    sentence = f"On these features {reached} are reached, and {np.mean(right):.1%} by the head"
     return Finding(
         "weak head" if weak else "ceiling of the features",
-        sentence.replace("features ", "features, ", 1)
+        sentence
         + (
             f": it leaves {100 * gain:.1f} points."
             if weak
@@ -312,7 +312,7 @@ def learning_rate_finding(curve: RateCurve, used: float) -> Finding:
         f"{curve.rates[nearest]:g} and {accuracies.max():.1%} with {best:g}; "
         f"{low:g} to {high:g} is good."
     )
-    remedy = f"Take a learning rate of {best:g}." if wrong else ""
+    remedy = f"Take a learning rate from {low:g} to {high:g}." if wrong else ""
     return Finding("learning rate", sentence, gain, p_value, remedy, numbers)
 
 
