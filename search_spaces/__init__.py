@@ -1,9 +1,9 @@
 """What can be searched: a name, or `package.module:Class`, gives a search space."""
 
-import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from search_spaces.named import import_named, is_named
 from tuner.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -34,13 +34,10 @@ def load_space(
 
 
 def _find(name: str) -> Any:
-    module, _, attribute = SPACES.get(name, name).partition(":")
-    if not module or not attribute or module.startswith("."):
+    place = SPACES.get(name, name)
+    if not is_named(place):
         raise SettingsError(
             f"there is no search space {name!r}. "
             f"Choose {', '.join(SPACES)}, or give your own as package.module:Class."
         )
-    try:
-        return getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise SettingsError(f"the search space {name!r} cannot be loaded: {error}.") from error
+    return import_named("search space", place, SettingsError)

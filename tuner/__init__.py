@@ -19,6 +19,7 @@ _HOMES = {
     "SearchObserver": "tuner.observer",
     "SearchSettings": "tuner.settings",
     "TuneError": "tuner.errors",
+    "check_model": "tuner.checkup",
     "evaluate_winner": "tuner.evaluation",
     "export_winner": "tuner.export",
     "load_dataset": "tuner.dataset",

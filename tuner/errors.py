@@ -6,6 +6,7 @@
         ├── SettingsError     an option or a hyperparameter
         ├── DataError         the images or their folder
         ├── WeightsError      the pretrained weights
+        ├── ModelError        a model of the user's own
         ├── RunError          a run that is missing, taken or unfinished
         │   └── DamagedJournalError    its journal holds bytes that were not written so
         └── ExportError       an export folder or a file in it
@@ -44,6 +45,10 @@ class WeightsError(InputError):
     """The pretrained weights are missing, damaged or of another network."""
 
 
+class ModelError(InputError):
+    """A user's own model cannot be loaded, or not be examined."""
+
+
 class RunError(InputError):
     """A run is missing, taken, or has nothing to show yet."""
 
@@ -54,3 +59,9 @@ class DamagedJournalError(RunError):
 
 class ExportError(InputError):
     """An export folder, or a file in it, cannot be used."""
+
+
+def first_line(error: Exception) -> str:
+    """An exception's class and the first line of its message, without its full stop."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0].rstrip('.')}" if lines else type(error).__name__
