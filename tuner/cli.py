@@ -63,6 +63,12 @@ DropLeaks = Annotated[
 KeepConflicts = Annotated[
     bool, typer.Option("--keep-conflicts", help="Train on images that stand under two labels.")
 ]
+Weights = Annotated[str, typer.Option(help="Pretrained weights: imagenet, none, or a file.")]
+ImageSize = Annotated[int, typer.Option(help="Pixels a side.")]
+Crop = Annotated[
+    bool,
+    typer.Option("--crop/--no-crop", help="Take each image's centre square, not a squashed whole."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
 Keep = Annotated[int, typer.Option(min=1, help="Best trials that keep their weights.")]
@@ -148,16 +154,9 @@ def search(
     fix: Annotated[
         list[str] | None, typer.Option(help="Pin a hyperparameter, name=value; repeatable.")
     ] = None,
-    weights: Annotated[
-        str, typer.Option(help="Pretrained weights: imagenet, none, or a file.")
-    ] = DEFAULTS.weights,
-    image_size: Annotated[int, typer.Option(help="Pixels a side.")] = DEFAULTS.image_size,
-    crop: Annotated[
-        bool,
-        typer.Option(
-            "--crop/--no-crop", help="Take each image's centre square, not a squashed whole."
-        ),
-    ] = DEFAULTS.crop,
+    weights: Weights = DEFAULTS.weights,
+    image_size: ImageSize = DEFAULTS.image_size,
+    crop: Crop = DEFAULTS.crop,
     batch_size: Annotated[int, typer.Option(help="Images a step.")] = DEFAULTS.batch_size,
     max_epochs: Annotated[
         int, typer.Option(help="Epochs of a trial that is never stopped.")
@@ -463,6 +462,57 @@ def data(
         print_report(functools.partial(data_report, found, dataset))
     if problem is not None:
         raise problem
+
+
+@command
+def diagnose(
+    data: Annotated[Path, typer.Argument(help="Folder or table, as for tune search.")],
+    model: Annotated[
+        str | None,
+        typer.Option(help="Your own model: FILE.keras, or package.module:function."),
+    ] = None,
+    weights: Weights = DEFAULTS.weights,
+    image_size: ImageSize = DEFAULTS.image_size,
+    crop: Crop = DEFAULTS.crop,
+    val_fraction: ValFraction = DEFAULTS.val_fraction,
+    test_fraction: TestFraction = DEFAULTS.test_fraction,
+    split_seed: SplitSeed = DEFAULTS.split_seed,
+    seed: Annotated[int, typer.Option(help="Seed of everything but the split.")] = DEFAULTS.seed,
+    full: Annotated[
+        bool, typer.Option("--full", help="Give what is trained end to end three seeds too.")
+    ] = False,
+    cache_dir: CacheDir = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Explain why accuracy is stuck, by experiments on your images.
+
+    Example: tune diagnose photos --model my_model.keras
+    """
+    from tuner.dataset import SplitOptions, load_dataset
+    from tuner.printing import print_json, print_report
+    from tuner.progress import SearchProgress
+
+    split = SplitOptions(val_fraction, test_fraction, split_seed)
+    with (
+        SearchProgress(DEFAULTS.objective, quiet) as progress,
+        Cache(cache_dir or default_cache_dir()) as cache,
+    ):
+        reading = functools.partial(progress.counting, "reading images")
+        dataset = load_dataset(data, split, cache=cache, on_progress=reading)
+        _say_dataset(progress, dataset)
+        prepare_device()
+        from tuner.diagnosis import Options, run_diagnosis
+        from tuner.diagnosistable import diagnosis_report
+        from tuner.loading import load_model
+
+        options = Options(weights, image_size, crop, full, seed)
+        own = None if model is None else load_model(model)
+        found = run_diagnosis(dataset, cache, options, own, progress.counting)
+    if as_json:
+        print_json(found.to_json())
+    else:
+        print_report(functools.partial(diagnosis_report, found))
 
 
 @command

@@ -25,7 +25,8 @@ class Finding:
         sentence: what was found, whether or not it is a cause, with its figures.
         gain: validation accuracy, as a share of one, that removing the cause would gain; what is
             lost is negative.
-        p_value: chance of such a gain where there is none; 0 for what was counted and not sampled.
+        p_value: chance of such a gain where there is none; None for what was counted, or could not
+            be tried, so that chance has no part in it.
         remedy: what to do, one sentence with the command; empty where nothing is to be done.
         numbers: all figures of the experiment, for JSON.
     """
@@ -33,7 +34,7 @@ class Finding:
     cause: str
     sentence: str
     gain: float
-    p_value: float
+    p_value: float | None
     remedy: str = ""
     numbers: Mapping[str, Any] = field(default_factory=dict)
 

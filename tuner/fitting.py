@@ -98,7 +98,11 @@ def lagging_batchnorm(
         f"A head BatchNorm of momentum {momentum:g} validates at {moving[0]:.1%} after epoch 1 and "
         f"{moving[-1]:.1%} after epoch {epochs}; the same weights with current statistics reach "
         f"{current[0]:.1%} and {current[-1]:.1%}"
-        + (f": the lag costs {100 * gain:.1f} points on the mean." if costly else ": that is no lag to speak of.")
+        + (
+            f": the lag costs {100 * gain:.1f} points on the mean."
+            if costly
+            else ": that is no lag to speak of."
+        )
     )
     remedy = "Measure the head's statistics before validating, as `tune search` does."
     return Finding(
@@ -235,7 +239,9 @@ class RateCurve:
     def good(self) -> tuple[float, float]:
         accuracies = self.right.mean(axis=1)
         top = int(accuracies.argmax())
-        least = accuracies[top] - np.sqrt(accuracies[top] * (1 - accuracies[top]) / len(self.right[0]))
+        least = accuracies[top] - np.sqrt(
+            accuracies[top] * (1 - accuracies[top]) / len(self.right[0])
+        )
         poor = np.flatnonzero(accuracies < least)
         low = max(poor[poor < top], default=-1) + 1
         high = min(poor[poor > top], default=len(accuracies)) - 1
@@ -379,7 +385,9 @@ def _overfitting(found: Finding, accuracies: np.ndarray) -> Finding:
         f"The head overfits: {reached}; dropout {best['dropout']:g} with L2 {best['l2']:g} gives "
         f"{accuracies.max():.1%}."
     )
-    remedy = f"Use dropout {best['dropout']:g} and L2 {best['l2']:g}, or search both with `tune search`."
+    remedy = (
+        f"Use dropout {best['dropout']:g} and L2 {best['l2']:g}, or search both with `tune search`."
+    )
     return replace(found, sentence=sentence, remedy=remedy)
 
 

@@ -1,0 +1,170 @@
+"""Causes are those that are certain or no chance, faults before limits; the rest is examined."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from tuner.checkup import INPUT_SCALING, LAGGING_HEAD, LEARNING_RATE, ModelFinding
+from tuner.dataset import Dataset, ImageFile
+from tuner.diagnosis import (
+    BATCHNORM_IN_TRAINING,
+    Diagnosis,
+    Options,
+    mistakes,
+    run_diagnosis,
+    sampled,
+    verdict,
+)
+from tuner.diagnosistable import diagnosis_report
+from tuner.findings import Finding
+from tuner.inputs import SCALED_INPUT
+from tuner.ladder import Treatment
+
+
+def finding(cause: str, gain: float, p_value: float | None) -> Finding:
+    return Finding(cause, f"{cause} was tried.", gain, p_value, f"Mend {cause}.")
+
+
+def treatment(name: str, accuracy: float) -> Treatment:
+    right = np.arange(20) < round(20 * accuracy)
+    return Treatment(name, right[np.newaxis], (accuracy,), (0.9,), 0, 106, 12, name == "usual")
+
+
+def diagnosis(*causes: Finding, model: tuple[ModelFinding, ...] | None = None) -> Diagnosis:
+    suspects = tuple((f"a/{number}.jpg", "b") for number in range(7))
+    ladder = (treatment("usual", 0.8), treatment("legacy", 0.7))
+    rest = (finding("class imbalance", 0.0, None),)
+    return Diagnosis(
+        100, 20, 0.8, 0.9, 0.5, causes, rest, (finding("scaled input", 0.3, 0.001),), model, ladder,
+        suspects, 1.0,
+    )  # fmt: skip
+
+
+def text(shown: Diagnosis, width: int = 100) -> str:
+    console = Console(width=width)
+    with console.capture() as capture:
+        console.print(diagnosis_report(shown, width))
+    return capture.get()
+
+
+def test_faults_come_before_limits_and_larger_gains_first() -> None:
+    causes, others = verdict(
+        [
+            finding("too few images", 0.2, 0.001),
+            finding("leak", 0.03, None),
+            finding("wrong labels", 0.08, 0.001),
+            finding("overfitting", 0.05, 0.9),
+        ]
+    )
+    assert [cause.cause for cause in causes] == ["wrong labels", "leak", "too few images"]
+    assert [other.cause for other in others] == ["overfitting"]
+
+
+def test_what_is_no_point_is_no_cause() -> None:
+    assert verdict([finding("leak", 0.004, None), finding("wrong labels", 0.009, 0.0001)])[0] == []
+
+
+def test_chances_are_corrected_for_all_that_were_tested() -> None:
+    lucky = finding("wrong labels", 0.1, 0.02)
+    assert verdict([lucky])[0] == [lucky]
+    tested = [finding(f"{number}", 0.0, 1.0) for number in range(3)]
+    assert verdict([lucky, *tested])[0] == []
+    counted = [finding(f"{number}", 0.0, None) for number in range(3)]
+    assert verdict([lucky, *counted])[0] == [lucky]
+
+
+def test_a_models_mistakes_get_their_price_here() -> None:
+    treatments = {name: treatment(name, accuracy) for name, accuracy in (
+        ("frozen", 0.9), ("legacy", 0.6), ("tutorial", 0.7), ("own_input_batch", 0.5))}  # fmt: skip
+    prices = {
+        SCALED_INPUT: finding(SCALED_INPUT, 0.5, 0.001),
+        "lagging head BatchNorm": finding("lagging head BatchNorm", 0.2, 0.001),
+    }
+    checked = (
+        ModelFinding("batch statistics of frozen layers", "error", "It does.", "mend()"),
+        ModelFinding(INPUT_SCALING, "error", "It scales.", "rescale()"),
+        ModelFinding(LAGGING_HEAD, "warning", "It lags.", ""),
+        ModelFinding("unknown backbone", "warning", "Unknown."),
+    )
+    found = mistakes(checked, treatments, prices)
+    assert [each.cause for each in found] == [
+        BATCHNORM_IN_TRAINING, SCALED_INPUT, "lagging head BatchNorm"
+    ]  # fmt: skip
+    assert found[0].gain == pytest.approx(0.3)
+    assert found[0].sentence.startswith("It does.")
+    assert found[0].remedy == "Repair: mend()"
+    assert found[2].remedy == "Mend lagging head BatchNorm."
+
+
+def test_a_learning_rate_is_judged_by_the_range_test_alone() -> None:
+    treatments = {"frozen": treatment("frozen", 0.9)}
+    prices = {"learning rate": finding("learning rate", 0.4, 0.001)}
+    wild = (ModelFinding(LEARNING_RATE, "error", "It is wild.", "Adam(1e-3)"),)
+    assert len(mistakes(wild, treatments, prices)) == 1
+    (silent,) = mistakes((), treatments, prices)
+    assert silent.sentence == "learning rate was tried."
+
+
+def test_the_report_tells_the_cause_its_remedy_and_the_ladder() -> None:
+    shown = text(diagnosis(finding("wrong labels", 0.08, 0.001)))
+    assert "1. wrong labels (+8.0 points, p 0.001). wrong labels was tried." in shown
+    assert "Mend wrong labels." in shown
+    assert "a/0.jpg (rather b)" in shown
+    assert "2 more with --json" in shown
+    assert "usual = frozen" in shown
+    assert "class imbalance was tried" in shown
+
+
+def test_nothing_found_is_an_answer() -> None:
+    shown = text(diagnosis(model=()))
+    assert "Nothing found" in shown
+    assert "Your model: nothing wrong was found." in shown
+    assert "a/0.jpg" not in shown
+
+
+def test_a_narrow_terminal_loses_no_word() -> None:
+    assert "training" not in text(diagnosis(), 50).split("BatchNorm has been treated")[-1]
+    assert max(map(len, text(diagnosis(), 50).splitlines())) <= 50
+
+
+def test_json_holds_all_numbers() -> None:
+    row = json.loads(json.dumps(diagnosis(finding("leak", 0.1, None)).to_json()))
+    assert row["causes"][0]["cause"] == "leak"
+    assert row["ladder"][1]["val_accuracy"] == 0.7
+    assert "right" not in row["ladder"][0]
+
+
+def test_large_sets_are_sampled_by_content() -> None:
+    files = tuple(
+        ImageFile(f"{number}.jpg", "ab"[number % 2], "train", f"{number:05}")
+        for number in range(4100)
+    )
+    small = sampled(Dataset(Path(), ("a", "b"), files))
+    assert len(small.files) == 4000
+    assert small.of("train")[0].sha256 == "00000"
+
+
+@pytest.mark.slow
+def test_a_folder_is_diagnosed(tmp_path: Path) -> None:
+    from small_search import write_photos
+
+    from tuner.cache import Cache
+    from tuner.dataset import load_dataset
+
+    write_photos(tmp_path / "photos", per_class=24)
+    told: set[str] = set()
+    with Cache(tmp_path / "cache") as cache:
+        dataset = load_dataset(tmp_path / "photos", cache=cache)
+        found = run_diagnosis(
+            dataset, cache, Options("none", 32), on_progress=lambda what, *_: told.add(what)
+        )
+    assert {"BatchNorm treatments", "wrong labels", "learning curve", "overfitting"} <= told
+    examined = {each.cause for each in (*found.causes, *found.excluded)}
+    assert {"leak", "wrong labels", "too few images", "image size"} <= examined
+    assert len(found.ladder) == 9
+    assert 0 <= found.majority_rate <= found.accuracy + 1
+    json.dumps(found.to_json())
+    assert "Examined" in text(found)

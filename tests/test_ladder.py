@@ -1,0 +1,146 @@
+"""Each treatment of BatchNorm does what history says, and only that."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from search_spaces.resnet50 import ResNet50Space
+from tuner import ladder as ladder_module
+from tuner.cache import Cache
+from tuner.evidence import Evidence, gather
+from tuner.ladder import (
+    HISTORY,
+    TREATMENTS,
+    Ladder,
+    batch_features,
+    deals,
+    frozen_features,
+    recalibrate,
+)
+from tuner.training import Rows
+
+if TYPE_CHECKING:
+    import keras
+
+COUNT, SIZE = 40, 32
+
+
+def rows(count: int, seed: int) -> Rows:
+    random = np.random.default_rng(seed)
+    labels = (np.arange(count) % 2).astype(np.int32)
+    pixels = random.integers(0, 100, (count, SIZE, SIZE, 3), np.uint8)
+    pixels[labels == 1, :, :16] += 120
+    return Rows(pixels, labels)
+
+
+@pytest.fixture(scope="module")
+def evidence(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
+    folder: Path = tmp_path_factory.mktemp("cache")
+    with Cache(folder) as cache:
+        return gather(ResNet50Space(2, SIZE, "none"), rows(COUNT, 0), rows(20, 1), cache)
+
+
+@pytest.fixture(scope="module")
+def ladder(evidence: Evidence) -> Ladder:
+    return Ladder(evidence, seeds=(0, 1), epochs=2, end_to_end_epochs=1)
+
+
+@pytest.fixture
+def copy(ladder: Ladder) -> "keras.Model":
+    return ladder._copy(trainable=True)
+
+
+def test_every_treatment_has_its_history() -> None:
+    assert set(TREATMENTS) == set(HISTORY)
+    assert len(TREATMENTS) == 9
+
+
+def test_evidence_holds_the_features_of_the_frozen_backbone(evidence: Evidence) -> None:
+    expected = frozen_features(evidence.backbone.model, evidence.validation.x)
+    np.testing.assert_allclose(evidence.pooled_validation.x, expected, rtol=1e-4, atol=1e-5)
+    assert evidence.pooled_training.x.shape == (COUNT, 2048)
+
+
+def test_deals_hold_every_image_once_and_differ() -> None:
+    one, other = deals(100, 2, seed=0)
+    for deal in (one, other):
+        assert sorted(np.concatenate(deal)) == list(range(100))
+        assert {len(batch) for batch in deal} <= {33, 34}
+    assert not np.array_equal(np.concatenate(one), np.concatenate(other))
+    assert [len(batch) for batch in deals(5, 1, seed=0)[0]] == [5]
+
+
+def test_batch_statistics_depend_on_the_batch_and_inference_does_not(
+    copy: "keras.Model", evidence: Evidence
+) -> None:
+    pixels = evidence.validation.x
+    halves = [np.arange(10), np.arange(10, 20)]
+    stripes = [np.arange(0, 20, 2), np.arange(1, 20, 2)]
+    one, other = (batch_features(copy, pixels, batches) for batches in (halves, stripes))
+    assert np.abs(one - other).max() > 0.01
+    alone = frozen_features(evidence.backbone.model, pixels[:1])
+    together = frozen_features(evidence.backbone.model, pixels)[:1]
+    np.testing.assert_allclose(alone, together, rtol=1e-4, atol=1e-5)
+
+
+def test_recalibrated_statistics_are_those_of_the_images(
+    copy: "keras.Model", evidence: Evidence
+) -> None:
+    momentum = copy.get_layer("conv1_bn").momentum
+    recalibrate(copy, evidence.training.x)
+    everything = [np.arange(COUNT)]
+    np.testing.assert_allclose(
+        frozen_features(copy, evidence.training.x),
+        batch_features(copy, evidence.training.x, everything),
+        rtol=1e-2, atol=1e-3,
+    )  # fmt: skip
+    assert copy.get_layer("conv1_bn").momentum == momentum
+
+
+@pytest.mark.parametrize("name", ["usual", "own_input_nested", "tf_keras_layers"])
+def test_what_keras_freezes_today_is_frozen(ladder: Ladder, name: str) -> None:
+    (treatment,) = ladder.run([name])
+    assert treatment.equals_frozen
+    assert (treatment.moved, treatment.statistics) == (0, 106)
+    assert treatment.right.tolist() == ladder.frozen().right.tolist()
+
+
+def test_legacy_trains_on_other_features_than_it_validates(ladder: Ladder) -> None:
+    (legacy,) = ladder.run(["legacy"])
+    assert not legacy.equals_frozen
+    assert legacy.train_accuracies != ladder.frozen().train_accuracies
+    assert legacy.moved == 0
+    assert legacy.right.shape == (2, 20)
+
+
+def test_predictions_by_batch_statistics_depend_on_the_batch(
+    ladder: Ladder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ladder_module, "_VIEWS", 1)
+    (treatment,) = ladder.run(["own_input_batch"])
+    assert treatment.batch_dependent is not None
+    assert 0 <= treatment.batch_dependent <= 1
+
+
+def test_recalibration_moves_every_statistic(ladder: Ladder) -> None:
+    told: list[tuple[int, int]] = []
+    (treatment,) = ladder.run(["recalibrated"], lambda *done: told.append(done))
+    assert treatment.moved == treatment.statistics == 106
+    assert told == [(0, 1), (1, 1)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["tutorial", "thawed"])
+def test_what_is_trained_end_to_end_moves_every_statistic(ladder: Ladder, name: str) -> None:
+    (treatment,) = ladder.run([name])
+    assert treatment.moved == treatment.statistics == 106
+    assert treatment.right.shape == (1, 20)
+
+
+def test_the_backbone_is_left_as_it_was(ladder: Ladder, evidence: Evidence) -> None:
+    before = [array.copy() for array in evidence.backbone.model.get_weights()]
+    ladder.run(["recalibrated"])
+    after = evidence.backbone.model.get_weights()
+    assert all(map(np.array_equal, before, after))

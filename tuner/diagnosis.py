@@ -1,0 +1,372 @@
+"""Why is accuracy stuck? All experiments on one dataset, and a verdict.
+
+Faults, which spoil what the data could give, are ranked before limits, which only more or other
+data moves; within each, what removing it would gain decides. A cause counts where the gain is at
+least a point and no chance, after correction for all causes that were examined (Holm 1979).
+Without a model of the user's, what a network can do wrong is only priced: what it would cost here.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import keras
+import numpy as np
+
+from search_spaces.recipes import plain_head
+from search_spaces.resnet50 import Configuration, ResNet50Space
+from tuner import checkup, fitting, labels
+from tuner.cache import Cache
+from tuner.dataset import Dataset
+from tuner.evidence import Evidence, gather
+from tuner.findings import SIGNIFICANCE, Finding, corrected, paired_gain
+from tuner.forecast import data_finding, learning_curve
+from tuner.images import prepare_images
+from tuner.inputs import SCALED_INPUT, image_size, scaled_input
+from tuner.ladder import TREATMENTS, Ladder, Treatment
+from tuner.leakage import LEAK, conflict_finding, imbalance_finding, leak_finding
+from tuner.training import Rows
+
+Progress = Callable[[str, int, int], None]
+# Gains below a point are not worth a sentence.
+LEAST_GAIN = 0.01
+SEEDS = (0, 1, 2)
+RECALIBRATION = "BatchNorm statistics"
+BATCHNORM_IN_TRAINING = "BatchNorm in training mode"
+LAGGING, LEARNING_RATE = "lagging head BatchNorm", "learning rate"
+FAULTS = (
+    LEAK, "conflicting labels", labels.CAUSE, BATCHNORM_IN_TRAINING, SCALED_INPUT, LAGGING,
+    LEARNING_RATE,
+)  # fmt: skip
+_EPOCHS = 12
+# Most images that are looked at: what a few thousand do not show is no reason to be stuck.
+_MOST_TRAINING, _MOST_VALIDATION = 4000, 2000
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a diagnosis is made.
+
+    Attributes:
+        weights: of the backbone: "imagenet", "none" or a file.
+        image_size: height and width in pixels.
+        crop: whether the centre square of each image is taken.
+        full: whether what is trained end to end gets every seed and more epochs.
+        seed: of heads, orders and draws.
+    """
+
+    weights: str = "imagenet"
+    image_size: int = 224
+    crop: bool = False
+    full: bool = False
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What was found.
+
+    Attributes:
+        training_images: how many were looked at.
+        validation_images: how many decide.
+        accuracy: of a plain head on frozen features, mean over the seeds, 0 to 1.
+        train_accuracy: the same on its training images.
+        majority_rate: accuracy of always answering the most frequent class.
+        causes: why accuracy is stuck, the first one first; none for a healthy set.
+        excluded: what was examined and is no cause.
+        prices: what mistakes that a network can make would cost here.
+        model: what is wrong with the user's own model; None where there is none.
+        ladder: the treatments of BatchNorm.
+        suspects: paths of the images whose labels are most suspicious, with the class that the
+            other images give them.
+        seconds: wall time.
+    """
+
+    training_images: int
+    validation_images: int
+    accuracy: float
+    train_accuracy: float
+    majority_rate: float
+    causes: tuple[Finding, ...]
+    excluded: tuple[Finding, ...]
+    prices: tuple[Finding, ...]
+    model: tuple[checkup.ModelFinding, ...] | None
+    ladder: tuple[Treatment, ...]
+    suspects: tuple[tuple[str, str], ...]
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """All numbers, for `--json`."""
+        ladder = [
+            {key: value for key, value in asdict(step).items() if key != "right"}
+            | {"val_accuracy": step.val_accuracy, "train_accuracy": step.train_accuracy}
+            for step in self.ladder
+        ]
+        return asdict(replace(self, ladder=())) | {"ladder": ladder}
+
+
+def run_diagnosis(
+    dataset: Dataset,
+    cache: Cache,
+    options: Options | None = None,
+    model: keras.Model | None = None,
+    on_progress: Progress | None = None,
+) -> Diagnosis:
+    """Runs every experiment.
+
+    Args:
+        dataset: with training and validation images; the test images are not looked at.
+        cache: keeps decoded images and features.
+        options: how.
+        model: the user's own, to be examined too.
+        on_progress: is told (what is done, done so far, of how many).
+
+    Raises:
+        InputError: weights, images or model are not usable.
+    """
+    return _Experiments(dataset, cache, options or Options(), model, on_progress).run()
+
+
+def verdict(findings: Sequence[Finding]) -> tuple[list[Finding], list[Finding]]:
+    """The findings that are causes, ranked, and the others in their order.
+
+    What is certain, because it was counted, needs no correction and takes none from the others.
+    """
+    tested = [finding.p_value for finding in findings if finding.p_value is not None]
+    chances = iter(corrected(tested))
+    causes: list[Finding] = []
+    others: list[Finding] = []
+    for finding in findings:
+        chance = 0.0 if finding.p_value is None else next(chances)
+        is_cause = chance <= SIGNIFICANCE and finding.gain >= LEAST_GAIN
+        (causes if is_cause else others).append(finding)
+    causes.sort(key=lambda finding: (finding.cause not in FAULTS, -finding.gain))
+    return causes, others
+
+
+class _Experiments:
+    def __init__(
+        self,
+        dataset: Dataset,
+        cache: Cache,
+        options: Options,
+        model: keras.Model | None,
+        on_progress: Progress | None,
+    ) -> None:
+        self._begun = time.monotonic()
+        self._cache = cache
+        self._options = options
+        self._model = model
+        self._on_progress = on_progress
+        self._head = Configuration.of(plain_head())
+        self._dataset = sampled(dataset)
+        self._files = self._dataset.of("train"), self._dataset.of("validation")
+
+    def run(self) -> Diagnosis:
+        checked = self._check_model()
+        evidence = self._gather()
+        seeds = tuple(self._options.seed + seed for seed in SEEDS)
+        ladder = Ladder(
+            evidence, seeds, epochs=_EPOCHS,
+            end_to_end_epochs=4 if self._options.full else 2,
+            end_to_end_seeds=len(seeds) if self._options.full else 1,
+        )  # fmt: skip
+        frozen = ladder.frozen()
+        treatments = ladder.run(TREATMENTS, self._telling("BatchNorm treatments"))
+        by_name = {treatment.name: treatment for treatment in treatments}
+        suspects, findings = self._examine(evidence, frozen.right, by_name)
+        prices = {price.cause: price for price in self._price(evidence, frozen, by_name)}
+        own = mistakes(checked or (), by_name, prices)
+        causes, excluded = verdict([*findings, *own])
+        own_causes = {finding.cause for finding in own}
+        return Diagnosis(
+            len(evidence.training.y), len(evidence.validation.y), frozen.val_accuracy,
+            frozen.train_accuracy, self._dataset.majority_rate(), tuple(causes), tuple(excluded),
+            tuple(price for price in prices.values() if price.cause not in own_causes), checked,
+            tuple(treatments), suspects, time.monotonic() - self._begun,
+        )  # fmt: skip
+
+    def _gather(self) -> Evidence:
+        options, dataset = self._options, self._dataset
+        space = ResNet50Space(len(dataset.classes), options.image_size, options.weights)
+        training, validation = (
+            Rows(
+                prepare_images(
+                    files, dataset.root, options.image_size, self._cache,
+                    self._telling("decoding images"), crop=options.crop,
+                ),
+                dataset.labels(split),
+            )
+            for files, split in zip(self._files, ("train", "validation"), strict=True)
+        )  # fmt: skip
+        return gather(space, training, validation, self._cache, self._on_progress)
+
+    def _check_model(self) -> tuple[checkup.ModelFinding, ...] | None:
+        return None if self._model is None else checkup.check_model(self._model)
+
+    def _examine(
+        self, evidence: Evidence, right: np.ndarray, treatments: Mapping[str, Treatment]
+    ) -> tuple[tuple[tuple[str, str], ...], list[Finding]]:
+        """What can be wrong with images, labels and features."""
+        training, validation = evidence.pooled_training, evidence.pooled_validation
+        seed, heads = self._options.seed, evidence.heads
+        wrong = labels.find_wrong_labels(
+            heads, self._head, training, validation, groups=self._groups(), seed=seed,
+            on_progress=self._telling("wrong labels"),
+        )  # fmt: skip
+        curve = learning_curve(
+            training, validation, seed=seed, on_progress=self._telling("learning curve")
+        )
+        recalibrated = treatments["recalibrated"]
+        findings = [
+            leak_finding(self._dataset, right),
+            conflict_finding(self._dataset),
+            wrong.finding,
+            data_finding(curve),
+            imbalance_finding(self._dataset, right),
+            fitting.overfitting(
+                heads, training, validation, seed=seed, on_progress=self._telling("overfitting")
+            ),
+            fitting.ceiling(
+                training, validation, right, seed=seed, on_progress=self._telling("ceiling")
+            ),
+            _recalibration(treatments["frozen"], recalibrated),
+            image_size(
+                evidence, self._files, self._dataset.root, self._cache, self._head,
+                crop=self._options.crop, seed=seed,
+            ),
+        ]  # fmt: skip
+        return self._named(wrong), findings
+
+    def _price(
+        self, evidence: Evidence, frozen: Treatment, treatments: Mapping[str, Treatment]
+    ) -> Iterator[Finding]:
+        """What mistakes of a network would cost on these images."""
+        training, validation = evidence.pooled_training, evidence.pooled_validation
+        seed = self._options.seed
+        yield _batchnorm(frozen, treatments["legacy"])
+        yield scaled_input(evidence, frozen.right, self._head, _EPOCHS, seed)
+        momentum = _momentum(self._model)
+        yield fitting.lagging_batchnorm(
+            evidence.space, evidence.backbone, training, validation, momentum=momentum, seed=seed
+        )
+        curve = fitting.learning_rate_curve(
+            evidence.heads, training, validation, seed=seed,
+            on_progress=self._telling("learning rates"),
+        )  # fmt: skip
+        used = _learning_rate(self._model)
+        if used is not None:
+            yield fitting.learning_rate_finding(curve, used)
+
+    def _groups(self) -> np.ndarray:
+        """Number of the group of each image, training images first."""
+        names = [file.group or file.sha256 for files in self._files for file in files]
+        return np.unique(names, return_inverse=True)[1]
+
+    def _named(self, wrong: labels.WrongLabels) -> tuple[tuple[str, str], ...]:
+        files = [file for files in self._files for file in files]
+        return tuple(
+            (files[row].path, self._dataset.classes[suggested])
+            for row, suggested in zip(wrong.rows, wrong.suggested, strict=True)
+        )
+
+    def _telling(self, what: str) -> Callable[[int, int], None]:
+        def tell(done: int, count: int) -> None:
+            if self._on_progress is not None:
+                self._on_progress(what, done, count)
+
+        return tell
+
+
+def mistakes(
+    checked: Sequence[checkup.ModelFinding],
+    treatments: Mapping[str, Treatment],
+    prices: Mapping[str, Finding],
+) -> list[Finding]:
+    """The mistakes that the user's model makes, each with its price here.
+
+    Args:
+        checked: what `check_model` found.
+        treatments: by name; of a model that uses statistics of the batch, those that it may need.
+        prices: by cause.
+    """
+    treatment_of = {
+        checkup.BATCH_STATISTICS_IN_FIT: "tutorial",
+        checkup.BATCH_STATISTICS_OF_FROZEN_LAYERS: "legacy",
+        checkup.BATCH_STATISTICS_IN_PREDICTION: "own_input_batch",
+    }
+    cause_of = {
+        checkup.INPUT_SCALING: SCALED_INPUT,
+        checkup.LAGGING_HEAD: LAGGING,
+        checkup.LEARNING_RATE: LEARNING_RATE,
+    }
+    found = []
+    for mistake in checked:
+        if mistake.name in treatment_of:
+            price = _batchnorm(treatments["frozen"], treatments[treatment_of[mistake.name]])
+        elif cause_of.get(mistake.name) in prices:
+            price = prices[cause_of[mistake.name]]
+        else:
+            continue
+        repair = f"Repair: {mistake.repair}" if mistake.repair else price.remedy
+        found.append(replace(price, sentence=f"{mistake.sentence} {price.sentence}", remedy=repair))
+    rate = prices.get(LEARNING_RATE)
+    if rate is not None and LEARNING_RATE not in {finding.cause for finding in found}:
+        found.append(rate)
+    return found
+
+
+def _batchnorm(frozen: Treatment, other: Treatment) -> Finding:
+    """What a treatment of BatchNorm costs against inference mode."""
+    gain, p_value = paired_gain(other.right, frozen.right[: len(other.right)])
+    sentence = (
+        f"BatchNorm as in {other.name!r} validates at {other.val_accuracy:.1%}, in inference mode "
+        f"at {frozen.val_accuracy:.1%}."
+    )
+    remedy = (
+        "Freeze each one: for layer in base.layers: layer.trainable = False; or let tune search "
+        "build the network."
+    )
+    numbers = {"treatment": other.name, "accuracy": other.val_accuracy} | {
+        "frozen_accuracy": frozen.val_accuracy, "moved": other.moved,
+    }  # fmt: skip
+    return Finding(BATCHNORM_IN_TRAINING, sentence, gain, p_value, remedy, numbers)
+
+
+def _recalibration(frozen: Treatment, recalibrated: Treatment) -> Finding:
+    """Whether ImageNet's moving statistics fit these images."""
+    gain, p_value = paired_gain(frozen.right, recalibrated.right)
+    sentence = (
+        f"With BatchNorm statistics of the training images {recalibrated.val_accuracy:.1%} are "
+        f"right, with the pretrained ones {frozen.val_accuracy:.1%}."
+    )
+    remedy = "Measure the moving statistics on your images and freeze them before training a head."
+    numbers = {"recalibrated": recalibrated.val_accuracy, "frozen": frozen.val_accuracy}
+    return Finding(RECALIBRATION, sentence, gain, p_value, remedy, numbers)
+
+
+def _momentum(model: keras.Model | None) -> float:
+    """Of the head's BatchNorm that lags most; Keras's default where there is no model."""
+    own = [
+        layer.momentum
+        for layer in (model.layers if model is not None else ())
+        if isinstance(layer, keras.layers.BatchNormalization)
+    ]
+    return max(own, default=0.99)
+
+
+def _learning_rate(model: keras.Model | None) -> float | None:
+    optimizer = getattr(model, "optimizer", None)
+    return None if optimizer is None else float(optimizer.learning_rate)
+
+
+def sampled(dataset: Dataset) -> Dataset:
+    """A dataset with no more images than a diagnosis needs: the first by content stay."""
+    kept = {
+        file.path
+        for split, most in (("train", _MOST_TRAINING), ("validation", _MOST_VALIDATION))
+        for file in dataset.of(split)[:most]
+    }
+    files = tuple(file for file in dataset.files if file.path in kept)
+    return replace(dataset, files=files)

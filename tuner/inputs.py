@@ -1,0 +1,145 @@
+"""Experiments on what goes into the network: how pixels are scaled, and how large images are."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from PIL import Image
+
+from search_spaces.resnet50 import Configuration, ResNet50Space
+from tuner.cache import Cache
+from tuner.dataset import ImageFile
+from tuner.evidence import Evidence, gather
+from tuner.findings import SIGNIFICANCE, Finding, paired_gain
+from tuner.images import prepare_images
+from tuner.training import Rows
+
+SCALED_INPUT, IMAGE_SIZE = "scaled input", "image size"
+# What ResNet50's ImageNet weights were trained at.
+LARGE_SIZE = 224
+_BATCH = 32
+_MOST_TRAINING, _MOST_VALIDATION = 600, 400
+_SAMPLED_FILES = 200
+
+
+def scaled_input(
+    evidence: Evidence, right: np.ndarray, configuration: Configuration, epochs: int, seed: int
+) -> Finding:
+    """What pixels from 0 to 1 cost in a network that expects 0 to 255 with ImageNet's mean taken.
+
+    Args:
+        evidence: images and features.
+        right: whether the head names each validation image rightly when they are scaled as they
+            should be, bool, shape (images,) or (seeds, images).
+        configuration: the head.
+        epochs: that it is trained.
+        seed: of its weights and of the order of the images.
+    """
+    backbone = evidence.backbone.lend(0)
+    training, validation = (
+        Rows(_features_of_unit_pixels(backbone, rows.x), rows.y)
+        for rows in (evidence.training, evidence.validation)
+    )
+    wrong = evidence.heads.fit(configuration, [training], validation, epochs, seed).right
+    gain, p_value = paired_gain(wrong, right)
+    sentence = (
+        f"Images scaled to 0..1 reach {wrong.mean():.1%}, and {np.mean(right):.1%} from 0 to 255 "
+        "with ResNet50's own preprocessing."
+    )
+    remedy = "Feed keras.applications.resnet50.preprocess_input(images), images from 0 to 255."
+    numbers = {"scaled_to_one": float(wrong.mean()), "as_expected": float(np.mean(right))}
+    return Finding(SCALED_INPUT, sentence, gain, p_value, remedy, numbers)
+
+
+def image_size(
+    evidence: Evidence,
+    files: tuple[Sequence[ImageFile], Sequence[ImageFile]],
+    root: Path,
+    cache: Cache,
+    configuration: Configuration,
+    *,
+    crop: bool = False,
+    epochs: int = 12,
+    seed: int = 0,
+) -> Finding:
+    """Whether the images are shrunk to fewer pixels than the network could use.
+
+    A head is compared on the same images, at most 600 for training and 400 for validation, at the
+    size of `evidence` and at 224 px, where half of the originals have that many pixels a side.
+
+    Args:
+        evidence: images and features at the size in question.
+        files: the training and the validation images, in the order of the evidence's rows.
+        root: folder that their paths are relative to.
+        cache: keeps the larger images and their features.
+        configuration: the head.
+        crop: whether the centre square of each image is taken.
+        epochs: that the head is trained.
+        seed: of its weights and of the order of the images.
+    """
+    size, side = evidence.space.image_size, typical_side(files[0], root)
+    numbers: dict[str, Any] = {"image_size": size, "larger_size": LARGE_SIZE, "typical_side": side}
+    if size >= LARGE_SIZE:
+        reason = f"Images of {size} px are as large as what ResNet50 was trained on."
+        return Finding(IMAGE_SIZE, reason, 0.0, None, numbers=numbers)
+    if side < LARGE_SIZE:
+        reason = (
+            f"Half of the originals have at most {side} px a side, too few to try {LARGE_SIZE}."
+        )
+        return Finding(IMAGE_SIZE, reason, 0.0, None, numbers=numbers)
+    chosen = [
+        np.linspace(0, len(part) - 1, min(len(part), most)).astype(np.int64)
+        for part, most in zip(files, (_MOST_TRAINING, _MOST_VALIDATION), strict=True)
+    ]
+    rows = evidence.pooled_training, evidence.pooled_validation
+    small = [
+        Rows(part.x[numbers_of], part.y[numbers_of])
+        for part, numbers_of in zip(rows, chosen, strict=True)
+    ]
+    large = [
+        Rows(
+            prepare_images(
+                [part[number] for number in numbers_of], root, LARGE_SIZE, cache, crop=crop
+            ),
+            same.y,
+        )
+        for part, numbers_of, same in zip(files, chosen, small, strict=True)
+    ]
+    space = ResNet50Space(evidence.space.num_classes, LARGE_SIZE, evidence.space.weights)
+    larger = gather(space, large[0], large[1], cache)
+    before, after = (
+        evidence.heads.fit(configuration, [training], validation, epochs, seed).right
+        for training, validation in (small, (larger.pooled_training, larger.pooled_validation))
+    )
+    gain, p_value = paired_gain(before, after)
+    numbers |= {"accuracy": float(before.mean()), "larger_accuracy": float(after.mean())}
+    sentence = (
+        f"At {LARGE_SIZE} px {after.mean():.1%} of {len(after)} validation images are right and at "
+        f"{size} px {before.mean():.1%}, on {len(chosen[0])} training images."
+    )
+    remedy = f"Search with --image-size {LARGE_SIZE}." if p_value <= SIGNIFICANCE else ""
+    return Finding(IMAGE_SIZE, sentence, gain, p_value, remedy, numbers)
+
+
+def typical_side(files: Sequence[ImageFile], root: Path) -> int:
+    """The median of the images' shorter sides, in pixels, over at most 200 of them."""
+    chosen = np.linspace(0, len(files) - 1, min(len(files), _SAMPLED_FILES)).astype(int)
+    sides = []
+    for number in chosen:
+        with Image.open(root / files[number].path) as image:
+            sides.append(min(image.size))
+    return int(np.median(sides))
+
+
+def _features_of_unit_pixels(backbone: keras.Model, pixels: np.ndarray) -> np.ndarray:
+    """Pooled features, float32, shape (n, 2048), of images that were divided by 255."""
+
+    @tf.function(input_signature=[tf.TensorSpec((None, *backbone.input_shape[1:]), tf.uint8)])
+    def run(images: tf.Tensor) -> tf.Tensor:
+        return backbone(tf.cast(images, tf.float32) / 255.0, training=False)
+
+    starts = range(0, len(pixels), _BATCH)
+    return np.concatenate([run(pixels[start : start + _BATCH]).numpy() for start in starts])

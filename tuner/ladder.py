@@ -1,0 +1,435 @@
+"""The BatchNorm ladder: one head over every way in which people have treated the backbone's BN.
+
+Head, images, split, order and seeds are the same; only what BatchNormalization does in training and
+in validation differs. Where it uses the statistics of a batch, an image's features depend on the
+batch that it stands in: then the images are dealt into batches of 32 a few times, from a fixed
+seed, each deal is one view, and epoch e trains on view e mod their number. So a treatment is
+computed once for all seeds, and what is trained end to end alone is computed anew.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from search_spaces.backbone import preprocess
+from search_spaces.head import build_head
+from search_spaces.recipes import plain_head
+from search_spaces.resnet50 import Configuration
+from tuner.environment import release_memory
+from tuner.evidence import Evidence
+from tuner.training import Rows
+
+BATCH = 32
+# Deals of the training images into batches. An epoch of legacy training met a new deal each time;
+# over four, what a head can learn of one deal's statistics is averaged out.
+_VIEWS = 4
+_EPOCHS = 12
+# Of the batch that statistics are measured in: 512 images of 64 px, 42 of 224; about 2 GB.
+_RECALIBRATION_PIXELS = 512 * 64 * 64
+_FINE_TUNING_RATE = 1e-5  # https://keras.io/guides/transfer_learning/
+
+# Name of each treatment, and what it did in Keras's history.
+HISTORY = {
+    "usual": (
+        "frozen base, pooling, softmax, as Keras has run it since 2.2.5: BatchNorm in inference "
+        "mode, because trainable=False says so"
+    ),
+    "legacy": (
+        "frozen weights, statistics of the batch in training and ImageNet's in validation: Keras "
+        "before 2.2.5 and TensorFlow before 2.0"
+    ),
+    "frozen": (
+        "inference mode in training and in validation: K.set_learning_phase(0) around the base in "
+        "its day, and what this program builds"
+    ),
+    "own_input_nested": (
+        "an Input of one's own and the base called on it: today the same function as frozen"
+    ),
+    "own_input_batch": (
+        "the same under K.set_learning_phase(1): statistics of the batch in training and in "
+        "validation, so that a prediction depends on the images beside it"
+    ),
+    "tf_keras_layers": (
+        "layers=tf.keras.layers, the remedy of 2020: tf.keras's BatchNorm takes trainable=False as "
+        "inference mode (keras PR #9965)"
+    ),
+    "tutorial": (
+        "base(x, training=False) and base.trainable = True: since Keras 3 fit overrides the first "
+        "(keras issue #20285), and every moving statistic moves"
+    ),
+    "thawed": "everything trained from the beginning, BatchNorm in training mode",
+    "recalibrated": ("moving statistics measured again on the training images, then frozen"),
+}
+TREATMENTS = tuple(HISTORY)
+_LIKE_FROZEN = ("usual", "own_input_nested", "tf_keras_layers")
+_END_TO_END = ("tutorial", "thawed")
+
+
+@dataclass(frozen=True)
+class Treatment:
+    """What one treatment of the backbone's BatchNorm gave.
+
+    Attributes:
+        name: a key of HISTORY.
+        right: whether each validation image is named rightly, bool, shape (seeds, images).
+        val_accuracies: of each seed after the last epoch, 0 to 1.
+        train_accuracies: of each seed in the last epoch, as its images were met, 0 to 1.
+        moved: moving statistics that its training changes, of `statistics`. In `legacy` and
+            `own_input_batch` none, as history had it: frozen layers were not updated.
+        statistics: arrays of moving statistics that the backbone has.
+        epochs: how many were trained.
+        equals_frozen: whether its features are those of `frozen`, bit for bit.
+        batch_dependent: share of the validation images that are named otherwise when they stand in
+            other batches; None where no batch has a say.
+    """
+
+    name: str
+    right: np.ndarray
+    val_accuracies: tuple[float, ...]
+    train_accuracies: tuple[float, ...]
+    moved: int
+    statistics: int
+    epochs: int
+    equals_frozen: bool
+    batch_dependent: float | None = None
+
+    @property
+    def val_accuracy(self) -> float:
+        """Mean over the seeds."""
+        return float(np.mean(self.val_accuracies))
+
+    @property
+    def train_accuracy(self) -> float:
+        """Mean over the seeds."""
+        return float(np.mean(self.train_accuracies))
+
+
+class Ladder:
+    """Trains the same head over each treatment.
+
+    Args:
+        evidence: images and features.
+        seeds: of the head's initial weights and of the order of the images.
+        epochs: of each head on features.
+        end_to_end_epochs: of what is trained end to end.
+        end_to_end_seeds: how many of the seeds that gets, at least 1.
+    """
+
+    def __init__(
+        self,
+        evidence: Evidence,
+        seeds: Sequence[int] = (0, 1, 2),
+        *,
+        epochs: int = _EPOCHS,
+        end_to_end_epochs: int = 2,
+        end_to_end_seeds: int = 1,
+    ) -> None:
+        self._evidence = evidence
+        self._seeds = tuple(seeds)
+        self._epochs = epochs
+        self._end_to_end_epochs = end_to_end_epochs
+        self._end_to_end_seeds = self._seeds[:end_to_end_seeds]
+        self._configuration = Configuration.of(plain_head())
+        self._frozen: Treatment | None = None
+
+    def run(
+        self,
+        names: Sequence[str] = TREATMENTS,
+        on_progress: Callable[[int, int], None] | None = None,
+    ) -> list[Treatment]:
+        """Trains the head over some treatments.
+
+        Args:
+            names: keys of HISTORY.
+            on_progress: is told (treatments done, of how many).
+        """
+        results = []
+        for done, name in enumerate(names):
+            if on_progress is not None:
+                on_progress(done, len(names))
+            results.append(self._run_one(name))
+            release_memory()
+        if on_progress is not None:
+            on_progress(len(names), len(names))
+        return results
+
+    def _run_one(self, name: str) -> Treatment:
+        if name in _LIKE_FROZEN:
+            return self._like_frozen(name)
+        if name in _END_TO_END:
+            return self._trained_whole(name)
+        if name == "frozen":
+            return self.frozen()
+        return {
+            "legacy": self._legacy,
+            "own_input_batch": self._own_input_batch,
+            "recalibrated": self._recalibrated,
+        }[name]()
+
+    def frozen(self) -> Treatment:
+        """What this program builds; trained once."""
+        if self._frozen is None:
+            evidence = self._evidence
+            self._frozen = self._over(
+                "frozen", [evidence.pooled_training], evidence.pooled_validation, equals_frozen=True
+            )
+        return self._frozen
+
+    def _like_frozen(self, name: str) -> Treatment:
+        """Shown to be the same function; then its head is the same too."""
+        evidence, frozen, base = self._evidence, self.frozen(), self._copy(trainable=False)
+        images = preprocess(tf.cast(evidence.training.x[:BATCH], tf.float32))
+        expected = evidence.backbone.model(images, training=False)
+        found = _BUILDERS[name](base, keras.layers.Identity())(images, training=True)
+        network = _BUILDERS[name](base, self._head(seed=0))
+        network.compile("adam", _LOSS)
+        before = _statistics(base)
+        network.train_on_batch(images, evidence.training.y[:BATCH])
+        moved = _differing(before, _statistics(base))
+        equal = bool(np.array_equal(expected, found))
+        return Treatment(
+            name, frozen.right, frozen.val_accuracies, frozen.train_accuracies, moved,
+            frozen.statistics, frozen.epochs, equal,
+        )  # fmt: skip
+
+    def _legacy(self) -> Treatment:
+        return self._over("legacy", self._dealt_training(), self._evidence.pooled_validation)
+
+    def _own_input_batch(self) -> Treatment:
+        network, validation = self._copy(trainable=True), self._evidence.validation
+        one, other = (
+            Rows(batch_features(network, validation.x, deal), validation.y)
+            for deal in deals(len(validation.y), 2, seed=1)
+        )
+        views = self._dealt_training()
+        result = self._over("own_input_batch", views, one)
+        beside = self._over("own_input_batch", views, other)
+        dependent = float((result.right != beside.right).mean())
+        return Treatment(
+            result.name, result.right, result.val_accuracies, result.train_accuracies, 0,
+            result.statistics, result.epochs, False, dependent,
+        )  # fmt: skip
+
+    def _recalibrated(self) -> Treatment:
+        evidence, network = self._evidence, self._copy(trainable=True)
+        before = _statistics(network)
+        recalibrate(network, evidence.training.x)
+        moved = _differing(before, _statistics(network))
+        training, validation = (
+            Rows(frozen_features(network, rows.x), rows.y)
+            for rows in (evidence.training, evidence.validation)
+        )
+        return self._over("recalibrated", [training], validation, moved)
+
+    def _trained_whole(self, name: str) -> Treatment:
+        """Trains backbone and head together, by Keras's own `fit`."""
+        fits = [self._fit_whole(name, seed) for seed in self._end_to_end_seeds]
+        rights, train, moved = zip(*fits, strict=True)
+        return Treatment(
+            name, np.stack(rights), tuple(float(right.mean()) for right in rights), train,
+            max(moved), len(_statistics(self._evidence.backbone.model)), self._end_to_end_epochs,
+            equals_frozen=False,
+        )  # fmt: skip
+
+    def _fit_whole(self, name: str, seed: int) -> tuple[np.ndarray, float, int]:
+        training, validation = self._evidence.training, self._evidence.validation
+        base, head = self._copy(trainable=True), self._head(seed)
+        if name == "tutorial":
+            self._fit_head(head, seed)
+        pixels = keras.Input(base.input_shape[1:])
+        network = keras.Model(pixels, _BUILDERS[name](base, head)(preprocess(pixels)))
+        rate = _FINE_TUNING_RATE if name == "tutorial" else self._configuration.learning_rate
+        network.compile(keras.optimizers.Adam(rate), _LOSS, metrics=["accuracy"])
+        before, images = _statistics(base), np.asarray(training.x)
+        accuracy = 0.0
+        for epoch in range(self._end_to_end_epochs):
+            order = np.random.default_rng((seed, epoch)).permutation(len(training.y))
+            history = network.fit(images[order], training.y[order], BATCH, shuffle=False, verbose=0)
+            accuracy = float(history.history["accuracy"][-1])
+        probabilities = network.predict(np.asarray(validation.x), BATCH, verbose=0)
+        right = probabilities.argmax(axis=1) == validation.y
+        return right, accuracy, _differing(before, _statistics(base))
+
+    def _fit_head(self, head: keras.Model, seed: int) -> None:
+        """The tutorial's first half: the head alone, on the frozen base."""
+        rows = self._evidence.pooled_training
+        head.compile(keras.optimizers.Adam(self._configuration.learning_rate), _LOSS)
+        for epoch in range(self._epochs):
+            order = np.random.default_rng((seed, epoch)).permutation(len(rows.y))
+            head.fit(rows.x[order], rows.y[order], BATCH, shuffle=False, verbose=0)
+
+    def _over(
+        self,
+        name: str,
+        training: Sequence[Rows],
+        validation: Rows,
+        moved: int = 0,
+        equals_frozen: bool = False,
+    ) -> Treatment:
+        """The head of every seed on given features."""
+        fits = [
+            self._evidence.heads.fit(self._configuration, training, validation, self._epochs, seed)
+            for seed in self._seeds
+        ]
+        return Treatment(
+            name,
+            np.stack([fit.right for fit in fits]),
+            tuple(fit.val_accuracies[-1] for fit in fits),
+            tuple(fit.train_accuracies[-1] for fit in fits),
+            moved,
+            len(_statistics(self._evidence.backbone.model)),
+            self._epochs,
+            equals_frozen,
+        )
+
+    def _dealt_training(self) -> list[Rows]:
+        network, training = self._copy(trainable=True), self._evidence.training
+        return [
+            Rows(batch_features(network, training.x, deal), training.y)
+            for deal in deals(len(training.y), _VIEWS, seed=0)
+        ]
+
+    def _copy(self, *, trainable: bool) -> keras.Model:
+        """A backbone of its own, with the pretrained weights."""
+        original = self._evidence.backbone.lend(0)
+        copy = keras.models.clone_model(original)
+        copy.set_weights(original.get_weights())
+        for layer in copy.layers:
+            layer.trainable = trainable
+        return copy
+
+    def _head(self, seed: int) -> keras.Model:
+        """Model from pooled features to probabilities."""
+        configuration, pooled = self._configuration, keras.Input((2048,), name="pooled")
+        probabilities = build_head(
+            pooled,
+            self._evidence.space.num_classes,
+            layers=configuration.head_layers,
+            width=configuration.head_width,
+            batchnorm=configuration.head_batchnorm,
+            dropout=configuration.dropout,
+            l2=configuration.l2,
+            seed=seed,
+        )
+        return keras.Model(pooled, probabilities, name="head")
+
+
+_LOSS = "sparse_categorical_crossentropy"
+
+
+def deals(count: int, times: int, seed: int) -> list[list[np.ndarray]]:
+    """Index arrays of batches of about 32 that hold every image once, drawn anew each time."""
+    random = np.random.default_rng(seed)
+    return [
+        np.array_split(random.permutation(count), max(1, round(count / BATCH)))
+        for _ in range(times)
+    ]
+
+
+def batch_features(
+    network: keras.Model, pixels: np.ndarray, batches: Sequence[np.ndarray]
+) -> np.ndarray:
+    """Pooled features with the statistics of the batches, as BatchNorm has them in training.
+
+    Args:
+        network: a backbone whose BatchNorm is trainable; its moving statistics change.
+        pixels: uint8, shape (n, image_size, image_size, 3).
+        batches: index arrays.
+
+    Returns:
+        float32, shape (n, 2048).
+    """
+    program = _program(network, training=True)
+    features = np.empty((len(pixels), *network.output_shape[1:]), np.float32)
+    for batch in batches:
+        features[batch] = program(pixels[batch])
+    return features
+
+
+def frozen_features(network: keras.Model, pixels: np.ndarray) -> np.ndarray:
+    """Pooled features with the moving statistics; shapes as for `batch_features`."""
+    program = _program(network, training=False)
+    starts = range(0, len(pixels), BATCH)
+    return np.concatenate([program(pixels[start : start + BATCH]) for start in starts])
+
+
+def recalibrate(network: keras.Model, pixels: np.ndarray) -> None:
+    """Sets a backbone's moving statistics to those of given images.
+
+    All are measured in one large batch, so that each layer's are those of what the layers below
+    really give it. Averages over small batches are not (precise BN; Wu and Johnson 2021,
+    arXiv:2105.07576): on drawings, a channel that is silent in most batches had a variance near 0,
+    and was blown up a hundredfold.
+
+    Args:
+        network: a backbone whose BatchNorm is trainable.
+        pixels: uint8, shape (n, image_size, image_size, 3); evenly spaced ones are taken.
+    """
+    most = max(BATCH, round(_RECALIBRATION_PIXELS / (pixels.shape[1] * pixels.shape[2])))
+    chosen = np.linspace(0, len(pixels) - 1, min(most, len(pixels))).astype(np.int64)
+    layers = _batchnorms(network)
+    momenta = [layer.momentum for layer in layers]
+    for layer in layers:
+        layer.momentum = 0.0  # then the moving statistics are those of the last batch
+    _program(network, training=True)(pixels[chosen])
+    for layer, momentum in zip(layers, momenta, strict=True):
+        layer.momentum = momentum
+
+
+def _program(network: keras.Model, training: bool) -> Callable[[np.ndarray], np.ndarray]:
+    signature = tf.TensorSpec((None, *network.input_shape[1:]), tf.uint8)
+
+    @tf.function(input_signature=[signature])
+    def run(images: tf.Tensor) -> tf.Tensor:
+        return network(preprocess(tf.cast(images, tf.float32)), training=training)
+
+    return lambda pixels: run(tf.constant(pixels)).numpy()
+
+
+def _flat(base: keras.Model, head: keras.layers.Layer) -> keras.Model:
+    return keras.Model(base.input, head(base.output))
+
+
+def _nested(base: keras.Model, head: keras.layers.Layer) -> keras.Model:
+    images = keras.Input(base.input_shape[1:])
+    return keras.Model(images, head(base(images)))
+
+
+def _nested_in_tf_keras(base: keras.Model, head: keras.layers.Layer) -> keras.Model:
+    images = tf.keras.Input(base.input_shape[1:])
+    return tf.keras.Model(images, head(base(images)))
+
+
+def _nested_with_flag(base: keras.Model, head: keras.layers.Layer) -> keras.Model:
+    images = keras.Input(base.input_shape[1:])
+    return keras.Model(images, head(base(images, training=False)))
+
+
+# From base and head to a network for preprocessed images, as each treatment's users wrote it.
+_BUILDERS: dict[str, Callable[[keras.Model, keras.layers.Layer], keras.Model]] = {
+    "usual": _flat,
+    "own_input_nested": _nested,
+    "tf_keras_layers": _nested_in_tf_keras,
+    "tutorial": _nested_with_flag,
+    "thawed": _nested,
+}
+
+
+def _batchnorms(network: keras.Model) -> list[keras.layers.BatchNormalization]:
+    return [layer for layer in network.layers if isinstance(layer, keras.layers.BatchNormalization)]
+
+
+def _statistics(network: keras.Model) -> list[np.ndarray]:
+    """Moving means and variances, as arrays of their own."""
+    return [
+        variable.numpy().copy()
+        for layer in _batchnorms(network)
+        for variable in (layer.moving_mean, layer.moving_variance)
+    ]
+
+
+def _differing(before: Sequence[np.ndarray], after: Sequence[np.ndarray]) -> int:
+    return sum(not np.array_equal(one, two) for one, two in zip(before, after, strict=True))
