@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from tuner.findings import corrected, paired_gain
+from tuner.findings import best_of, corrected, paired_gain
 
 
 def right(*counts: tuple[int, bool]) -> np.ndarray:
@@ -70,3 +70,14 @@ def test_correction_never_lowers_and_keeps_the_order(p_values: list[float]) -> N
     order = np.argsort(p_values, kind="stable")
     assert (np.diff(np.asarray(adjusted)[order]) >= 0).all()
     assert min(adjusted) == min(1.0, min(p_values) * len(p_values))
+
+
+def test_the_best_of_many_that_guess_is_no_better_than_one() -> None:
+    random = np.random.default_rng(0)
+    luck = [best_of(random.random((12, 200)) < 0.5).mean() for _ in range(200)]
+    assert np.mean(luck) == pytest.approx(0.5, abs=0.01)
+
+
+def test_the_best_is_chosen_where_there_is_one() -> None:
+    candidates = np.stack([np.arange(200) % 10 < tenths for tenths in (5, 9, 6)])
+    assert best_of(candidates).mean() == 0.9

@@ -16,12 +16,8 @@ from tuner.findings import SIGNIFICANCE
 from tuner.fitting import (
     BATCHNORM_HEAD,
     HEAD,
-    RateCurve,
-    best_of,
     ceiling,
     lagging_batchnorm,
-    learning_rate_curve,
-    learning_rate_finding,
     overfitting,
 )
 from tuner.heads import Heads
@@ -47,30 +43,24 @@ def heads(space: ResNet50Space, backbone: PretrainedBackbone) -> Heads:
     return Heads(space, backbone)
 
 
-def rights(*accuracies: float, count: int = 200) -> np.ndarray:
-    """Whether each candidate is right, with the same images easy for all, in mixed order."""
-    order = np.random.default_rng(1).permutation(count)
-    return np.stack([order < accuracy * count for accuracy in accuracies])
-
-
 def test_a_lag_is_seen_at_momentum_99_and_not_with_current_statistics(
     space: ResNet50Space, backbone: PretrainedBackbone
 ) -> None:
-    training, validation = clusters(320, 0, offset=3), clusters(120, 1, offset=3)
+    training, validation = clusters(320, 0, 2.5, offset=10), clusters(120, 1, 2.5, offset=10)
     found = lagging_batchnorm(
         space, backbone, training, validation,
         configuration=replace(BATCHNORM_HEAD, head_width=32),
     )  # fmt: skip
     assert found.p_value < 0.001
-    assert found.gain > 0.2
-    assert found.numbers["current_val_accuracies"][-1] > 0.9
-    assert found.numbers["moving_val_accuracies"][0] < 0.6
+    assert found.gain > 0.1
+    assert found.numbers["current_val_accuracies"][-1] > 0.88
+    assert found.numbers["moving_val_accuracies"][0] < 0.75
     assert "0.99" in found.sentence
     assert found.remedy
 
 
 def test_a_short_memory_does_not_lag(space: ResNet50Space, backbone: PretrainedBackbone) -> None:
-    training, validation = clusters(320, 0, offset=3), clusters(120, 1, offset=3)
+    training, validation = clusters(320, 0, 2.5, offset=10), clusters(120, 1, 2.5, offset=10)
     found = lagging_batchnorm(
         space, backbone, training, validation, momentum=0.5,
         configuration=replace(BATCHNORM_HEAD, head_width=32),
@@ -88,18 +78,20 @@ def test_a_head_without_batchnorm_cannot_lag(
         )
 
 
-def test_overfitting_to_wrong_labels_is_not_cured_by_regularisation(heads: Heads) -> None:
-    training, _ = mislabelled(clusters(160, 0), 0.3, 2)
+def test_what_wrong_validation_labels_cost_is_not_cured_by_regularisation(heads: Heads) -> None:
+    training = clusters(160, 0)
     validation, _ = mislabelled(clusters(160, 1), 0.3, 3)
     told: list[tuple[int, int]] = []
     found = overfitting(
-        heads, training, validation, configuration=replace(HEAD, learning_rate=1e-3), epochs=20,
+        heads, training, validation, epochs=12,
         on_progress=lambda *step: told.append(step),
     )  # fmt: skip
     assert found.numbers["overfits"]
     assert found.numbers["train_accuracy"] >= 0.97
     assert len(found.numbers["grid"]) == 9
-    assert found.numbers["flat"] == (found.p_value > SIGNIFICANCE)
+    assert found.numbers["flat"]
+    assert "does not cure" in found.sentence
+    assert not found.remedy
     assert told == [(done, 9) for done in range(1, 10)]
 
 
@@ -129,45 +121,3 @@ def test_a_head_at_the_ceiling_leaves_nothing() -> None:
     assert found.cause == "ceiling of the features"
     assert found.gain <= 0
     assert not found.remedy
-
-
-def test_a_learning_rate_a_hundred_times_too_high_is_named(heads: Heads) -> None:
-    curve = learning_rate_curve(
-        heads, clusters(240, 0, 3), clusters(160, 1, 3), configuration=SMALL, epochs=4,
-        rates=(1e-3, 1e-2, 1.0),
-    )  # fmt: skip
-    found = learning_rate_finding(curve, 1.0)
-    assert found.p_value < 0.001
-    assert found.gain > 0.2
-    assert "too high" in found.sentence
-    assert learning_rate_finding(curve, curve.good[0]).p_value > SIGNIFICANCE
-
-
-def test_a_learning_rate_too_low_is_named() -> None:
-    curve = RateCurve((1e-5, 1e-3, 1e-1), rights(0.3, 0.8, 0.6), (2.0, 0.1, 1.0))
-    found = learning_rate_finding(curve, 2e-5)
-    assert found.gain == pytest.approx(0.5)
-    assert "too low" in found.sentence
-    assert found.numbers["compared"] == 1e-5
-    assert curve.good == (1e-3, 1e-3)
-
-
-def test_the_good_range_is_what_chance_cannot_tell_from_the_best() -> None:
-    curve = RateCurve((1e-4, 1e-3, 1e-2, 1e-1), rights(0.5, 0.79, 0.8, 0.78), (1, 1, 1, 1))
-    assert curve.good == (1e-3, 1e-1)
-
-
-@pytest.mark.parametrize("used", [0, -1e-3, float("nan")])
-def test_a_learning_rate_is_above_0(used: float) -> None:
-    with pytest.raises(SettingsError, match="above 0"):
-        learning_rate_finding(RateCurve((1e-3,), rights(0.5), (1.0,)), used)
-
-
-def test_the_best_of_many_that_guess_is_no_better_than_one() -> None:
-    random = np.random.default_rng(0)
-    luck = [best_of(random.random((12, 200)) < 0.5).mean() for _ in range(200)]
-    assert np.mean(luck) == pytest.approx(0.5, abs=0.01)
-
-
-def test_the_best_is_chosen_where_there_is_one() -> None:
-    assert best_of(rights(0.5, 0.9, 0.6)).mean() == pytest.approx(0.9)

@@ -44,7 +44,7 @@ def test_planted_wrong_labels_are_found(heads: Heads) -> None:
     assert wrong[found.rows].mean() > 0.85
     assert wrong[found.rows].sum() / wrong.sum() > 0.7
     # The accuracy that a fifth of wrong validation labels hides.
-    assert 0.12 < found.finding.gain < 0.3
+    assert 0.12 < found.finding.gain < 0.35
     assert "labels are wrong" in found.finding.sentence
     assert steps == [(done, 12) for done in range(1, 13)]
 
@@ -74,7 +74,7 @@ def test_wrong_labels_of_hard_images_are_counted(heads: Heads) -> None:
 
 
 def test_copies_do_not_speak_for_each_other(heads: Heads) -> None:
-    """Twice the same image under the same wrong label: without groups, one would excuse the other."""
+    """Each image stands twice under its wrong label: alone, one would excuse the other."""
     training, wrong = mislabelled(clusters(240, 0), 0.2, 2)
     twice = Rows(np.repeat(training.x, 2, axis=0), np.repeat(training.y, 2))
     groups = np.concatenate([np.repeat(np.arange(240), 2), np.arange(240, 240 + VALIDATION)])

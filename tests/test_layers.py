@@ -63,6 +63,7 @@ FLOORS = (
         "forecast",
         "labels",
         "fitting",
+        "rates",
         "leakage",
     ),
     ("ladder", "inputs"),

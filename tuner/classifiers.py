@@ -1,9 +1,9 @@
 """Simple classifiers on pooled features, for what a head has to be compared with.
 
 Logistic regression is fitted on the principal components of the standardised features, in float32:
-512 of 2,048 hold 98 % of the variance of photos and drawings and give the same accuracy within half
-a point, in a hundredth of the time. One thread does it: on cores that are shared, the threads of a linear
-algebra library wait for each other for minutes.
+512 of 2,048 hold 98 % of the variance of drawings and give the same accuracy within half
+a point, in a hundredth of the time. One thread does it: on cores that are shared, the threads of a
+linear algebra library wait for each other for minutes.
 """
 
 import warnings

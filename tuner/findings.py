@@ -69,6 +69,25 @@ def paired_gain(before: np.ndarray, after: np.ndarray) -> tuple[float, float]:
     return gain, float(tested.pvalue)
 
 
+def best_of(right: np.ndarray) -> np.ndarray:
+    """What the best of several candidates names rightly, without the luck of being chosen.
+
+    Args:
+        right: whether each candidate names each validation row rightly, bool, shape (candidates,
+            rows).
+
+    Returns:
+        bool, shape (rows,): on each half of the rows, in an order drawn once for all, the candidate
+        that is best on the other half, the first of equals.
+    """
+    order = np.random.default_rng(0).permutation(right.shape[1])
+    halves = order[::2], order[1::2]
+    result = np.empty(right.shape[1], bool)
+    for judged, chosen_on in (halves, halves[::-1]):
+        result[judged] = right[right[:, chosen_on].mean(axis=1).argmax(), judged]
+    return result
+
+
 def corrected(p_values: Sequence[float]) -> list[float]:
     """p values that hold for all of them together (Holm 1979), in the same order."""
     order = np.argsort(p_values, kind="stable")

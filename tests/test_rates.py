@@ -1,0 +1,62 @@
+"""Learning rates that are too high or too low are named, and good ones are left alone."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from clusters import CLASSES, clusters
+
+from search_spaces.backbone import PretrainedBackbone
+from search_spaces.resnet50 import Configuration, ResNet50Space
+from tuner.errors import SettingsError
+from tuner.findings import SIGNIFICANCE
+from tuner.heads import Heads
+from tuner.rates import RateCurve, learning_rate_curve, learning_rate_finding
+
+if TYPE_CHECKING:
+    import keras
+
+SMALL = Configuration(head_width=128, dropout=0.0, l2=1e-6)
+
+
+@pytest.fixture(scope="module")
+def heads(random_backbone: "keras.Model") -> Heads:
+    return Heads(ResNet50Space(CLASSES, 32, "none"), PretrainedBackbone(random_backbone))
+
+
+def rights(*accuracies: float, count: int = 200) -> np.ndarray:
+    """Whether each candidate is right, with the same images easy for all, in mixed order."""
+    order = np.random.default_rng(1).permutation(count)
+    return np.stack([order < accuracy * count for accuracy in accuracies])
+
+
+def test_a_learning_rate_a_hundred_times_too_high_is_named(heads: Heads) -> None:
+    curve = learning_rate_curve(
+        heads, clusters(240, 0, 3, 1), clusters(160, 1, 3, 1), configuration=SMALL, epochs=4,
+        rates=(1e-3, 1e-2, 1.0),
+    )  # fmt: skip
+    found = learning_rate_finding(curve, 1.0)
+    assert found.p_value < 0.01
+    assert found.gain > 0.1
+    assert "too high" in found.sentence
+    assert learning_rate_finding(curve, curve.good[0]).p_value > SIGNIFICANCE
+
+
+def test_a_learning_rate_too_low_is_named() -> None:
+    curve = RateCurve((1e-5, 1e-3, 1e-1), rights(0.3, 0.8, 0.6), (2.0, 0.1, 1.0))
+    found = learning_rate_finding(curve, 2e-5)
+    assert found.gain == pytest.approx(0.5)
+    assert "too low" in found.sentence
+    assert found.numbers["compared"] == 1e-5
+    assert curve.good == (1e-3, 1e-3)
+
+
+def test_the_good_range_is_what_chance_cannot_tell_from_the_best() -> None:
+    curve = RateCurve((1e-4, 1e-3, 1e-2, 1e-1), rights(0.5, 0.79, 0.8, 0.78), (1, 1, 1, 1))
+    assert curve.good == (1e-3, 1e-1)
+
+
+@pytest.mark.parametrize("used", [0, -1e-3, float("nan")])
+def test_a_learning_rate_is_above_0(used: float) -> None:
+    with pytest.raises(SettingsError, match="above 0"):
+        learning_rate_finding(RateCurve((1e-3,), rights(0.5), (1.0,)), used)
