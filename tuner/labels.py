@@ -10,6 +10,7 @@ and a label that differs from it is wrong. That share holds for all images if la
 whatever the image shows.
 """
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -124,10 +125,12 @@ def suspects(labels: np.ndarray, probabilities: np.ndarray, most: int) -> np.nda
     judged = np.flatnonzero(np.isfinite(probabilities).all(axis=1))
     if not most or not len(judged):
         return np.empty(0, np.int64)
-    found = find_label_issues(
-        labels[judged], probabilities[judged], filter_by="prune_by_noise_rate",
-        return_indices_ranked_by="self_confidence", n_jobs=1, verbose=False,
-    )  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of classes with few images
+        found = find_label_issues(
+            labels[judged], probabilities[judged], filter_by="prune_by_noise_rate",
+            return_indices_ranked_by="self_confidence", n_jobs=1, verbose=False,
+        )  # fmt: skip
     return judged[np.asarray(found, np.int64)[:most]]
 
 
