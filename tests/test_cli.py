@@ -23,9 +23,11 @@ from tuner import search as search_module
 from tuner import settings
 from tuner.cli import app
 from tuner.errors import InputError, TuneError
+from tuner.estimate import Estimate
 from tuner.journal import Journal, RungRecord
 from tuner.progress import SearchProgress
 from tuner.run import FINISHED, sole_writer
+from tuner.schedule import Schedule, hyperband
 
 TRIAL_FIELDS = {
     "id", "status", "score", "hyperparameters", "bracket", "recipe", "rungs", "epochs", "seconds",
@@ -710,13 +712,26 @@ def test_a_dry_run_as_json(tmp_path: Path) -> None:
     result = search_again(tmp_path / "runs", "--dry-run", "--json", "--time-budget", "1h")
     row = json.loads(result.stdout)
     assert set(row) == {
-        "schedule", "preparation_seconds", "training_seconds", "stored_bytes", "trials",
+        "schedule", "preparation_seconds", "training_seconds", "stored_bytes", "imbalance",
+        "trials",
     }  # fmt: skip
+    assert row["imbalance"] is None
     assert row["trials"] == 2
     assert row["schedule"]["brackets"] == [
         {"number": 0, "rungs": [{"size": 1, "start_epoch": 0, "end_epoch": 1}]}
     ]
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("told", [None, "Class cat has 60 training images and class dog 9: ..."])
+def test_a_dry_run_tells_of_unequal_classes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: str | None
+) -> None:
+    found = Estimate(Schedule(hyperband(3, 3), 1, ()), None, None, 0, told)
+    monkeypatch.setattr("tuner.estimate.estimate", lambda *_: found)
+    result = tune("search", "--dry-run", "--runs-dir", tmp_path / "runs")
+    assert result.exit_code == 0, result.output
+    assert result.stderr.split() == (told or "").split()
 
 
 def test_a_dry_run_of_nothing_is_an_error(place: Path, tmp_path: Path) -> None:

@@ -1,10 +1,14 @@
 """What a search would do: as it would do it, and without leaving a trace in the runs folder."""
 
+import re
+import shutil
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import pytest
+from PIL import Image
 from small_search import write_photos
 
 from search_spaces import resnet50
@@ -127,6 +131,23 @@ def test_of_a_space_that_builds_in_its_own_way_only_the_schedule_is_known(
     found = estimate(settings, folders)
     assert found == Estimate(found.schedule, None, None, 0)
     assert found.schedule.max_epochs == 9
+
+
+def test_very_unequal_classes_are_told_as_a_search_tells_them(
+    photos: Path, tmp_path: Path, estimated: Any
+) -> None:
+    assert estimated().imbalance is None
+    uneven = Path(shutil.copytree(photos, tmp_path / "uneven"))
+    for number in range(50):
+        pixels = np.full((32, 32, 3), number, np.uint8)
+        Image.fromarray(pixels).save(uneven / "red brick" / f"more{number}.png")
+    told = estimated(data=str(uneven)).imbalance
+    assert re.match(r"Class red brick has 42 training images and class blue sky \d+: ", told), told
+    assert "--objective" in told and "--class-weights" in told
+    weighted = estimated(
+        data=str(uneven), class_weights="balanced", space=f"{__name__}:Other"
+    ).imbalance
+    assert "--objective" in weighted and "--class-weights" not in weighted
 
 
 @pytest.mark.parametrize(

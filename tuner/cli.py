@@ -638,6 +638,8 @@ def _print_estimate(settings: SearchSettings, places: _Places, quiet: bool, as_j
     with SearchProgress(settings.objective, quiet) as progress:
         say = functools.partial(_say_dataset, progress)
         found = estimate(settings, folders, say, progress.counting)
+        if found.imbalance is not None:
+            progress.note(found.imbalance)
     if as_json:
         print_json(dataclasses.asdict(found) | {"trials": found.schedule.total_trials})
         return

@@ -17,7 +17,7 @@ from tuner.journal import Journal
 from tuner.oracle import JournalOracle, declared_space, pin
 from tuner.pacing import pace_of
 from tuner.schedule import Schedule
-from tuner.search import SearchFolders, scan
+from tuner.search import SearchFolders, imbalance, scan
 from tuner.settings import SearchSettings
 from tuner.sources import epoch_seconds
 
@@ -31,12 +31,14 @@ class Estimate:
         preparation_seconds: decoding apart, the pass over the images; None where nothing is known.
         training_seconds: everything after it; likewise.
         stored_bytes: of the features that would be kept.
+        imbalance: what the search would say of very unequal classes; None where they are not.
     """
 
     schedule: Schedule
     preparation_seconds: float | None
     training_seconds: float | None
     stored_bytes: int
+    imbalance: str | None = None
 
 
 def estimate(
@@ -59,11 +61,12 @@ def estimate(
     dataset = scan(settings, folders.cache_dir, on_progress)
     if on_dataset is not None:
         on_dataset(dataset)
+    note = imbalance(dataset, settings)
     space = load_space(settings.space, len(dataset.classes), settings.image_size, settings.weights)
     with tempfile.TemporaryDirectory() as folder:
         oracle = _oracle(settings, space, Path(folder))
     if not can_be_cut(space):
-        return Estimate(oracle.schedule, None, None, 0)
+        return Estimate(oracle.schedule, None, None, 0, note)
     with Cache(folders.cache_dir, folders.cache_limit_bytes) as cache:
         store = FeatureStore(PretrainedBackbone(space.build_backbone()).lend(0), cache)
     training, validation = len(dataset.of("train")), len(dataset.of("validation"))
@@ -86,7 +89,8 @@ def estimate(
     if settings.time_budget_seconds is not None:
         budget = TimeBudget(max(0.0, settings.time_budget_seconds - preparation))
         schedule = budget.planned(schedule, settings.factor, seconds_of)
-    return Estimate(schedule, preparation, seconds_of(schedule), rows * store.bytes_each())
+    stored_bytes = rows * store.bytes_each()
+    return Estimate(schedule, preparation, seconds_of(schedule), stored_bytes, note)
 
 
 def _oracle(settings: SearchSettings, space: ResNet50Space, folder: Path) -> JournalOracle:

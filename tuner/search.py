@@ -115,8 +115,9 @@ def search(
         if observer is not None:
             observer.note(f"The search is complete. Add to it with: {_more(run)}")
         return run
-    if run is None and observer is not None:
-        _note_imbalance(dataset, settings, observer)
+    note = imbalance(dataset, settings) if run is None else None
+    if note is not None and observer is not None:
+        observer.note(note)
     space = load_space(settings.space, len(dataset.classes), settings.image_size, settings.weights)
     pin(declared_space(space), settings.fixed)
     backbone = None
@@ -169,11 +170,10 @@ def existing_run(runs_dir: Path, name: str) -> Run | None:
     return open_run(runs_dir, name) if name in run_names(runs_dir) else None
 
 
-def _note_imbalance(dataset: Dataset, settings: SearchSettings, observer: SearchObserver) -> None:
+def imbalance(dataset: Dataset, settings: SearchSettings) -> str | None:
+    """The line that tells of very unequal classes before a search, or None; see `balance`."""
     counts = {name: splits["train"] for name, splits in dataset.counts().items()}
-    note = imbalance_note(counts, settings.objective, settings.class_weights)
-    if note is not None:
-        observer.note(note)
+    return imbalance_note(counts, settings.objective, settings.class_weights)
 
 
 def _check_same_settings(run: Run, settings: SearchSettings) -> None:
