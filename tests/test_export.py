@@ -134,6 +134,8 @@ def test_the_files_and_what_describes_them(winner: Winner) -> None:
     row = json.loads(tune("best", "--runs-dir", small_search().runs, "--json").stdout)
     assert description["test_accuracy"] == row["test_accuracy"]
     assert description["trial"] == row["trial"]
+    for name in ("validation_balanced_accuracy", "test_balanced_accuracy"):
+        assert 0 < description[name] == row[name] < 1
     assert description["files"] == {
         name: hashlib.sha256((folder / name).read_bytes()).hexdigest()
         for name in ("model.keras", "labels.json")

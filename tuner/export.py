@@ -205,6 +205,8 @@ def _describe(folder: Path, run: Run, winner: Winner, dataset: Dataset, parity: 
         "hyperparameters": winner.trial.hyperparameters,
         "validation_accuracy": winner.validation_accuracy,
         "test_accuracy": winner.test_accuracy,
+        "validation_balanced_accuracy": winner.validation_balanced_accuracy,
+        "test_balanced_accuracy": winner.test_balanced_accuracy,
         "validation_images": parity.images,
         "test_images": winner.test_images,
         "image_size": run.settings.image_size,
