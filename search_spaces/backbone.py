@@ -206,7 +206,7 @@ def _initialize(backbone: keras.Model) -> None:
 
 def _imagenet_file() -> Path:
     """Keras's own copy of the ImageNet weights, downloaded when it is not there yet."""
-    folder = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
+    folder = _keras_home()
     try:
         with contextlib.redirect_stdout(sys.stderr):
             file = keras.utils.get_file(
@@ -223,6 +223,17 @@ def _imagenet_file() -> Path:
             "--weights FILE."
         ) from error
     return Path(file)
+
+
+def _keras_home() -> Path:
+    """The folder that Keras downloads to, as `tuner.environment` finds it.
+
+    `get_file` finds it itself, but does not tell it.
+    """
+    if "KERAS_HOME" in os.environ:
+        return Path(os.environ["KERAS_HOME"]).expanduser()
+    home = os.path.expanduser("~")  # noqa: PTH111 - Path.home() raises where there is none
+    return Path(home if os.access(home, os.W_OK) else "/tmp", ".keras")
 
 
 def _check_weights_file(path: Path) -> None:

@@ -1,4 +1,5 @@
 import hashlib
+import os
 import shutil
 import subprocess
 import sys
@@ -27,6 +28,7 @@ from search_spaces.resnet50 import (
     ResNet50Space,
     compile_classifier,
 )
+from tuner import environment
 from tuner.errors import SettingsError, WeightsError
 
 DEPTHS = range(17)
@@ -502,6 +504,34 @@ def test_any_failure_of_the_download_is_a_weights_error(
     monkeypatch.setattr("keras.utils.get_file", fail)
     with pytest.raises(WeightsError, match=str(offline)):
         build_backbone(32, "imagenet")
+
+
+@pytest.mark.parametrize(
+    ("changes", "writable", "folder"),
+    [
+        ({"KERAS_HOME": "/elsewhere"}, True, "/elsewhere"),
+        ({"KERAS_HOME": "~/keras"}, True, "/home/someone/keras"),
+        ({}, True, "/home/someone/.keras"),
+        ({}, False, "/tmp/.keras"),
+    ],
+)
+def test_the_place_is_where_keras_looks(
+    monkeypatch: pytest.MonkeyPatch, changes: dict[str, str], writable: bool, folder: str
+) -> None:
+    monkeypatch.delenv("KERAS_HOME", raising=False)
+    for name, value in ({"HOME": "/home/someone"} | changes).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(os, "access", lambda *_: writable)
+    asked = []
+
+    def fail(*_: Any, cache_dir: Path, **__: Any) -> None:
+        asked.append(cache_dir)
+        raise Exception("URL fetch failure")
+
+    monkeypatch.setattr("keras.utils.get_file", fail)
+    with pytest.raises(WeightsError, match=f" {folder}/models, "):
+        build_backbone(32, "imagenet")
+    assert asked == [Path(folder)] == [environment._keras_home()]
 
 
 @pytest.fixture
