@@ -129,27 +129,148 @@ def test_which_files_are_tables() -> None:
     assert not any(is_table(Path(name)) for name in ("a.txt", "a.xlsx", "a", "a.jpg"))
 
 
-def test_parquet_says_the_same(tmp_path: Path) -> None:
-    pandas = pytest.importorskip("pandas", reason="Parquet needs pandas")
+# Parquet
+
+GROUPS = ["burst", None, None, None]
+
+
+def parquet(path: Path, frame: Any, **options: Any) -> Path:
+    frame.to_parquet(path / "images.parquet", **options)
+    return path / "images.parquet"
+
+
+@pytest.fixture
+def pandas() -> Any:
     pytest.importorskip("pyarrow", reason="Parquet needs pyarrow")
+    return pytest.importorskip("pandas", reason="pandas writes the tables that are read here")
+
+
+def test_parquet_says_the_same(tmp_path: Path, pandas: Any) -> None:
     frame = pandas.DataFrame({"label": ["dog", "cat"], "path": ["b/2.jpg", "a/1.jpg"]})
-    frame.to_parquet(tmp_path / "images.parquet")
-    assert table_manifest(tmp_path / "images.parquet").candidates == TWO
+    assert table_manifest(parquet(tmp_path, frame)).candidates == TWO
+
+
+def test_an_index_of_parquet_is_a_column(tmp_path: Path, pandas: Any) -> None:
+    frame = pandas.DataFrame({"label": ["dog", "cat"], "path": ["b/2.jpg", "a/1.jpg"]})
+    assert table_manifest(parquet(tmp_path, frame.set_index("path"))).candidates == TWO
+
+
+@pytest.mark.parametrize(
+    ("labels", "groups", "classes", "group"),
+    [
+        (["cat", "dog", "cat", "dog"], GROUPS, ("cat", "dog"), "burst"),
+        ([7, 12, 7, 12], ["3", None, None, None], ("12", "7"), "3"),
+        ([True, False, True, False], ["", "", None, " "], ("False", "True"), None),
+        ([b"cat", b"dog", b"cat", b"dog"], [b"burst", None, None, b""], ("cat", "dog"), "burst"),
+    ],
+)
+@pytest.mark.parametrize("dtype", [None, "category"])
+def test_values_of_parquet(
+    tmp_path: Path,
+    pandas: Any,
+    dtype: str | None,
+    labels: list[Any],
+    groups: list[Any],
+    classes: tuple[str, ...],
+    group: str | None,
+) -> None:
+    frame = pandas.DataFrame(
+        {
+            "Path": [f"{number}.jpg" for number in range(4)],
+            "label": pandas.Series(labels, dtype=dtype),
+            "split": pandas.Series(["train", None, "val", "val"], dtype=dtype),
+            "group": pandas.Series(groups, dtype=dtype),
+            "more": [1, 2, 3, 4],
+        }
+    )
+    manifest = table_manifest(parquet(tmp_path, frame))
+    assert manifest.classes == {"train": classes, "validation": classes}
+    assert manifest.candidates == [
+        Candidate(
+            f"{number}.jpg",
+            labels[number].decode() if isinstance(labels[number], bytes) else str(labels[number]),
+            "train" if number < 2 else "validation",
+            None if number else group,
+        )
+        for number in range(4)
+    ]
+
+
+def test_a_whole_number_of_parquet_stays_one_beside_a_missing_one(
+    tmp_path: Path, pandas: Any
+) -> None:
+    frame = pandas.DataFrame(
+        {
+            "path": ["1.jpg", "2.jpg"],
+            "label": [1, 2],
+            "group": pandas.array([5, None], dtype="Int64"),
+        }
+    )
+    candidates = table_manifest(parquet(tmp_path, frame)).candidates
+    assert [candidate.group for candidate in candidates] == ["5", None]
+
+
+def test_a_number_that_is_none_is_missing(tmp_path: Path, pandas: Any) -> None:
+    import pyarrow
+    from pyarrow.parquet import write_table
+
+    names = {"path": ["1.jpg", "2.jpg"], "label": ["cat", "dog"], "group": [float("nan"), 2.5]}
+    write_table(pyarrow.table(names), tmp_path / "images.parquet")
+    candidates = table_manifest(tmp_path / "images.parquet").candidates
+    assert [candidate.group for candidate in candidates] == [None, "2.5"]
+
+
+def test_what_parquet_cannot_be_is_a_sentence(tmp_path: Path, pandas: Any) -> None:
+    def refused(message: str, **columns: list[Any]) -> None:
+        if columns:
+            parquet(tmp_path, pandas.DataFrame(columns))
+        with pytest.raises(DataError, match=message):
+            table_manifest(tmp_path / "images.parquet")
+
+    paths = ["1.jpg", "2.jpg"]
+    refused(r"cannot be read: no such file")
+    refused(
+        r"lacks the column label: its schema must name .* it names path, class\.",
+        path=paths, **{"class": ["cat", "dog"]},
+    )  # fmt: skip
+    refused(r"has no label in row 2: give it one", path=paths, label=["cat", None])
+    refused(r"has the split 'tset' in row 1", path=paths, label=paths, split=["tset", None])
+    refused(r"has the column label twice", path=paths, label=paths, Label=paths)
+    refused(
+        r"cannot be read as Parquet: .*can't decode byte .*[^.]\.$", path=paths, label=[b"\xff"] * 2
+    )
+    refused(r"names no images", path=[], label=[])
     (tmp_path / "images.parquet").write_bytes(b"PAR1")
-    with pytest.raises(DataError, match="cannot be read as Parquet"):
-        table_manifest(tmp_path / "images.parquet")
+    refused(r"cannot be read as Parquet: .*[^.]\.$")
 
 
-def test_without_pandas_it_says_what_to_install(
-    table: Any, monkeypatch: pytest.MonkeyPatch
+def test_a_folder_that_is_named_like_a_column_adds_none(tmp_path: Path, pandas: Any) -> None:
+    (tmp_path / "label=cat").mkdir()
+    frame = pandas.DataFrame({"path": ["1.jpg", "2.jpg"]})
+    with pytest.raises(DataError, match="lacks the column label"):
+        table_manifest(parquet(tmp_path / "label=cat", frame))
+
+
+@pytest.mark.parametrize("missing", ["pyarrow", "pandas"])
+def test_parquet_needs_pyarrow_alone(
+    table: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pandas: Any, missing: str
 ) -> None:
     imported = builtins.__import__
 
     def refuse(name: str, *given: Any, **options: Any) -> Any:
-        if name == "pandas":
+        if name.partition(".")[0] == missing:
             raise ImportError(name)
         return imported(name, *given, **options)
 
+    path = parquet(
+        tmp_path, pandas.DataFrame({"path": ["a/1.jpg", "b/2.jpg"], "label": ["cat", "dog"]})
+    )
     monkeypatch.setattr(builtins, "__import__", refuse)
-    with pytest.raises(DataError, match="needs pandas and pyarrow to be read: install them"):
-        table_manifest(table(b"PAR1", "images.parquet"))
+    if missing == "pandas":
+        assert table_manifest(path).candidates == TWO
+        return
+    with pytest.raises(DataError) as raised:
+        table_manifest(path)
+    assert str(raised.value) == (
+        "images.parquet needs pyarrow to be read: install it, or write the table as CSV."
+    )

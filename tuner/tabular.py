@@ -14,6 +14,7 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from tuner.errors import DataError
 from tuner.manifest import SPLIT_NAMES, Candidate, Manifest, class_name, readable
@@ -141,13 +142,13 @@ def _decoded(path: Path, data: bytes) -> str:
         return data.decode("cp1252", errors="replace")
 
 
-def _columns(path: Path, header: Iterable[str]) -> dict[str, int]:
+def _columns(path: Path, header: Iterable[str], where: str = "its first row") -> dict[str, int]:
     names = [name.strip().strip("\ufeff").lower() for name in header]
     missing = [name for name in _NEEDED if name not in names]
     if missing:
         raise DataError(
-            f"{path.name} lacks the column {' and '.join(missing)}: its first row must name path "
-            f"and label, and may name split and group, but it names {', '.join(names)}."
+            f"{path.name} lacks the column {' and '.join(missing)}: {where} must name path and "
+            f"label, and may name split and group, but it names {', '.join(names)}."
         )
     for name in (*_NEEDED, *_OPTIONAL):
         if names.count(name) > 1:
@@ -157,18 +158,30 @@ def _columns(path: Path, header: Iterable[str]) -> dict[str, int]:
 
 def _parquet_rows(path: Path) -> Iterable[tuple[int, Mapping[str, str]]]:
     try:
-        import pandas as pd
+        from pyarrow.parquet import ParquetFile
     except ImportError as error:
         raise DataError(
-            f"{path.name} needs pandas and pyarrow to be read: install them, or write it as CSV."
+            f"{path.name} needs pyarrow to be read: install it, or write the table as CSV."
         ) from error
     with readable(path):
         path.open("rb").close()
     try:
-        table = pd.read_parquet(path)
+        with ParquetFile(path) as file:
+            names = file.schema_arrow.names
+            places = _columns(path, names, "its schema")
+            table = file.read(columns=[names[place] for place in places.values()])
+        columns = [map(_written, table[names[place]].to_pylist()) for place in places.values()]
+        rows = [dict(zip(places, cells, strict=True)) for cells in zip(*columns, strict=True)]
+    except DataError:
+        raise
     except Exception as error:  # pyarrow's own, and others
-        raise DataError(f"{path.name} cannot be read as Parquet: {error}.") from error
-    columns = _columns(path, map(str, table.columns))
-    chosen = table.iloc[:, list(columns.values())].astype("string").fillna("")
-    for number, cells in enumerate(chosen.itertuples(index=False), start=1):
-        yield number, {name: str(cell).strip() for name, cell in zip(columns, cells, strict=True)}
+        reason = str(error).strip().rstrip(".")
+        raise DataError(f"{path.name} cannot be read as Parquet: {reason}.") from error
+    yield from enumerate(rows, start=1)
+
+
+def _written(value: Any) -> str:
+    """A value as CSV has it: nothing for one that is missing, which may be a NaN."""
+    if value is None or value != value:
+        return ""
+    return (value.decode() if isinstance(value, bytes) else str(value)).strip()
