@@ -26,28 +26,39 @@ def random_backbone() -> "keras.Model":
 
 
 @pytest.fixture(scope="session")
-def backbone_weights(random_backbone: "keras.Model") -> list[np.ndarray]:
-    """Its weights as built, with a BatchNorm that does something: each array is its own."""
+def random_weights(random_backbone: "keras.Model") -> list[np.ndarray]:
+    """Its weights as built."""
+    return random_backbone.get_weights()
+
+
+@pytest.fixture(scope="session")
+def backbone_weights(random_weights: list[np.ndarray]) -> list[np.ndarray]:
+    """The same with a BatchNorm that does something: each array is its own."""
     rng = np.random.default_rng(0)
     return [
         array if array.ndim == 4 else (array + rng.uniform(0, 0.2, array.shape)).astype("float32")
-        for array in random_backbone.get_weights()
+        for array in random_weights
     ]
 
 
 @pytest.fixture
-def backbone(
-    random_backbone: "keras.Model", backbone_weights: list[np.ndarray]
-) -> Iterator["keras.Model"]:
-    """The same backbone, frozen, with `backbone_weights`; a test may train it."""
+def unweighted(random_backbone: "keras.Model") -> Iterator["keras.Model"]:
+    """The same backbone, frozen; a test may unfreeze it, but leaves its weights alone."""
     from search_spaces.backbone import unfreeze
 
-    built = random_backbone.get_weights()
-    random_backbone.set_weights(backbone_weights)
     unfreeze(random_backbone, 0)
     yield random_backbone
-    random_backbone.set_weights(built)
     unfreeze(random_backbone, 0)
+
+
+@pytest.fixture
+def backbone(
+    unweighted: "keras.Model", random_weights: list[np.ndarray], backbone_weights: list[np.ndarray]
+) -> Iterator["keras.Model"]:
+    """The same backbone, frozen, with `backbone_weights`; a test may train it."""
+    unweighted.set_weights(backbone_weights)
+    yield unweighted
+    unweighted.set_weights(random_weights)
 
 
 @pytest.fixture(scope="session")
