@@ -26,8 +26,8 @@ from tuner.checkpoint import read_checkpoint
 from tuner.journal import Journal
 from tuner.ranking import trial_name
 
-_CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(
     [
         "tuner.cli",
         "tuner.evaluation",
@@ -69,8 +69,8 @@ class Child:
     ) -> None:
         self.log = log
         self._hold_at = hold_at
-        self._ours, theirs = _CONTEXT.Pipe()
-        self._process = _CONTEXT.Process(
+        self._ours, theirs = CONTEXT.Pipe()
+        self._process = CONTEXT.Process(
             target=_run, args=(function, arguments, log, theirs, hold_at)
         )
         self._process.start()

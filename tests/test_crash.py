@@ -5,12 +5,12 @@ import random
 from pathlib import Path
 from typing import Any
 
+import pytest
 from forked import Child, command, differences, memory
 from small_search import write_photos
 
 from tuner.journal import RUNNING, Journal
 
-KILLS = 10
 SEED = 20
 SEARCH = (
     "--weights", "none", "--image-size", "32", "--batch-size", "8", "--max-epochs", "4",
@@ -51,7 +51,8 @@ class Searches:
             return sum(trial.status == RUNNING for trial in journal.trials())
 
 
-def test_killed_and_resumed_again_and_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize("least_kills", [4, pytest.param(10, marks=pytest.mark.slow)])
+def test_killed_and_resumed_again_and_again(tmp_path: Path, least_kills: int) -> None:
     searches = Searches(tmp_path)
     expected = searches.whole()
     heads = [trial["hyperparameters"] for trial in expected["trials"]]
@@ -59,11 +60,11 @@ def test_killed_and_resumed_again_and_again(tmp_path: Path) -> None:
 
     moments = random.Random(SEED)
     names, kills, in_a_trial, complete = ["killed"], 0, 0, False
-    while kills < KILLS or not complete:
+    while kills < least_kills or not complete:
         if complete:
             names.append(f"killed-{len(names)}")
         child = searches.begin(names[-1])
-        if kills < KILLS and child.kill_after(*_moment(moments)):
+        if kills < least_kills and child.kill_after(*_moment(moments)):
             kills, complete = kills + 1, False
             in_a_trial += searches.running(names[-1])
             continue

@@ -99,7 +99,8 @@ def epochs_from(
 
 
 @pytest.mark.parametrize(
-    "depth", [pytest.param(cut, marks=pytest.mark.slow if cut > 3 else ()) for cut in sorted(CUTS)]
+    "depth",
+    [pytest.param(cut, marks=() if cut in (0, 3) else pytest.mark.slow) for cut in sorted(CUTS)],
 )
 def test_stored_and_recomputed_features_train_bit_for_bit_alike(
     store: FeatureStore,
@@ -230,8 +231,13 @@ def head_only_distance(
 
 @pytest.mark.parametrize(
     "class_weights",
-    [None, np.array([0.2, 1.0, 3.0, 0.7], np.float32)],
-    ids=["none", "class weights"],
+    [
+        pytest.param(None, id="none"),
+        # Quicker: tests/test_programs.py compares class weights with those of a stock network.
+        pytest.param(
+            np.array([0.2, 1.0, 3.0, 0.7], np.float32), id="class weights", marks=pytest.mark.slow
+        ),
+    ],
 )
 def test_head_only_logits_are_those_of_fit_on_the_images(
     store: FeatureStore,

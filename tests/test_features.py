@@ -3,7 +3,6 @@
 import errno
 import io
 import json
-import multiprocessing
 import os
 import shutil
 import signal
@@ -17,13 +16,13 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from forked import CONTEXT
 
 from search_spaces.backbone import CUTS, build_backbone, cut_layer, segments
 from tuner import features
 from tuner.cache import Cache, CacheError, bytes_digest
 from tuner.features import BATCH, FeatureSet, FeatureStore, RecomputedRows, StoredRows
 
-SPAWN = multiprocessing.get_context("spawn")
 SIZE = 32
 COUNT = 71  # two whole batches and one of 7; three shards where a shard has 32 rows
 ANY_ORDER = np.array([70, 3, 64, 33, 3, 0, 31, 32, 69])
@@ -353,7 +352,7 @@ def test_a_killed_preparation_goes_on_where_it_was(
     store.open(PIXELS)
     uninterrupted = shard_files(store.cache.folder)
     folder, log = tmp_path / "killed", tmp_path / "log"
-    process = SPAWN.Process(target=open_and_die, args=(folder, 1, log))
+    process = CONTEXT.Process(target=open_and_die, args=(folder, 1, log))
     process.start()
     process.join()
     assert process.exitcode == -signal.SIGKILL
@@ -400,7 +399,7 @@ def test_two_processes_compute_each_shard_once(
 ) -> None:
     log, ready, go = (tmp_path / name for name in ("log", "ready", "go"))
     store.run(PIXELS[:BATCH], 0, len(CUTS))
-    process = SPAWN.Process(target=open_beside, args=(store.cache.folder, log, ready, go))
+    process = CONTEXT.Process(target=open_beside, args=(store.cache.folder, log, ready, go))
     process.start()
     while not ready.exists():
         assert process.is_alive()

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from stand_in import Arithmetic, Space, StandIn
 
-from search_spaces.backbone import PretrainedBackbone, build_backbone
+from search_spaces.backbone import PretrainedBackbone
 from search_spaces.optimizer import TransferAdam
 from search_spaces.resnet50 import ResNet50Space
 from tuner import budget as budget_module
@@ -638,18 +638,13 @@ def test_a_search_that_is_stopped_after_every_epoch_ends_as_if_it_had_not_been(
     assert not any(process.notes for process in told)
 
 
-@pytest.fixture(scope="module")
-def network() -> keras.Model:
-    return build_backbone(32, "none")
-
-
 def test_a_search_with_features_that_is_stopped_ends_as_if_it_had_not_been(
-    tmp_path: Path, digits: tuple[np.ndarray, np.ndarray], network: keras.Model
+    tmp_path: Path, digits: tuple[np.ndarray, np.ndarray], unweighted: keras.Model
 ) -> None:
     x, y = digits
     noise = np.random.default_rng(0).normal(0, 90, (150, 32, 32, 3))
     x, y = (x[:150] + noise).clip(0, 255).astype(np.uint8), y[:150]
-    backbone = PretrainedBackbone(network)
+    backbone = PretrainedBackbone(unweighted)
 
     def search(folder: Path, **options: Any) -> HyperbandTuner:
         fixed = {
@@ -918,19 +913,19 @@ def test_other_images_are_refused(tmp_path: Path, changed: str) -> None:
         tuner.search(images["pixels"], images["labels"], (VALIDATION[0], images["validation"]))
 
 
-def test_another_backbone_is_refused(tmp_path: Path, network: keras.Model) -> None:
+def test_another_backbone_is_refused(tmp_path: Path, backbone: keras.Model) -> None:
     def search() -> None:
         tuner = HyperbandTuner(
             ResNet50Space(CLASSES, 32, "none"), max_epochs=1, directory=tmp_path, resume=True,
             fixed={"unfreeze_blocks": "0", "head_layers": "0"}, cache=Cache(tmp_path / "cache"),
-            backbone=PretrainedBackbone(network),
+            backbone=PretrainedBackbone(backbone),
         )  # fmt: skip
         x = np.random.default_rng(0).integers(0, 256, (24, 32, 32, 3)).astype(np.uint8)
         tuner.search(x, Y[:24], (x[:10], Y[:10]))
 
     search()
     before = memory(tmp_path / "search")
-    kernel = next(variable for variable in network.variables if len(variable.shape) == 4)
+    kernel = next(variable for variable in backbone.variables if len(variable.shape) == 4)
     kernel.assign(kernel + 1e-3)
     with pytest.raises(RunError, match="the weights are not those that the run was begun with"):
         search()
