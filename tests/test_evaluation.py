@@ -44,7 +44,7 @@ def test_the_recorded_validation_accuracy_comes_back(run: Run, dataset: Dataset)
     trial = winner_of(run)
     model = trained_model(run, trial, len(dataset.classes))
     assert not model.compiled
-    probabilities = model.predict(resized(dataset, "validation"), verbose=0)
+    probabilities = np.asarray(model(resized(dataset, "validation")))
     recorded = run.journal.epochs(trial.id)[-1]["val_accuracy"]
     correct = count_correct(probabilities, dataset.labels("validation"))
     assert correct == round(recorded * len(dataset.of("validation")))
@@ -79,9 +79,8 @@ def test_evaluated_once(
     with Cache(tmp_path / "cache") as cache:
         first = evaluate_winner(run, dataset, cache, lambda *counts: progress.append(counts))
     model = trained_model(run, first.trial, len(dataset.classes))
-    correct = count_correct(
-        model.predict(resized(dataset, "test"), verbose=0), dataset.labels("test")
-    )
+    probabilities = np.asarray(model(resized(dataset, "test")))
+    correct = count_correct(probabilities, dataset.labels("test"))
     assert first.trial == winner_of(run)
     assert first.test_accuracy == correct / 9
     assert first.test_images == len(dataset.of("test")) == len(COLOURS) * IMAGES_PER_CLASS * 0.15

@@ -210,35 +210,36 @@ from tuner.images import prepare_images
 def anonymous_mib():
     return int(re.search(r"RssAnon:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) / 1024
 
-root, cache_dir, copies = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+root, cache_dir = Path(sys.argv[1]), Path(sys.argv[2])
 dataset = load_dataset(root)
 most = 0
 def on_progress(done, total):
     global most
     if done % 50 == 0:
         most = max(most, anonymous_mib())
-with Cache(cache_dir) as cache:
-    images = prepare_images(dataset.files * copies, root, 224, cache, on_progress)
-    images.sum()
-    print(max(most, anonymous_mib()), images.nbytes / 2**20)
+for copies in map(int, sys.argv[3:]):
+    with Cache(cache_dir / str(copies)) as cache:
+        images = prepare_images(dataset.files * copies, root, 224, cache, on_progress)
+        images.sum()
+        print(max(most, anonymous_mib()), images.nbytes / 2**20)
+        del images
 """
 
 
-def measure(dataset: Dataset, cache_dir: Path, copies: int) -> tuple[float, float]:
-    """MiB of anonymous memory at its peak, and of the images."""
+def measure(dataset: Dataset, cache_dir: Path, *copies: int) -> list[tuple[float, float]]:
+    """MiB of anonymous memory at its peak so far, and of the images, for each count in turn."""
     output = subprocess.run(
-        [sys.executable, "-c", MEASURE, str(dataset.root), str(cache_dir), str(copies)],
+        [sys.executable, "-c", MEASURE, str(dataset.root), str(cache_dir), *map(str, copies)],
         check=True,
         capture_output=True,
         text=True,
         cwd=Path(__file__).parent.parent,
     ).stdout
-    memory, size = map(float, output.split())
-    return memory, size
+    lines = [line.split() for line in output.splitlines()]
+    return [(float(memory), float(size)) for memory, size in lines]
 
 
 def test_memory_does_not_grow_with_the_number_of_images(dataset: Dataset, tmp_path: Path) -> None:
-    few_memory, few_size = measure(dataset, tmp_path / "few", copies=25)
-    many_memory, many_size = measure(dataset, tmp_path / "many", copies=100)
+    (few_memory, few_size), (many_memory, many_size) = measure(dataset, tmp_path, 5, 80)
     assert many_size - few_size > 100
     assert many_memory - few_memory < 20

@@ -128,7 +128,14 @@ CONFIGURATIONS = {
 }
 
 
-@pytest.mark.parametrize("name", CONFIGURATIONS)
+# It traces two graphs of its own, and the others have what it combines.
+LONG = "one block, no dropout, batchnorm"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow if name == LONG else ()) for name in CONFIGURATIONS],
+)
 def test_a_program_trains_bit_for_bit_as_a_stock_network_does(
     shared: Programs,
     pretrained: PretrainedBackbone,
@@ -207,16 +214,16 @@ def test_the_penalty_is_that_of_l2() -> None:
 @pytest.mark.parametrize(
     ("first", "second"),
     [
-        (OTHER_HEAD, HEAD),
-        (OTHER_BLOCK, BLOCK),
-        (OTHER_BLOCK, HEAD),
-        (
+        pytest.param(OTHER_HEAD, HEAD, id="head"),
+        pytest.param(OTHER_BLOCK, BLOCK, id="block"),
+        pytest.param(OTHER_BLOCK, HEAD, id="block then head", marks=pytest.mark.slow),
+        pytest.param(
             dataclasses.replace(OTHER_HEAD, head_batchnorm=True),
             dataclasses.replace(HEAD, head_batchnorm=True),
+            id="batchnorm",
         ),
-        (dataclasses.replace(HEAD, dropout=0.0), HEAD),
+        pytest.param(dataclasses.replace(HEAD, dropout=0.0), HEAD, id="no dropout then dropout"),
     ],
-    ids=["head", "block", "block then head", "batchnorm", "no dropout then dropout"],
 )
 def test_a_trial_leaves_nothing_behind(
     pretrained: PretrainedBackbone,
