@@ -51,6 +51,19 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(autouse=True)
+def built(monkeypatch: pytest.MonkeyPatch, random_backbone: keras.Model) -> None:
+    """A backbone of random weights is built already: no search here trains one."""
+    build = ResNet50Space.build_backbone
+
+    def lend(self: ResNet50Space) -> keras.Model:
+        if (self.image_size, self.weights) == (random_backbone.input_shape[1], "none"):
+            return random_backbone
+        return build(self)
+
+    monkeypatch.setattr(ResNet50Space, "build_backbone", lend)
+
+
 @pytest.fixture
 def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Searches train nothing; how often one came so far is noted."""
@@ -244,28 +257,21 @@ def copied(photos: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(photos, tmp_path / "photos"))
 
 
-@pytest.fixture
-def own(copied: Path, monkeypatch: pytest.MonkeyPatch, random_backbone: keras.Model) -> Path:
-    """The same, and a backbone that is built already."""
-    monkeypatch.setattr(ResNet50Space, "build_backbone", lambda self: random_backbone)
-    return copied
-
-
 def test_resuming_what_is_not_there_begins_it(
-    own: Path, folders: SearchFolders, trained: list[str]
+    copied: Path, folders: SearchFolders, trained: list[str]
 ) -> None:
     assert existing_run(folders.runs_dir, "first") is None
-    run = search(settings(own), "first", folders, resume=True)
-    assert run.settings == settings(own)
+    run = search(settings(copied), "first", folders, resume=True)
+    assert run.settings == settings(copied)
     assert trained == ["first"]
     assert existing_run(folders.runs_dir, "first") is not None
 
 
-def test_a_run_is_gone_on_with(own: Path, folders: SearchFolders, trained: list[str]) -> None:
-    begun = search(settings(own), "first", folders)
+def test_a_run_is_gone_on_with(copied: Path, folders: SearchFolders, trained: list[str]) -> None:
+    begun = search(settings(copied), "first", folders)
     begun.journal.begin_trial({"a": 1}, slot=(0, 0))
     before = contents(begun.folder)
-    again = search(settings(own), "first", folders, resume=True)
+    again = search(settings(copied), "first", folders, resume=True)
     assert len(again.journal.trials()) == 1
     for name in ("settings.json", "dataset.json"):
         assert contents(begun.folder)[name] == before[name]
@@ -273,9 +279,9 @@ def test_a_run_is_gone_on_with(own: Path, folders: SearchFolders, trained: list[
 
 
 def test_other_settings_are_refused_each_by_name_before_images_are_read(
-    own: Path, folders: SearchFolders, trained: list[str]
+    copied: Path, folders: SearchFolders, trained: list[str]
 ) -> None:
-    search(settings(own), "first", folders)
+    search(settings(copied), "first", folders)
     before = contents(folders.runs_dir)
     other = settings(Path("/nowhere"), seed=1, max_epochs=2, fixed={"dropout": "0.1"})
     with pytest.raises(RunError) as raised:
@@ -289,21 +295,21 @@ def test_other_settings_are_refused_each_by_name_before_images_are_read(
 
 
 def test_another_time_budget_is_none_of_them(
-    own: Path, folders: SearchFolders, trained: list[str]
+    copied: Path, folders: SearchFolders, trained: list[str]
 ) -> None:
-    search(settings(own, time_budget_seconds=60.0), "first", folders)
-    search(settings(own, time_budget_seconds=3600.0), "first", folders, resume=True)
+    search(settings(copied, time_budget_seconds=60.0), "first", folders)
+    search(settings(copied, time_budget_seconds=3600.0), "first", folders, resume=True)
     assert open_run(folders.runs_dir, "first").settings.time_budget_seconds == 3600.0
-    search(settings(own), "first", folders, resume=True)
+    search(settings(copied), "first", folders, resume=True)
     assert trained == ["first"] * 3
     assert open_run(folders.runs_dir, "first").settings.time_budget_seconds is None
 
 
 def test_images_that_were_moved_are_the_same(
-    own: Path, tmp_path: Path, folders: SearchFolders, trained: list[str]
+    copied: Path, tmp_path: Path, folders: SearchFolders, trained: list[str]
 ) -> None:
-    search(settings(own), "first", folders)
-    moved = own.rename(tmp_path / "moved")
+    search(settings(copied), "first", folders)
+    moved = copied.rename(tmp_path / "moved")
     search(settings(moved), "first", folders, resume=True)
     assert trained == ["first"] * 2
     run = open_run(folders.runs_dir)
@@ -335,75 +341,75 @@ CHANGES: dict[str, tuple[Callable[[Path], None], str]] = {
 
 @pytest.mark.parametrize("name", CHANGES)
 def test_images_that_have_changed_are_refused(
-    own: Path, folders: SearchFolders, trained: list[str], name: str
+    copied: Path, folders: SearchFolders, trained: list[str], name: str
 ) -> None:
-    search(settings(own), "first", folders)
+    search(settings(copied), "first", folders)
     before = contents(folders.runs_dir)
     change, expected = CHANGES[name]
-    change(own)
+    change(copied)
     with pytest.raises(DataError, match=r"have changed since the run first was begun: ") as raised:
-        search(settings(own), "first", folders, resume=True)
+        search(settings(copied), "first", folders, resume=True)
     assert raised.match(expected)
     assert contents(folders.runs_dir) == before
     assert trained == ["first"]
 
 
-def test_all_changes_are_counted(own: Path, folders: SearchFolders, trained: list[str]) -> None:
-    search(settings(own), "first", folders)
+def test_all_changes_are_counted(copied: Path, folders: SearchFolders, trained: list[str]) -> None:
+    search(settings(copied), "first", folders)
     for change, _ in CHANGES.values():
-        change(own)
+        change(copied)
     with pytest.raises(DataError, match=r"1 added, such as .*; 1 gone, such as .*; \d+ altered"):
-        search(settings(own), "first", folders, resume=True)
+        search(settings(copied), "first", folders, resume=True)
 
 
 def test_a_file_that_was_renamed_is_gone_and_added(
-    own: Path, folders: SearchFolders, trained: list[str]
+    copied: Path, folders: SearchFolders, trained: list[str]
 ) -> None:
-    search(settings(own), "first", folders)
-    (own / "red brick" / "03.png").rename(own / "red brick" / "3.png")
+    search(settings(copied), "first", folders)
+    (copied / "red brick" / "03.png").rename(copied / "red brick" / "3.png")
     with pytest.raises(DataError, match=r"1 added, .*red brick/3\.png; 1 gone, .*/03\.png"):
-        search(settings(own), "first", folders, resume=True)
+        search(settings(copied), "first", folders, resume=True)
 
 
 def test_iterations_are_added_and_never_taken_away(
-    own: Path, folders: SearchFolders, trained: list[str]
+    copied: Path, folders: SearchFolders, trained: list[str]
 ) -> None:
-    search(settings(own, iterations=2), "first", folders)
+    search(settings(copied, iterations=2), "first", folders)
     with pytest.raises(RunError, match="--iterations was 2, not 1"):
-        search(settings(own, iterations=1), "first", folders, resume=True)
+        search(settings(copied, iterations=1), "first", folders, resume=True)
     assert open_run(folders.runs_dir).settings.iterations == 2
-    search(settings(own, iterations=3), "first", folders, resume=True)
-    assert open_run(folders.runs_dir).settings == settings(own, iterations=3)
+    search(settings(copied, iterations=3), "first", folders, resume=True)
+    assert open_run(folders.runs_dir).settings == settings(copied, iterations=3)
 
 
 def test_a_complete_run_is_not_searched_again(
-    own: Path, folders: SearchFolders, trained: list[str]
+    copied: Path, folders: SearchFolders, trained: list[str]
 ) -> None:
     class Listening(SearchObserver):
         def note(self, text: str) -> None:
             notes.append(text)
 
     notes: list[str] = []
-    search(settings(own), "first", folders).journal.set_notes({FINISHED: 1})
-    search(settings(own), "first", folders, resume=True, observer=Listening())
+    search(settings(copied), "first", folders).journal.set_notes({FINISHED: 1})
+    search(settings(copied), "first", folders, resume=True, observer=Listening())
     assert trained == ["first"]
     assert notes == ["The search is complete. Add to it with: tune resume first --iterations 2"]
-    search(settings(own, iterations=2), "first", folders, resume=True)
+    search(settings(copied, iterations=2), "first", folders, resume=True)
     assert trained == ["first", "first"]
 
 
 @pytest.mark.parametrize("how", ["resume", "overwrite"])
 def test_a_run_that_is_being_searched_is_refused_before_images_are_read(
-    own: Path, folders: SearchFolders, trained: list[str], how: str
+    copied: Path, folders: SearchFolders, trained: list[str], how: str
 ) -> None:
-    run = search(settings(own), "first", folders)
+    run = search(settings(copied), "first", folders)
     with sole_writer(run.folder), pytest.raises(RunError, match="is being searched by process"):
         search(settings(Path("/nowhere")), "first", folders, **{how: True})
     assert trained == ["first"]
 
 
 def test_a_request_to_stop_is_heard_while_images_are_read(
-    own: Path, folders: SearchFolders, trained: list[str]
+    copied: Path, folders: SearchFolders, trained: list[str]
 ) -> None:
     stop = StopRequest()
 
@@ -413,13 +419,15 @@ def test_a_request_to_stop_is_heard_while_images_are_read(
 
     seen: list[str] = []
     with pytest.raises(StoppedError):
-        search(settings(own), "first", folders, on_progress=stopping, control=SearchControl(stop))
+        search(
+            settings(copied), "first", folders, on_progress=stopping, control=SearchControl(stop)
+        )
     assert seen[-1] == "decoding validation images"
     assert trained == []
     assert not folders.runs_dir.exists()
     stop.made = True
     with pytest.raises(StoppedError):  # without anybody who listens
-        search(settings(own), "first", folders, control=SearchControl(stop))
+        search(settings(copied), "first", folders, control=SearchControl(stop))
 
 
 def test_a_weights_file_may_be_moved_and_not_changed(
