@@ -29,7 +29,7 @@ from tuner.errors import SettingsError, WeightsError
 DEPTHS = range(17)
 # A graph of a deep network takes seconds to trace, so it is traced at few depths here, the other
 # depths that the space draws are trained eagerly, and all are traced in the slow tests.
-TRACED, EAGER = (0, 3, 16), (1, 2, 6, 9, 12)
+TRACED, EAGER = (0, 3), (1, 2, 6, 9, 12, 16)
 FITS = [
     *(pytest.param(depth, False, id=f"{depth}-graph") for depth in TRACED),
     *(pytest.param(depth, True, id=f"{depth}-eager") for depth in EAGER),
@@ -231,9 +231,9 @@ def test_training_false_alone_does_not_stop_the_statistics(
     inputs = keras.Input((32, 32, 3))
     outputs = keras.layers.Dense(3, activation="softmax")(backbone(inputs, training=False))
     model = keras.Model(inputs, outputs)
-    model.compile("sgd", "sparse_categorical_crossentropy")
+    model.compile("sgd", "sparse_categorical_crossentropy", run_eagerly=True)
     before = moving_statistics(backbone)
-    model.fit(images[:4], LABELS, batch_size=2, epochs=1, verbose=0)
+    model.fit(images[:2], LABELS[:2], batch_size=2, epochs=1, verbose=0)
     assert len(changed(before, moving_statistics(backbone))) == 106
 
 

@@ -163,7 +163,10 @@ def relative_distance(one: np.ndarray, other: np.ndarray) -> float:
     return float(np.linalg.norm(one - other) / np.linalg.norm(other))
 
 
-@pytest.mark.parametrize("depth", sorted(CUTS))
+@pytest.mark.parametrize(
+    "depth",
+    [pytest.param(cut, marks=pytest.mark.slow if cut in (6, 9) else ()) for cut in sorted(CUTS)],
+)
 def test_the_first_gradients_are_those_of_the_whole_network(
     store: FeatureStore,
     pretrained: PretrainedBackbone,

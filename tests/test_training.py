@@ -163,7 +163,14 @@ def assert_trains_as_fit_does(
     assert int(ours.optimizer.iterations) == int(theirs.optimizer.iterations) == epochs * 6
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
+# The same path as "transfer with weight decay", and the same option as "adam with clipnorm".
+LONG = "transfer with clipnorm"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow if name == LONG else ()) for name in OPTIMIZERS],
+)
 def test_it_trains_as_fit_does(name: str) -> None:
     models = [compiled(OPTIMIZERS[name](), head_batchnorm=False) for _ in range(2)]
     assert_trains_as_fit_does(*models)
@@ -300,7 +307,14 @@ def test_layers_of_a_nested_model_are_in_the_state() -> None:
 # Interruption
 
 
-@pytest.mark.parametrize("name", ["transfer", "transfer with a schedule", "adam with clipnorm"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "transfer",
+        pytest.param("transfer with a schedule", marks=pytest.mark.slow),
+        "adam with clipnorm",
+    ],
+)
 def test_an_interrupted_training_goes_on_bit_for_bit(tmp_path: Path, name: str) -> None:
     whole, expected = trained(compiled(OPTIMIZERS[name]()), 4)
     first, begun = trained(compiled(OPTIMIZERS[name]()), 2)
