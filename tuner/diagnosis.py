@@ -16,7 +16,7 @@ import numpy as np
 
 from search_spaces.recipes import plain_head
 from search_spaces.resnet50 import Configuration, ResNet50Space
-from tuner import checkup, fitting, labels
+from tuner import checkup, fitting, labels, rates
 from tuner.cache import Cache
 from tuner.dataset import Dataset
 from tuner.evidence import Evidence, gather
@@ -251,13 +251,13 @@ class _Experiments:
         yield fitting.lagging_batchnorm(
             evidence.space, evidence.backbone, training, validation, momentum=momentum, seed=seed
         )
-        curve = fitting.learning_rate_curve(
+        curve = rates.learning_rate_curve(
             evidence.heads, training, validation, seed=seed,
             on_progress=self._telling("learning rates"),
         )  # fmt: skip
         used = _learning_rate(self._model)
         if used is not None:
-            yield fitting.learning_rate_finding(curve, used)
+            yield rates.learning_rate_finding(curve, used)
 
     def _groups(self) -> np.ndarray:
         """Number of the group of each image, training images first."""
