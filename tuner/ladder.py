@@ -134,6 +134,7 @@ class Ladder:
         self._end_to_end_seeds = self._seeds[:end_to_end_seeds]
         self._configuration = Configuration.of(plain_head())
         self._frozen: Treatment | None = None
+        self._dealt: list[Rows] = []
 
     def run(
         self,
@@ -286,11 +287,14 @@ class Ladder:
         )
 
     def _dealt_training(self) -> list[Rows]:
-        network, training = self._copy(trainable=True), self._evidence.training
-        return [
-            Rows(batch_features(network, training.x, deal), training.y)
-            for deal in deals(len(training.y), _VIEWS, seed=0)
-        ]
+        """The training images by batch statistics, once for each deal; computed once."""
+        if not self._dealt:
+            network, training = self._copy(trainable=True), self._evidence.training
+            self._dealt = [
+                Rows(batch_features(network, training.x, deal), training.y)
+                for deal in deals(len(training.y), _VIEWS, seed=0)
+            ]
+        return self._dealt
 
     def _copy(self, *, trainable: bool) -> keras.Model:
         """A backbone of its own, with the pretrained weights."""
