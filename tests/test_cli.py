@@ -908,3 +908,24 @@ def test_a_journal_of_an_older_version(tmp_path: Path) -> None:
         connection.execute("PRAGMA user_version = 1")
     message = sentence(tune("trials", "--runs-dir", tmp_path))
     assert "written by an older version (schema 1" in message
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("{place}/missing", r"missing does not exist"),
+        ("{place}/one", r"at least two are needed"),
+        ("{place}/photos --model {place}/none.keras", r"none\.keras"),
+        ("{place}/photos --model {place}/file", r"is no model\. Give a \.keras file or"),
+        ("{place}/photos --weights {place}/none.h5", r"there is no weights file"),
+        ("{place}/photos --weights none --image-size 31", r"at least 32"),
+        ("{place}/photos --val-fraction 0", r"val_fraction must be above 0"),
+        ("{place}/photos --seed -1", r"seed"),
+    ],
+)
+def test_a_diagnosis_of_nothing_is_one_sentence(
+    place: Path, tmp_path: Path, arguments: str, message: str
+) -> None:
+    given = arguments.format(place=place).split()
+    result = tune("diagnose", *given, "--cache-dir", str(tmp_path))
+    assert re.search(message, sentence(result))

@@ -489,11 +489,17 @@ def diagnose(
 
     Example: tune diagnose photos --model my_model.keras
     """
+    prepare_device()
     from tuner.dataset import SplitOptions, load_dataset
+    from tuner.diagnosis import Options, run_diagnosis
+    from tuner.diagnosistable import diagnosis_report
+    from tuner.loading import load_model
     from tuner.printing import print_json, print_report
     from tuner.progress import SearchProgress
 
     split = SplitOptions(val_fraction, test_fraction, split_seed)
+    options = Options(weights, image_size, crop, full, seed)
+    own = None if model is None else load_model(model)
     with (
         SearchProgress(DEFAULTS.objective, quiet) as progress,
         Cache(cache_dir or default_cache_dir()) as cache,
@@ -501,13 +507,6 @@ def diagnose(
         reading = functools.partial(progress.counting, "reading images")
         dataset = load_dataset(data, split, cache=cache, on_progress=reading)
         _say_dataset(progress, dataset)
-        prepare_device()
-        from tuner.diagnosis import Options, run_diagnosis
-        from tuner.diagnosistable import diagnosis_report
-        from tuner.loading import load_model
-
-        options = Options(weights, image_size, crop, full, seed)
-        own = None if model is None else load_model(model)
         found = run_diagnosis(dataset, cache, options, own, progress.counting)
     if as_json:
         print_json(found.to_json())

@@ -26,6 +26,7 @@ from tuner.images import prepare_images
 from tuner.inputs import SCALED_INPUT, image_size, scaled_input
 from tuner.ladder import TREATMENTS, Ladder, Treatment
 from tuner.leakage import LEAK, conflict_finding, imbalance_finding, leak_finding
+from tuner.settings import SearchSettings
 from tuner.training import Rows
 
 Progress = Callable[[str, int, int], None]
@@ -54,6 +55,9 @@ class Options:
         crop: whether the centre square of each image is taken.
         full: whether what is trained end to end gets every seed and more epochs.
         seed: of heads, orders and draws.
+
+    Raises:
+        SettingsError: a value is out of range.
     """
 
     weights: str = "imagenet"
@@ -61,6 +65,10 @@ class Options:
     crop: bool = False
     full: bool = False
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Checks the values, as those of a search."""
+        SearchSettings(weights=self.weights, image_size=self.image_size, seed=self.seed)
 
 
 @dataclass(frozen=True)
