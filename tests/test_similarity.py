@@ -142,6 +142,33 @@ def test_gradients_are_not_joined() -> None:
     assert len(near_pairs(taken(*images))) == 0
 
 
+def upright(width: float = 0.2, centre: float = 0.5, depth: float = 200) -> Image.Image:
+    """One soft upright shape on white: nearly all of its energy is in one frequency."""
+    x = (np.arange(64) + 0.5) / 64
+    row = 255 - depth * np.exp(-(((x - centre) / width) ** 2))
+    return Image.fromarray(np.tile(row.astype(np.uint8)[None, :, None], (64, 1, 3)))
+
+
+def test_copies_of_one_upright_shape_are_found() -> None:
+    image = upright()
+    assert np.frombuffer(fingerprint(np.asarray(image)), "<i2")[1] < 0
+    for copy in (image, image.resize((48, 48)), image.resize((32, 32)), saved(image, quality=30)):
+        assert len(near_pairs(taken(image, copy))) == 1
+
+
+def test_other_upright_shapes_are_not() -> None:
+    others = [upright(), upright(0.25), upright(0.16), upright(centre=0.53), upright(depth=150)]
+    assert len(near_pairs(taken(*others))) == 0
+    assert len(near_pairs(taken(upright(), upright().rotate(90)))) == 0
+
+
+def test_slanted_gradients_are_not_joined() -> None:
+    across, down = np.meshgrid(np.linspace(0, 255, 64), np.linspace(0, 255, 64))
+    shades = [(across + down) / 2, (across + down) / 2.1, (across * 0.98 + down) / 2]
+    images = [shade.astype(np.uint8)[:, :, None].repeat(3, 2) for shade in shades]
+    assert len(near_pairs(taken(*images))) == 0
+
+
 def test_dots_in_different_places_are_not_joined() -> None:
     images = []
     for top, left in ((5, 5), (5, 50), (30, 30), (50, 10)):
