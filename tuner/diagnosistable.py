@@ -1,17 +1,20 @@
 """What `tune diagnose` shows: the verdict, then what it rests on, on one screen."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 
+from tuner.checkup import ModelFinding
 from tuner.diagnosis import Diagnosis
 from tuner.findings import Finding
+from tuner.labels import CAUSE as WRONG_LABELS
 from tuner.ladder import Treatment
 from tuner.tables import percent, plain
 
 _MOST_SUSPECTS = 5
+_NOTHING = "Nothing found that holds accuracy back."
 
 
 def diagnosis_report(diagnosis: Diagnosis, width: int = 80) -> RenderableType:
@@ -21,40 +24,55 @@ def diagnosis_report(diagnosis: Diagnosis, width: int = 80) -> RenderableType:
         diagnosis: what was found.
         width: characters of a line; the ladder's training accuracy is left out where it is narrow.
     """
-    return Group(*(plain(line) for line in _lines(diagnosis)), _ladder(diagnosis.ladder, width))
+    prices = (("-", f"{each.cause}: {_points(each)}. {each.sentence}") for each in diagnosis.prices)
+    examined = (("-", f"{each.cause}: {each.sentence}") for each in diagnosis.excluded)
+    stuck = "Why accuracy is stuck" if diagnosis.causes else _NOTHING
+    parts = [plain(_head(diagnosis)), *_section(stuck, _items(_causes(diagnosis)))]
+    if diagnosis.model is not None:
+        title = "Your model" if diagnosis.model else "Your model: nothing wrong was found."
+        parts += _section(title, _items(_mistakes(diagnosis.model)))
+    parts += _section("Examined, and no cause", _items(examined))
+    parts += _section("What mistakes in a network would cost on these images", _items(prices))
+    ladder = _ladder(diagnosis.ladder, width)
+    return Group(*parts, *_section("One head over every treatment of the backbone's BN", ladder))
 
 
-def _lines(diagnosis: Diagnosis) -> Iterator[str]:
-    yield (
+def _section(title: str, body: Table) -> list[RenderableType]:
+    return [plain(""), plain(title), body] if body.row_count else [plain(""), plain(title)]
+
+
+def _head(diagnosis: Diagnosis) -> str:
+    return (
         f"{diagnosis.training_images:,} training and {diagnosis.validation_images:,} validation "
         f"images: a plain head on frozen features reaches {percent(diagnosis.accuracy)} "
         f"({percent(diagnosis.train_accuracy)} on its training images; the most frequent class "
         f"alone is {percent(diagnosis.majority_rate)})."
     )
-    yield ""
-    yield "Why accuracy is stuck" if diagnosis.causes else "Nothing found that holds accuracy back."
+
+
+def _items(rows: Iterable[tuple[str, str]]) -> Table:
+    """Paragraphs behind their marks."""
+    grid = Table.grid(padding=(0, 1))
+    for mark, text in rows:
+        grid.add_row(mark, plain(text))
+    return grid
+
+
+def _causes(diagnosis: Diagnosis) -> Iterator[tuple[str, str]]:
     for number, cause in enumerate(diagnosis.causes, start=1):
-        yield from _cause(number, cause)
-    if diagnosis.suspects and any(cause.cause == "wrong labels" for cause in diagnosis.causes):
-        yield f"   Most suspicious: {_suspects(diagnosis)}"
-    yield from _model(diagnosis)
-    yield ""
-    yield "Examined, and no cause"
-    yield from (f" - {finding.cause}: {finding.sentence}" for finding in diagnosis.excluded)
-    yield ""
-    yield "What mistakes in a network would cost on these images"
-    yield from (
-        f" - {price.cause}: {_points(price)}. {price.sentence}" for price in diagnosis.prices
-    )
-    yield ""
-    yield "One head over every way in which the backbone's BatchNorm has been treated"
+        chance = "counted" if cause.p_value is None else f"p {cause.p_value:.2g}"
+        yield f"{number}.", f"{cause.cause} ({_points(cause)}, {chance}). {cause.sentence}"
+        if cause.cause == WRONG_LABELS and diagnosis.suspects:
+            yield "", f"Most suspicious: {_suspects(diagnosis)}"
+        if cause.remedy:
+            yield "", cause.remedy
 
 
-def _cause(number: int, cause: Finding) -> Iterator[str]:
-    chance = "counted" if cause.p_value is None else f"p {cause.p_value:.2g}"
-    yield f"{number}. {cause.cause} ({_points(cause)}, {chance}). {cause.sentence}"
-    if cause.remedy:
-        yield f"   {cause.remedy}"
+def _mistakes(model: Iterable[ModelFinding]) -> Iterator[tuple[str, str]]:
+    for finding in model:
+        yield "-", f"{finding.severity}, {finding.name}: {finding.sentence}"
+        if finding.repair:
+            yield "", f"Repair: {finding.repair}"
 
 
 def _points(finding: Finding) -> str:
@@ -67,17 +85,6 @@ def _suspects(diagnosis: Diagnosis) -> str:
     )
     left = len(diagnosis.suspects) - _MOST_SUSPECTS
     return f"{shown}, and {left:,} more with --json." if left > 0 else f"{shown}."
-
-
-def _model(diagnosis: Diagnosis) -> Iterator[str]:
-    if diagnosis.model is None:
-        return
-    yield ""
-    yield "Your model" if diagnosis.model else "Your model: nothing wrong was found."
-    for finding in diagnosis.model:
-        yield f" - {finding.severity}, {finding.name}: {finding.sentence}"
-        if finding.repair:
-            yield f"   Repair: {finding.repair}"
 
 
 def _ladder(treatments: tuple[Treatment, ...], width: int) -> Table:
