@@ -216,18 +216,26 @@ def _wrong_scaling(what: str, repair: str) -> ModelFinding:
     )
 
 
-def _learning_rate(model: keras.Model) -> Iterator[ModelFinding]:
+def step_size(model: keras.Model) -> float | None:
+    """The learning rate of a model whose optimizer takes steps of about that size, or None.
+
+    That is so of Adam and its relatives, whatever the size of the gradients.
+    """
     optimizer = getattr(model, "optimizer", None)
     optimizer = getattr(optimizer, "inner_optimizer", optimizer)
     adaptive = keras.optimizers.Adam | keras.optimizers.Adamax | keras.optimizers.RMSprop
     if not isinstance(optimizer, adaptive | keras.optimizers.Nadam):
-        return
-    rate = float(optimizer.learning_rate)
-    if rate >= _WILD_LEARNING_RATE:
+        return None
+    return float(optimizer.learning_rate)
+
+
+def _learning_rate(model: keras.Model) -> Iterator[ModelFinding]:
+    rate = step_size(model)
+    if rate is not None and rate >= _WILD_LEARNING_RATE:
         yield ModelFinding(
             LEARNING_RATE,
             ERROR,
-            f"the learning rate of {type(optimizer).__name__} is {rate:g}: each step moves each "
+            f"the learning rate of the optimizer is {rate:g}: each step moves each "
             "weight by about so much, and 0.001 is usual.",
             "model.optimizer.learning_rate = 1e-3",
         )

@@ -41,6 +41,7 @@ FAULTS = (
     LEARNING_RATE,
 )  # fmt: skip
 _EPOCHS = 12
+_USUAL_RATE = 1e-3  # keras.optimizers.Adam()
 # Most images that are looked at: what a few thousand do not show is no reason to be stuck.
 _MOST_TRAINING, _MOST_VALIDATION = 4000, 2000
 
@@ -185,7 +186,7 @@ class _Experiments:
         by_name = {treatment.name: treatment for treatment in treatments}
         suspects, findings = self._examine(evidence, frozen.right, by_name)
         prices = {price.cause: price for price in self._price(evidence, frozen, by_name)}
-        own = mistakes(checked or (), by_name, prices)
+        own = [] if checked is None else mistakes(checked, by_name, prices)
         causes, excluded = verdict([*findings, *own])
         own_causes = {finding.cause for finding in own}
         return Diagnosis(
@@ -263,9 +264,8 @@ class _Experiments:
             evidence.heads, training, validation, seed=seed,
             on_progress=self._telling("learning rates"),
         )  # fmt: skip
-        used = _learning_rate(self._model)
-        if used is not None:
-            yield rates.learning_rate_finding(curve, used)
+        own = None if self._model is None else checkup.step_size(self._model)
+        yield rates.learning_rate_finding(curve, own or _USUAL_RATE)
 
     def _groups(self) -> np.ndarray:
         """Number of the group of each image, training images first."""
@@ -362,11 +362,6 @@ def _momentum(model: keras.Model | None) -> float:
         if isinstance(layer, keras.layers.BatchNormalization)
     ]
     return max(own, default=0.99)
-
-
-def _learning_rate(model: keras.Model | None) -> float | None:
-    optimizer = getattr(model, "optimizer", None)
-    return None if optimizer is None else float(optimizer.learning_rate)
 
 
 def sampled(dataset: Dataset) -> Dataset:
