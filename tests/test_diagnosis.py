@@ -1,6 +1,7 @@
 """Causes are those that are certain or no chance, faults before limits; the rest is examined."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -37,9 +38,9 @@ def diagnosis(*causes: Finding, model: tuple[ModelFinding, ...] | None = None) -
     suspects = tuple((f"a/{number}.jpg", "b") for number in range(7))
     ladder = (treatment("usual", 0.8), treatment("legacy", 0.7))
     rest = (finding("class imbalance", 0.0, None),)
+    prices = (finding("scaled input", 0.3, 0.001),)
     return Diagnosis(
-        100, 20, 0.8, 0.9, 0.5, causes, rest, (finding("scaled input", 0.3, 0.001),), model, ladder,
-        suspects, 1.0,
+        100, 20, 120, 0.8, 0.9, 0.5, causes, rest, prices, model, ladder, suspects, 1.0,
     )  # fmt: skip
 
 
@@ -99,13 +100,12 @@ def test_a_models_mistakes_get_their_price_here() -> None:
     assert found[2].remedy == "Mend lagging head BatchNorm."
 
 
-def test_a_learning_rate_is_judged_by_the_range_test_alone() -> None:
-    treatments = {"frozen": treatment("frozen", 0.9)}
+def test_a_wild_learning_rate_gets_the_price_of_the_range_test() -> None:
     prices = {"learning rate": finding("learning rate", 0.4, 0.001)}
     wild = (ModelFinding(LEARNING_RATE, "error", "It is wild.", "Adam(1e-3)"),)
-    assert len(mistakes(wild, treatments, prices)) == 1
-    (silent,) = mistakes((), treatments, prices)
-    assert silent.sentence == "learning rate was tried."
+    (found,) = mistakes(wild, {"frozen": treatment("frozen", 0.9)}, prices)
+    assert found.gain == 0.4
+    assert mistakes((), {}, prices) == []
 
 
 def test_the_report_tells_the_cause_its_remedy_and_the_ladder() -> None:
@@ -135,6 +135,7 @@ def test_json_holds_all_numbers() -> None:
     assert row["causes"][0]["cause"] == "leak"
     assert row["ladder"][1]["val_accuracy"] == 0.7
     assert "right" not in row["ladder"][0]
+    assert "Keras before 2.2.5" in row["ladder"][1]["history"]
 
 
 def test_large_sets_are_sampled_by_content() -> None:
@@ -145,6 +146,20 @@ def test_large_sets_are_sampled_by_content() -> None:
     small = sampled(Dataset(Path(), ("a", "b"), files))
     assert len(small.files) == 4000
     assert small.of("train")[0].sha256 == "00000"
+
+
+def test_a_sample_keeps_the_copies_of_its_validation_images() -> None:
+    files = [ImageFile(f"{n}.jpg", "ab"[n % 2], "train", f"{n:05}", f"g{n}") for n in range(4100)]
+    files.append(ImageFile("v.jpg", "a", "validation", "v", "g4050"))
+    small = sampled(Dataset(Path(), ("a", "b"), tuple(files)))
+    assert "4050.jpg" in small.paths
+    assert "4051.jpg" not in small.paths
+
+
+def test_a_sample_is_told_and_a_fault_is_not_nothing() -> None:
+    assert "images, of 5,000:" in text(replace(diagnosis(), images_in_all=5000))
+    fault = ModelFinding("batch mates", "error", "It depends.")
+    assert "but your model has a fault" in text(diagnosis(model=(fault,)))
 
 
 @pytest.mark.slow
@@ -165,6 +180,6 @@ def test_a_folder_is_diagnosed(tmp_path: Path) -> None:
     examined = {each.cause for each in (*found.causes, *found.excluded)}
     assert {"leak", "wrong labels", "too few images", "image size"} <= examined
     assert len(found.ladder) == 9
-    assert 0 <= found.majority_rate <= found.accuracy + 1
+    assert found.training_images + found.validation_images == found.images_in_all
     json.dumps(found.to_json())
     assert "Examined" in text(found)

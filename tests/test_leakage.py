@@ -6,61 +6,61 @@ import numpy as np
 import pytest
 
 from tuner.dataset import Dataset, ImageFile
-from tuner.leakage import conflict_finding, imbalance_finding, leak_finding
-from tuner.survey import Leak
+from tuner.leakage import conflict_finding, imbalance_finding, leak_finding, leaked
 
 
-def dataset(leaks: tuple[Leak, ...] = (), conflicts: tuple[tuple[str, ...], ...] = ()) -> Dataset:
-    """Ten validation images, eight of them of class a; their content sorts as their numbers."""
-    files = [ImageFile(f"v{n}.jpg", "a" if n < 8 else "b", "validation", f"{n}") for n in range(10)]
-    files += [ImageFile(f"t{n}.jpg", "ab"[n % 2], "train", f"t{n}") for n in range(4)]
-    return Dataset(Path(), ("a", "b"), tuple(files), conflicts=conflicts, leaks=leaks)
+def dataset(*shared: int, conflicts: tuple[tuple[str, ...], ...] = ()) -> Dataset:
+    """Ten validation images, eight of them of class a; some have a copy in training."""
+    files = [ImageFile(f"v{n}.jpg", "ab"[n >= 8], "validation", f"{n}", f"g{n}") for n in range(10)]
+    files += [
+        ImageFile(f"t{n}.jpg", "ab"[n % 2], "train", f"t{n}", f"g{n if n in shared else n + 50}")
+        for n in range(4)
+    ]
+    return Dataset(Path(), ("a", "b"), tuple(files), conflicts=conflicts)
 
 
 def right(*wrong: int) -> np.ndarray:
     return np.array([number not in wrong for number in range(10)])
 
 
-def test_accuracy_owed_to_a_leak_is_what_the_other_images_do_not_reach() -> None:
-    leaks = (
-        Leak("t0.jpg", "train", "v0.jpg", "validation"),
-        Leak("t1.jpg", "train", "v1.jpg", "validation"),
-    )
-    finding = leak_finding(dataset(leaks), right(2, 3, 4, 5))
-    assert finding.gain == pytest.approx(6 / 10 - 4 / 8)
-    assert finding.p_value is None
+def test_images_that_share_a_group_are_leaked() -> None:
+    training, validation = leaked(dataset(0, 2))
+    assert training.tolist() == [True, False, True, False]
+    assert np.flatnonzero(validation).tolist() == [0, 2]
+
+
+def test_accuracy_owed_to_a_leak_is_what_heads_without_it_do_not_reach() -> None:
+    finding = leak_finding(dataset(0, 2), right(), right(0, 2, 3, 4, 5, 6, 7))
+    assert finding.gain == pytest.approx(0.7)
+    assert finding.p_value is not None
+    assert finding.p_value < 0.02
     assert finding.numbers["leaked"] == 2
-    assert "--drop-leaks" in finding.remedy
+    assert "tune search DATA --drop-leaks" in finding.remedy
 
 
-def test_leaks_into_the_test_are_not_those_of_validation() -> None:
-    leaks = (
-        Leak("t0.jpg", "train", "x.jpg", "test"),
-        Leak("v0.jpg", "validation", "x.jpg", "test"),
-    )
-    finding = leak_finding(dataset(leaks), right(2))
-    assert (finding.gain, finding.remedy) == (0.0, "")
+def test_without_a_leak_there_is_nothing_to_remedy() -> None:
+    finding = leak_finding(dataset(), right(2), right(2))
+    assert (finding.gain, finding.p_value, finding.remedy) == (0.0, None, "")
 
 
-def test_seeds_count_alike() -> None:
-    leaks = (Leak("t0.jpg", "train", "v0.jpg", "validation"),)
-    finding = leak_finding(dataset(leaks), np.stack([right(1, 2, 3), right()]))
-    assert finding.gain == pytest.approx(0.85 - (9 - 1.5) / 9)
-
-
-def test_conflicts_cost_at_most_half_of_their_images() -> None:
+def test_pictures_under_two_labels_are_told_and_cost_nothing_here() -> None:
     finding = conflict_finding(dataset(conflicts=(("x.jpg", "y.jpg"),)))
-    assert finding.gain == pytest.approx(1 / 16)
+    assert finding.gain == 0
     assert "x.jpg and y.jpg" in finding.sentence
-    assert conflict_finding(dataset()).gain == 0
+    assert "tune data DATA --json" in finding.sentence
+    assert "two labels" in conflict_finding(dataset()).sentence
 
 
-def test_uneven_classes_are_told_where_the_small_ones_are_missed() -> None:
-    even = imbalance_finding(dataset(), right(8, 9))
-    assert even.numbers["balanced_accuracy"] == pytest.approx(0.5)
-    assert even.numbers["majority_rate"] == pytest.approx(0.8)
-    assert even.gain == 0  # 8 to 2 is less than 5 to 1
-    files = tuple(file for file in dataset().files if file.path != "v9.jpg")
-    uneven = imbalance_finding(Dataset(Path(), ("a", "b"), files), right(8)[:9])
-    assert uneven.gain == pytest.approx(8 / 9 - 0.5)
-    assert "--class-weights balanced" in uneven.remedy
+def test_accuracy_stands_beside_the_most_frequent_class() -> None:
+    finding = imbalance_finding(dataset(), right(8, 9))
+    assert finding.numbers["balanced_accuracy"] == pytest.approx(0.5)
+    assert finding.numbers["majority_rate"] == pytest.approx(0.8)
+    assert (finding.gain, finding.p_value) == (0.0, None)
+    assert "--class-weights" not in finding.sentence
+
+
+def test_very_unequal_classes_are_told_what_is_meant_for_them() -> None:
+    few = dataset()
+    more = tuple(ImageFile(f"m{n}.jpg", "a", "train", f"m{n}") for n in range(20))
+    finding = imbalance_finding(Dataset(Path(), ("a", "b"), few.files + more), right())
+    assert "--class-weights balanced" in finding.sentence

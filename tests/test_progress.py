@@ -284,3 +284,13 @@ def screen(written: str) -> list[str]:
         else:
             lines[row] += part
     return [line.rstrip() for line in lines]
+
+
+def test_the_same_is_counted_twice_from_the_beginning(clock: Clock, log: io.StringIO) -> None:
+    with SearchProgress("val_accuracy") as progress:
+        for _ in range(2):
+            for done in range(1, 3):
+                clock.now += 15
+                progress.counting("decoding images", done, 2)
+            clock.now += 500
+    assert log.getvalue().splitlines() == ["decoding images: 1 of 2, 15s left"] * 2

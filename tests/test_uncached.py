@@ -113,4 +113,6 @@ def test_a_full_disk_is_an_error_at_the_write(
         file.write(bytes(BUFFER))
     assert caught.value.errno == errno.ENOSPC
     with pytest.raises(OSError, match="descriptor"):
-        os.fstat(file.fileno())
+        os.fstat(file._descriptor)
+    with pytest.raises(ValueError, match="closed"):
+        file.fileno()

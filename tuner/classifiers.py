@@ -70,13 +70,18 @@ def folds(
         labels: int class numbers, shape (rows,).
         groups: names or numbers of what must not stand on two sides, shape (rows,); None where
             every row stands alone.
-        count: of folds; no more than there are rows of the largest class.
+        count: of folds; no more than there are rows of the largest class, or groups. With less
+            than 2 there is nothing to give.
         seed: draws other folds.
     """
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
     kind = StratifiedKFold if groups is None else StratifiedGroupKFold
-    split = kind(min(count, int(np.bincount(labels).max())), shuffle=True, random_state=seed)
+    most = int(np.bincount(labels).max()) if groups is None else len(np.unique(groups))
+    count = min(count, int(np.bincount(labels).max()), most)
+    if count < 2:
+        return
+    split = kind(count, shuffle=True, random_state=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of classes with fewer rows than folds
         yield from split.split(labels, labels, groups)
@@ -99,10 +104,15 @@ def out_of_fold(
         on_fold: called after each fold.
 
     Returns:
-        float64, shape (rows, classes). NaN in the rows whose class no other fold has.
+        float64, shape (rows, classes). NaN in the rows whose class no other fold has, and in those
+        that no fold predicts from two classes.
     """
-    probabilities = np.zeros((len(labels), int(labels.max()) + 1))
+    probabilities = np.full((len(labels), int(labels.max()) + 1), np.nan)
     for fitted_on, predicted in parts:
+        if len(np.unique(labels[fitted_on])) < 2:
+            on_fold()
+            continue
+        probabilities[predicted] = 0.0
         fitted = fit(classifier, features[fitted_on], labels[fitted_on])
         probabilities[np.ix_(predicted, fitted.classes_)] = fitted.predict_proba(
             features[predicted]

@@ -477,6 +477,8 @@ def diagnose(
     val_fraction: ValFraction = DEFAULTS.val_fraction,
     test_fraction: TestFraction = DEFAULTS.test_fraction,
     split_seed: SplitSeed = DEFAULTS.split_seed,
+    drop_leaks: DropLeaks = False,
+    keep_conflicts: KeepConflicts = False,
     seed: Annotated[int, typer.Option(help="Seed of everything but the split.")] = DEFAULTS.seed,
     full: Annotated[
         bool, typer.Option("--full", help="Give what is trained end to end three seeds too.")
@@ -497,7 +499,7 @@ def diagnose(
     from tuner.printing import print_json, print_report
     from tuner.progress import SearchProgress
 
-    split = SplitOptions(val_fraction, test_fraction, split_seed)
+    split = SplitOptions(val_fraction, test_fraction, split_seed, drop_leaks, keep_conflicts)
     options = Options(weights, image_size, crop, full, seed)
     own = None if model is None else load_model(model)
     with (

@@ -17,15 +17,16 @@ import numpy as np
 from search_spaces.recipes import plain_head
 from search_spaces.resnet50 import Configuration, ResNet50Space
 from tuner import checkup, fitting, labels, rates
+from tuner.anatomy import dissect
 from tuner.cache import Cache
 from tuner.dataset import Dataset
 from tuner.evidence import Evidence, gather
 from tuner.findings import SIGNIFICANCE, Finding, corrected, paired_gain
-from tuner.forecast import data_finding, learning_curve
+from tuner.forecast import LearningCurve, data_finding, learning_curve
 from tuner.images import prepare_images
 from tuner.inputs import SCALED_INPUT, image_size, scaled_input
-from tuner.ladder import TREATMENTS, Ladder, Treatment
-from tuner.leakage import LEAK, conflict_finding, imbalance_finding, leak_finding
+from tuner.ladder import HISTORY, TREATMENTS, Ladder, Treatment
+from tuner.leakage import LEAK, conflict_finding, imbalance_finding, leak_finding, leaked
 from tuner.settings import SearchSettings
 from tuner.training import Rows
 
@@ -35,13 +36,12 @@ LEAST_GAIN = 0.01
 SEEDS = (0, 1, 2)
 RECALIBRATION = "BatchNorm statistics"
 BATCHNORM_IN_TRAINING = "BatchNorm in training mode"
-LAGGING, LEARNING_RATE = "lagging head BatchNorm", "learning rate"
 FAULTS = (
-    LEAK, "conflicting labels", labels.CAUSE, BATCHNORM_IN_TRAINING, SCALED_INPUT, LAGGING,
-    LEARNING_RATE,
+    LEAK, labels.CAUSE, BATCHNORM_IN_TRAINING, SCALED_INPUT, fitting.LAGGING, rates.CAUSE,
 )  # fmt: skip
 _EPOCHS = 12
 _USUAL_RATE = 1e-3  # keras.optimizers.Adam()
+_USUAL_MOMENTUM = 0.99  # keras.layers.BatchNormalization()
 # Most images that are looked at: what a few thousand do not show is no reason to be stuck.
 _MOST_TRAINING, _MOST_VALIDATION = 4000, 2000
 
@@ -79,6 +79,8 @@ class Diagnosis:
     Attributes:
         training_images: how many were looked at.
         validation_images: how many decide.
+        images_in_all: training and validation images of the dataset; of large ones a sample is
+            looked at.
         accuracy: of a plain head on frozen features, mean over the seeds, 0 to 1.
         train_accuracy: the same on its training images.
         majority_rate: accuracy of always answering the most frequent class.
@@ -94,6 +96,7 @@ class Diagnosis:
 
     training_images: int
     validation_images: int
+    images_in_all: int
     accuracy: float
     train_accuracy: float
     majority_rate: float
@@ -110,6 +113,7 @@ class Diagnosis:
         ladder = [
             {key: value for key, value in asdict(step).items() if key != "right"}
             | {"val_accuracy": step.val_accuracy, "train_accuracy": step.train_accuracy}
+            | {"history": HISTORY[step.name]}
             for step in self.ladder
         ]
         return asdict(replace(self, ladder=())) | {"ladder": ladder}
@@ -170,6 +174,7 @@ class _Experiments:
         self._on_progress = on_progress
         self._head = Configuration.of(plain_head())
         self._dataset = sampled(dataset)
+        self._images_in_all = len(dataset.of("train")) + len(dataset.of("validation"))
         self._files = self._dataset.of("train"), self._dataset.of("validation")
 
     def run(self) -> Diagnosis:
@@ -187,11 +192,14 @@ class _Experiments:
         suspects, findings = self._examine(evidence, frozen.right, by_name)
         prices = {price.cause: price for price in self._price(evidence, frozen, by_name)}
         own = [] if checked is None else mistakes(checked, by_name, prices)
+        if self._own_rate() and rates.CAUSE not in {mistake.cause for mistake in own}:
+            own.append(prices[rates.CAUSE])
         causes, excluded = verdict([*findings, *own])
         own_causes = {finding.cause for finding in own}
         return Diagnosis(
-            len(evidence.training.y), len(evidence.validation.y), frozen.val_accuracy,
-            frozen.train_accuracy, self._dataset.majority_rate(), tuple(causes), tuple(excluded),
+            len(evidence.training.y), len(evidence.validation.y), self._images_in_all,
+            frozen.val_accuracy, frozen.train_accuracy, self._dataset.majority_rate(),
+            tuple(causes), tuple(excluded),
             tuple(price for price in prices.values() if price.cause not in own_causes), checked,
             tuple(treatments), suspects, time.monotonic() - self._begun,
         )  # fmt: skip
@@ -229,10 +237,10 @@ class _Experiments:
         )
         recalibrated = treatments["recalibrated"]
         findings = [
-            leak_finding(self._dataset, right),
+            leak_finding(self._dataset, right, self._without_leak(evidence, right)),
             conflict_finding(self._dataset),
             wrong.finding,
-            data_finding(curve),
+            self._data_finding(curve),
             imbalance_finding(self._dataset, right),
             fitting.overfitting(
                 heads, training, validation, seed=seed, on_progress=self._telling("overfitting")
@@ -243,7 +251,7 @@ class _Experiments:
             _recalibration(treatments["frozen"], recalibrated),
             image_size(
                 evidence, self._files, self._dataset.root, self._cache, self._head,
-                crop=self._options.crop, seed=seed,
+                crop=self._options.crop, seed=seed, on_progress=self._on_progress,
             ),
         ]  # fmt: skip
         return self._named(wrong), findings
@@ -264,8 +272,33 @@ class _Experiments:
             evidence.heads, training, validation, seed=seed,
             on_progress=self._telling("learning rates"),
         )  # fmt: skip
-        own = None if self._model is None else checkup.step_size(self._model)
-        yield rates.learning_rate_finding(curve, own or _USUAL_RATE)
+        yield rates.learning_rate_finding(curve, self._own_rate() or _USUAL_RATE)
+
+    def _own_rate(self) -> float | None:
+        """The learning rate of the user's model, where the range test can judge it."""
+        return None if self._model is None else checkup.step_size(self._model)
+
+    def _data_finding(self, curve: LearningCurve) -> Finding:
+        """What more images would give, which a sample of those that there are cannot tell."""
+        found, seen = data_finding(curve), sum(map(len, self._files))
+        if seen == self._images_in_all:
+            return found
+        sentence = f"Of {self._images_in_all:,} images a sample of {seen:,} was looked at."
+        return replace(found, sentence=sentence, gain=0.0, p_value=None, remedy="")
+
+    def _without_leak(self, evidence: Evidence, right: np.ndarray) -> np.ndarray:
+        """What heads name rightly that were trained without images that validation shows too."""
+        kept, rows = ~leaked(self._dataset)[0], evidence.pooled_training
+        if kept.all() or len(np.unique(rows.y[kept])) < 2:
+            return right
+        clean = Rows(rows.x[kept], rows.y[kept])
+        fits = [
+            evidence.heads.fit(
+                self._head, [clean], evidence.pooled_validation, _EPOCHS, self._options.seed + seed
+            )
+            for seed in SEEDS
+        ]
+        return np.stack([fit.right for fit in fits])
 
     def _groups(self) -> np.ndarray:
         """Number of the group of each image, training images first."""
@@ -306,8 +339,8 @@ def mistakes(
     }
     cause_of = {
         checkup.INPUT_SCALING: SCALED_INPUT,
-        checkup.LAGGING_HEAD: LAGGING,
-        checkup.LEARNING_RATE: LEARNING_RATE,
+        checkup.LAGGING_HEAD: fitting.LAGGING,
+        checkup.LEARNING_RATE: rates.CAUSE,
     }
     found = []
     for mistake in checked:
@@ -319,9 +352,6 @@ def mistakes(
             continue
         repair = f"Repair: {mistake.repair}" if mistake.repair else price.remedy
         found.append(replace(price, sentence=f"{mistake.sentence} {price.sentence}", remedy=repair))
-    rate = prices.get(LEARNING_RATE)
-    if rate is not None and LEARNING_RATE not in {finding.cause for finding in found}:
-        found.append(rate)
     return found
 
 
@@ -355,21 +385,20 @@ def _recalibration(frozen: Treatment, recalibrated: Treatment) -> Finding:
 
 
 def _momentum(model: keras.Model | None) -> float:
-    """Of the head's BatchNorm that lags most; Keras's default where there is no model."""
-    own = [
-        layer.momentum
-        for layer in (model.layers if model is not None else ())
-        if isinstance(layer, keras.layers.BatchNormalization)
-    ]
-    return max(own, default=0.99)
+    """Of the head's BatchNorm that lags most; Keras's default where there is none."""
+    own = () if model is None else dissect(model).head_batchnorms
+    return max((layer.momentum for layer in own), default=_USUAL_MOMENTUM)
 
 
 def sampled(dataset: Dataset) -> Dataset:
-    """A dataset with no more images than a diagnosis needs: the first by content stay."""
-    kept = {
-        file.path
-        for split, most in (("train", _MOST_TRAINING), ("validation", _MOST_VALIDATION))
-        for file in dataset.of(split)[:most]
-    }
+    """A dataset with no more images than a diagnosis needs: the first by content stay.
+
+    Training images that the kept validation images show too stay as well, so that a leak does.
+    """
+    validation = dataset.of("validation")[:_MOST_VALIDATION]
+    groups = {file.group for file in validation if file.group}
+    training = dataset.of("train")
+    kept = {file.path for file in (*validation, *training[:_MOST_TRAINING])}
+    kept |= {file.path for file in training if file.group in groups}
     files = tuple(file for file in dataset.files if file.path in kept)
     return replace(dataset, files=files)

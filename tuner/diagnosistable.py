@@ -6,7 +6,7 @@ from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from tuner.checkup import ModelFinding
+from tuner.checkup import ERROR, ModelFinding
 from tuner.diagnosis import Diagnosis
 from tuner.findings import Finding
 from tuner.labels import CAUSE as WRONG_LABELS
@@ -15,6 +15,7 @@ from tuner.tables import percent, plain
 
 _MOST_SUSPECTS = 5
 _NOTHING = "Nothing found that holds accuracy back."
+_NOTHING_ELSE = "Nothing found that holds accuracy back, but your model has a fault:"
 
 
 def diagnosis_report(diagnosis: Diagnosis, width: int = 80) -> RenderableType:
@@ -26,7 +27,9 @@ def diagnosis_report(diagnosis: Diagnosis, width: int = 80) -> RenderableType:
     """
     prices = (("-", f"{each.cause}: {_points(each)}. {each.sentence}") for each in diagnosis.prices)
     examined = (("-", f"{each.cause}: {each.sentence}") for each in diagnosis.excluded)
-    stuck = "Why accuracy is stuck" if diagnosis.causes else _NOTHING
+    faulty = any(finding.severity == ERROR for finding in diagnosis.model or ())
+    nothing = _NOTHING_ELSE if faulty else _NOTHING
+    stuck = "Why accuracy is stuck" if diagnosis.causes else nothing
     parts = [plain(_head(diagnosis)), *_section(stuck, _items(_causes(diagnosis)))]
     if diagnosis.model is not None:
         title = "Your model" if diagnosis.model else "Your model: nothing wrong was found."
@@ -42,9 +45,11 @@ def _section(title: str, body: Table) -> list[RenderableType]:
 
 
 def _head(diagnosis: Diagnosis) -> str:
+    looked_at = diagnosis.training_images + diagnosis.validation_images
+    sample = f", of {diagnosis.images_in_all:,}" if looked_at < diagnosis.images_in_all else ""
     return (
         f"{diagnosis.training_images:,} training and {diagnosis.validation_images:,} validation "
-        f"images: a plain head on frozen features reaches {percent(diagnosis.accuracy)} "
+        f"images{sample}: a plain head on frozen features reaches {percent(diagnosis.accuracy)} "
         f"({percent(diagnosis.train_accuracy)} on its training images; the most frequent class "
         f"alone is {percent(diagnosis.majority_rate)})."
     )
@@ -95,12 +100,17 @@ def _ladder(treatments: tuple[Treatment, ...], width: int) -> Table:
         table.add_column("training", justify="right", no_wrap=True)
     table.add_column("statistics moved", justify="right")
     table.add_column("seeds", justify="right", no_wrap=True)
+    if width >= 80:  # share of images that are named otherwise when dealt into other batches
+        table.add_column("by batch", justify="right", no_wrap=True)
     for treatment in treatments:
         training = [percent(treatment.train_accuracy)] if width >= 60 else []
+        dependent = treatment.batch_dependent
+        other = ["" if dependent is None else percent(dependent)] if width >= 80 else []
         table.add_row(
             plain(f"{treatment.name}{' = frozen' * _is_twin(treatment)}"),
             percent(treatment.val_accuracy), *training,
             f"{treatment.moved} of {treatment.statistics}", f"{len(treatment.val_accuracies)}",
+            *other,
         )  # fmt: skip
     return table
 

@@ -30,6 +30,7 @@ from tuner.training import Rows
 
 HEAD = Configuration(head_width=256, dropout=0.0, l2=1e-6)
 BATCHNORM_HEAD = replace(HEAD, head_batchnorm=True)
+LAGGING = "lagging head BatchNorm"
 DROPOUTS = (0.0, 0.3, 0.6)
 L2_STRENGTHS = (1e-6, 1e-4, 1e-2)
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1)
@@ -104,9 +105,7 @@ def lagging_batchnorm(
         )
     )
     remedy = "Measure the head's statistics before validating, as `tune search` does."
-    return Finding(
-        "lagging head BatchNorm", sentence, gain, p_value, remedy if costly else "", numbers
-    )
+    return Finding(LAGGING, sentence, gain, p_value, remedy if costly else "", numbers)
 
 
 def overfitting(
@@ -206,11 +205,7 @@ def ceiling(
     return Finding(
         "weak head" if weak else "ceiling of the features",
         sentence
-        + (
-            f": it leaves {100 * gain:.1f} points."
-            if weak
-            else ": a better head alone gains nothing, the features are the limit."
-        ),
+        + (f": it leaves {100 * gain:.1f} points." if weak else ": such classifiers gain nothing."),
         gain,
         p_value,
         "Search heads with `tune search`." if weak else "",
@@ -250,11 +245,12 @@ def _overfitting(found: Finding, accuracies: np.ndarray) -> Finding:
     spread = f"{accuracies.min():.1%} to {accuracies.max():.1%}"
     reached = f"training accuracy is {train:.1%} and validation {val:.1%}"
     if not found.numbers["overfits"]:
-        return replace(found, sentence=f"The head does not overfit: {reached} unregularised.")
+        sentence = f"The head does not overfit: {reached} unregularised."
+        return replace(found, sentence=sentence, gain=0.0, p_value=1.0)
     if found.numbers["flat"]:
         sentence = (
             f"The head overfits and regularisation does not cure it: {reached}, and dropout 0 to "
-            f"0.6 with L2 1e-6 to 1e-2 gives {spread}. It is the data, the features or the labels."
+            f"0.6 with L2 1e-6 to 1e-2 gives {spread}: no more than chance."
         )
         return replace(found, sentence=sentence)
     best = found.numbers["grid"][int(accuracies.argmax())]
@@ -270,7 +266,8 @@ def _overfitting(found: Finding, accuracies: np.ndarray) -> Finding:
 
 def _cross_validated(classifier: Any, x: np.ndarray, y: np.ndarray, seed: int) -> float:
     probabilities = out_of_fold(classifier, x, y, folds(y, None, _FOLDS, seed))
-    return float((probabilities.argmax(axis=1) == y).mean())
+    known = np.isfinite(probabilities).all(axis=1)
+    return float((known & (probabilities.argmax(axis=1) == y)).mean())
 
 
 def _tell(on_progress: Told, done: int, count: int) -> None:

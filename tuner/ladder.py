@@ -1,14 +1,15 @@
 """The BatchNorm ladder: one head over every way in which people have treated the backbone's BN.
 
-Head, images, split, order and seeds are the same; only what BatchNormalization does in training and
-in validation differs. Where it uses the statistics of a batch, an image's features depend on the
-batch that it stands in: then the images are dealt into batches of 32 a few times, from a fixed
-seed, each deal is one view, and epoch e trains on view e mod their number. So a treatment is
-computed once for all seeds, and what is trained end to end alone is computed anew.
+Head, images, split, order and seeds are the same, and what BatchNormalization does in training and
+in validation differs; `tutorial` and `thawed` are trained end to end, and their weights move too.
+Where BatchNormalization uses the statistics of a batch, an image's features depend on the batch
+that it stands in: then the images are dealt into batches of 32 a few times, from a fixed seed, each
+deal is one view, and epoch e trains on view e mod their number. So a treatment is computed once for
+all seeds; what is trained end to end alone is computed anew.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import keras
 import numpy as np
@@ -20,6 +21,7 @@ from search_spaces.recipes import plain_head
 from search_spaces.resnet50 import Configuration
 from tuner.environment import release_memory
 from tuner.evidence import Evidence
+from tuner.heads import HeadFit
 from tuner.training import Rows
 
 BATCH = 32
@@ -190,11 +192,9 @@ class Ladder:
         before = _statistics(base)
         network.train_on_batch(images, evidence.training.y[:BATCH])
         moved = _differing(before, _statistics(base))
-        equal = bool(np.array_equal(expected, found))
-        return Treatment(
-            name, frozen.right, frozen.val_accuracies, frozen.train_accuracies, moved,
-            frozen.statistics, frozen.epochs, equal,
-        )  # fmt: skip
+        if not np.array_equal(expected, found):  # this Keras uses statistics of the batch
+            return self._over(name, self._dealt_training(), evidence.pooled_validation, moved)
+        return replace(frozen, name=name, moved=moved)
 
     def _legacy(self) -> Treatment:
         return self._over("legacy", self._dealt_training(), self._evidence.pooled_validation)
@@ -205,14 +205,13 @@ class Ladder:
             Rows(batch_features(network, validation.x, deal), validation.y)
             for deal in deals(len(validation.y), 2, seed=1)
         )
-        views = self._dealt_training()
-        result = self._over("own_input_batch", views, one)
-        beside = self._over("own_input_batch", views, other)
-        dependent = float((result.right != beside.right).mean())
-        return Treatment(
-            result.name, result.right, result.val_accuracies, result.train_accuracies, 0,
-            result.statistics, result.epochs, False, dependent,
-        )  # fmt: skip
+        fits, beside = (self._fits(self._dealt_training(), rows) for rows in (one, other))
+        changed = [
+            (here.probabilities.argmax(axis=1) != there.probabilities.argmax(axis=1)).mean()
+            for here, there in zip(fits, beside, strict=True)
+        ]
+        found = self._treatment("own_input_batch", fits)
+        return replace(found, batch_dependent=float(np.mean(changed)))
 
     def _recalibrated(self) -> Treatment:
         evidence, network = self._evidence, self._copy(trainable=True)
@@ -271,19 +270,25 @@ class Ladder:
         equals_frozen: bool = False,
     ) -> Treatment:
         """The head of every seed on given features."""
-        fits = [
+        found = self._treatment(name, self._fits(training, validation))
+        return replace(found, moved=moved, equals_frozen=equals_frozen)
+
+    def _fits(self, training: Sequence[Rows], validation: Rows) -> list[HeadFit]:
+        return [
             self._evidence.heads.fit(self._configuration, training, validation, self._epochs, seed)
             for seed in self._seeds
         ]
+
+    def _treatment(self, name: str, fits: Sequence[HeadFit]) -> Treatment:
         return Treatment(
             name,
             np.stack([fit.right for fit in fits]),
             tuple(fit.val_accuracies[-1] for fit in fits),
             tuple(fit.train_accuracies[-1] for fit in fits),
-            moved,
+            0,
             len(_statistics(self._evidence.backbone.model)),
             self._epochs,
-            equals_frozen,
+            equals_frozen=False,
         )
 
     def _dealt_training(self) -> list[Rows]:

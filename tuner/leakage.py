@@ -4,70 +4,73 @@ from typing import Any
 
 import numpy as np
 
-from tuner.dataset import Dataset
-from tuner.findings import Finding
+from tuner.balance import imbalance_note
+from tuner.dataset import Dataset, ImageFile
+from tuner.findings import Finding, paired_gain
 
 LEAK, CONFLICTS, IMBALANCE = "leak", "conflicting labels", "class imbalance"
 
 
-def leak_finding(dataset: Dataset, right: np.ndarray) -> Finding:
-    """Validation images that training images show too make accuracy look better than it is.
+def leaked(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """Which training and which validation images stand on the other side too, or their copies do.
+
+    Returns:
+        Two bool arrays, in the order of `dataset.of("train")` and of `dataset.of("validation")`.
+    """
+    training, validation = dataset.of("train"), dataset.of("validation")
+    shared = {_group(file) for file in training} & {_group(file) for file in validation}
+    return tuple(  # type: ignore[return-value]
+        np.array([_group(file) in shared for file in files], bool)
+        for files in (training, validation)
+    )
+
+
+def leak_finding(dataset: Dataset, right: np.ndarray, without: np.ndarray) -> Finding:
+    """Training images that validation shows too make accuracy look better than it is.
 
     Args:
-        dataset: with its leaks.
+        dataset: with its splits.
         right: whether each validation image is named rightly, in the order of
             `dataset.of("validation")`, bool, shape (images,) or (seeds, images).
+        without: the same of heads that were trained without the shared images.
 
     Returns:
         The gain is what accuracy owes to the leak: it is lost with it, and was never there.
     """
-    leaked_paths = {
-        path
-        for leak in dataset.leaks
-        for path, split in ((leak.path, leak.split), (leak.other, leak.other_split))
-        if split == "validation" and "train" in (leak.split, leak.other_split)
-    }
-    leaked = np.array([file.path in leaked_paths for file in dataset.of("validation")], bool)
-    shares = np.atleast_2d(right).mean(axis=0)
-    count, accuracy = int(leaked.sum()), float(shares.mean())
-    numbers: dict[str, Any] = {
-        "leaked": count,
-        "validation_images": len(leaked),
-        "accuracy": accuracy,
-    }
+    count, images = int(leaked(dataset)[1].sum()), len(dataset.of("validation"))
+    accuracy, honest = float(np.mean(right)), float(np.mean(without))
+    numbers: dict[str, Any] = {"leaked": count, "validation_images": images, "accuracy": accuracy}
     if not count:
         return Finding(
             LEAK, "No validation image stands in training too.", 0.0, None, numbers=numbers
         )
-    honest = float(shares[~leaked].mean()) if count < len(leaked) else 0.0
-    numbers |= {"accuracy_without_leak": honest, "examples": sorted(leaked_paths)[:5]}
+    inflation, p_value = paired_gain(without, right)
+    numbers |= {"accuracy_without_leak": honest}
     return Finding(
         LEAK,
-        f"{count} of {len(leaked)} validation images stand in training too, such as "
-        f"{min(leaked_paths)}: {accuracy:.1%} of all validation images are right, and {honest:.1%} "
-        "of the others.",
-        max(accuracy - honest, 0.0),
-        None,
-        "Take them out of training with --drop-leaks.",
+        f"{count} of {images} validation images stand in training too: accuracy is overstated, "
+        f"{accuracy:.1%} with them in training and {honest:.1%} without.",
+        inflation,
+        p_value,
+        "tune search DATA --drop-leaks takes them out of training.",
         numbers,
     )
 
 
 def conflict_finding(dataset: Dataset) -> Finding:
-    """Pictures that stand under two labels, which no network can name rightly."""
+    """Pictures that stand under two labels, which are left out of every split."""
     images = sum(len(paths) for paths in dataset.conflicts)
     numbers = {"pictures": len(dataset.conflicts), "images": images}
     if not images:
         return Finding(CONFLICTS, "No picture stands under two labels.", 0.0, None, numbers=numbers)
-    share = images / (len(dataset.files) + images)
     return Finding(
         CONFLICTS,
         f"{images} images show pictures that stand under two labels, such as "
-        f"{' and '.join(dataset.conflicts[0][:2])}: at most half of them can be named rightly.",
-        share / 2,
+        f"{' and '.join(dataset.conflicts[0][:2])}: they are left out, here and by tune search. "
+        "Give each picture one label; tune data DATA --json lists them.",
+        0.0,
         None,
-        "They are left out; tune data --json lists them: give each picture one label.",
-        numbers,
+        numbers=numbers,
     )
 
 
@@ -77,25 +80,27 @@ def imbalance_finding(dataset: Dataset, right: np.ndarray) -> Finding:
     Args:
         dataset: its validation images count.
         right: as for `leak_finding`.
+
+    Returns:
+        No cause: what unequal classes hold back is not accuracy, but that of the small ones.
     """
     labels = dataset.labels("validation")
     shares = np.atleast_2d(right).mean(axis=0)
     accuracy, majority = float(shares.mean()), dataset.majority_rate()
     balanced = float(np.mean([shares[labels == number].mean() for number in np.unique(labels)]))
-    counts = np.bincount(labels)
     numbers = {"accuracy": accuracy, "balanced_accuracy": balanced, "majority_rate": majority}
     sentence = (
         f"The most frequent class alone is {majority:.1%} of the validation images; accuracy is "
         f"{accuracy:.1%}, and {balanced:.1%} where each class counts the same."
     )
-    uneven = accuracy - balanced if counts.max() > 5 * counts[counts > 0].min() else 0.0
-    return Finding(
-        IMBALANCE,
-        sentence,
-        max(uneven, 0.0),
-        None,
-        "Search with --objective val_balanced_accuracy --class-weights balanced."
-        if uneven > 0
-        else "",
-        numbers,
+    training = dataset.counts()
+    note = imbalance_note(
+        {name: splits["train"] for name, splits in training.items()}, "val_accuracy", "none"
     )
+    return Finding(
+        IMBALANCE, sentence if note is None else f"{sentence} {note}", 0.0, None, numbers=numbers
+    )
+
+
+def _group(file: ImageFile) -> str:
+    return file.group or file.sha256

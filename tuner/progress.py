@@ -82,8 +82,8 @@ class SearchProgress(SearchObserver):
     def counting(self, what: str, done: int, count: int) -> None:
         """Shows a count of images."""
         if self._counted != what:
-            self._counted = what
             self._new_task(what, count)
+            self._counted = what
         self._update(what, done, self._left(done / count))
         if done == count:
             self._end_task()
@@ -204,3 +204,4 @@ class SearchProgress(SearchObserver):
         if self._task is not None:
             self._bar.remove_task(self._task)
             self._task = None
+        self._counted = ""

@@ -11,6 +11,7 @@ from tuner.findings import SIGNIFICANCE, Finding, best_of, paired_gain
 from tuner.heads import Heads
 from tuner.training import Rows
 
+CAUSE = "learning rate"
 RATES = tuple(float(f"{10 ** (step / 2):.2g}") for step in range(-10, 1))
 _HEAD = Configuration(head_width=256, dropout=0.0, l2=1e-6)
 
@@ -86,7 +87,7 @@ def learning_rate_curve(
 
 
 def learning_rate_finding(curve: RateCurve, used: float) -> Finding:
-    """Whether a learning rate is too high or too low, and what the best one gains over it.
+    """Whether a learning rate is too high, and what the best one gains over it.
 
     Args:
         curve: as `learning_rate_curve` gives it.
@@ -101,7 +102,8 @@ def learning_rate_finding(curve: RateCurve, used: float) -> Finding:
     accuracies = curve.right.mean(axis=1)
     gain, p_value = paired_gain(curve.right[nearest], best_of(curve.right))
     best, (low, high) = curve.rates[int(accuracies.argmax())], curve.good
-    wrong = p_value <= SIGNIFICANCE
+    # A low rate only takes longer, which a short test mistakes for worse.
+    too_high = used > high and p_value <= SIGNIFICANCE
     numbers = {
         "used": used,
         "compared": curve.rates[nearest],
@@ -111,11 +113,13 @@ def learning_rate_finding(curve: RateCurve, used: float) -> Finding:
         "val_accuracies": [float(each) for each in accuracies],
         "train_losses": list(curve.train_losses),
     }
-    verdict = f"too {'high' if used > best else 'low'}" if wrong else "no cause"
+    verdict = "too high" if too_high else "no cause"
     sentence = (
         f"A learning rate of {used:g} is {verdict}: a head reaches {accuracies[nearest]:.1%} with "
         f"{curve.rates[nearest]:g} and {accuracies.max():.1%} with {best:g}; "
         f"{low:g} to {high:g} is good."
     )
-    remedy = f"Take a learning rate from {low:g} to {high:g}." if wrong else ""
-    return Finding("learning rate", sentence, gain, p_value, remedy, numbers)
+    if not too_high:
+        return Finding(CAUSE, sentence, min(gain, 0.0), 1.0, "", numbers)
+    remedy = f"Take a learning rate from {low:g} to {high:g}."
+    return Finding(CAUSE, sentence, gain, p_value, remedy, numbers)

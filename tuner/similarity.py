@@ -117,7 +117,8 @@ def near_pairs(fingerprints: Sequence[bytes], similarity: float = SIMILARITY) ->
         for start in range(0, len(candidates), _EXACT_BLOCK):
             pairs = candidates[start : start + _EXACT_BLOCK]
             pairs = pairs[_alike_in_colour(rows, pairs)]
-            needed = np.where(_of_few(rows, pairs), _SIMILARITY_OF_FEW * _UNIT**2, least)
+            closely = max(round(_SIMILARITY_OF_FEW * _UNIT**2), float(least))
+            needed = np.where(_of_few(rows, pairs), closely, least)
             found.append(pairs[_correlations(views, pairs) >= needed])
     return np.unique(np.concatenate(found), axis=0)
 

@@ -44,7 +44,13 @@ class UncachedFile(io.RawIOBase):
         return True
 
     def fileno(self) -> int:
-        """Descriptor of the file."""
+        """Descriptor of the file.
+
+        Raises:
+            ValueError: it is closed.
+        """
+        if self.closed:
+            raise ValueError("I/O operation on closed file")
         return self._descriptor
 
     def write(self, data: Any) -> int:
