@@ -106,3 +106,14 @@ def test_a_row_that_nobody_can_judge_is_no_suspect() -> None:
 def test_nothing_is_printed(heads: Heads, capfd: pytest.CaptureFixture[str]) -> None:
     found_in(heads, 8, 0.2)
     assert "issues" not in "".join(capfd.readouterr())
+
+
+@pytest.mark.parametrize("count", [2, 20])
+def test_of_a_few_images_nothing_is_told(heads: Heads, count: int) -> None:
+    random = np.random.default_rng(0)
+    rows = Rows(
+        random.normal(size=(count, 2048)).astype(np.float32), (np.arange(count) % 2).astype("int32")
+    )
+    found = find_wrong_labels(heads, Configuration(head_layers=0), rows, rows)
+    assert "too few" in found.finding.sentence
+    assert (found.finding.gain, found.finding.p_value, len(found.rows)) == (0.0, None, 0)

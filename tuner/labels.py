@@ -28,6 +28,7 @@ CAUSE = "wrong labels"
 TOLERATED = 0.03
 _CLEAREST = 0.2  # of all images
 _STRENGTH = 1e-3
+_LEAST_IMAGES = 50  # a fifth of fewer proves nothing
 _FOLDS, _REPEATS = 5, 2
 _CONFIDENCE = 0.95
 
@@ -82,12 +83,15 @@ def find_wrong_labels(
         on_progress: told (steps done, of how many).
 
     Returns:
-        The finding, whose p value is that of more than 3 % of wrong labels, and the suspects.
+        The finding, whose p value is that of more than 3 % of wrong labels, and the suspects. Of
+        fewer than 50 images nothing can be told.
     """
     tell = _Progress(on_progress, _FOLDS * _REPEATS + 2)
     labels = np.concatenate([training.y, validation.y]).astype(np.int64)
     features = np.concatenate([training.x[:], validation.x[:]])
     probabilities = _probabilities(features, labels, groups, seed, tell.step)
+    if np.isfinite(probabilities).all(axis=1).sum() < _LEAST_IMAGES:
+        return _untold(len(labels))
     count = _Count.of(labels, probabilities)
     rows = suspects(labels, probabilities, round(count.share * len(labels)))
     kept = np.ones(len(labels), bool)
@@ -203,6 +207,12 @@ def _probabilities(
         ],
         axis=0,
     )
+
+
+def _untold(images: int) -> WrongLabels:
+    sentence = f"Of {images} images too few can be judged by others to tell how many are wrong."
+    nobody = np.empty(0, np.int64)
+    return WrongLabels(Finding(CAUSE, sentence, 0.0, None), 0.0, (0.0, 1.0), nobody, nobody)
 
 
 def _finding(count: _Count, gain: _Gain, found: int, images: int) -> Finding:
