@@ -65,6 +65,14 @@ def test_evidence_holds_the_features_of_the_frozen_backbone(evidence: Evidence) 
     assert evidence.pooled_training.x.shape == (COUNT, 2048)
 
 
+def test_the_first_images_keep_their_features_and_labels(evidence: Evidence) -> None:
+    few = evidence.first(7, 3)
+    assert np.array_equal(few.training.x, evidence.training.x[:7])
+    assert np.array_equal(few.pooled_validation.x, evidence.pooled_validation.x[:3])
+    assert np.array_equal(few.pooled_training.y, evidence.training.y[:7])
+    assert len(few.validation.y) == 3
+
+
 def test_deals_hold_every_image_once_and_differ() -> None:
     one, other = deals(100, 2, seed=0)
     for deal in (one, other):

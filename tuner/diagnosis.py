@@ -23,6 +23,7 @@ from tuner.dataset import Dataset
 from tuner.evidence import Evidence, gather
 from tuner.findings import SIGNIFICANCE, Finding, corrected, paired_gain
 from tuner.forecast import LearningCurve, data_finding, learning_curve
+from tuner.heads import HeadFit
 from tuner.images import prepare_images
 from tuner.inputs import SCALED_INPUT, image_size, scaled_input
 from tuner.ladder import HISTORY, TREATMENTS, Ladder, Treatment
@@ -44,6 +45,8 @@ _USUAL_RATE = 1e-3  # keras.optimizers.Adam()
 _USUAL_MOMENTUM = 0.99  # keras.layers.BatchNormalization()
 # Most images that are looked at: what a few thousand do not show is no reason to be stuck.
 _MOST_TRAINING, _MOST_VALIDATION = 4000, 2000
+# And most that go through the network again and again, for each treatment of its BatchNorm.
+_LADDER_TRAINING, _LADDER_VALIDATION = 1200, 600
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,7 @@ class Diagnosis:
         excluded: what was examined and is no cause.
         prices: what mistakes that a network can make would cost here.
         model: what is wrong with the user's own model; None where there is none.
-        ladder: the treatments of BatchNorm.
+        ladder: the treatments of BatchNorm, on the first 1,200 training and 600 validation images.
         suspects: paths of the images whose labels are most suspicious, with the class that the
             other images give them.
         seconds: wall time.
@@ -181,16 +184,18 @@ class _Experiments:
         checked = self._check_model()
         evidence = self._gather()
         seeds = tuple(self._options.seed + seed for seed in SEEDS)
+        fits = [self._fit(evidence, evidence.pooled_training, seed) for seed in seeds]
+        right = np.stack([fit.right for fit in fits])
+        few = evidence.first(_LADDER_TRAINING, _LADDER_VALIDATION)
         ladder = Ladder(
-            evidence, seeds, epochs=_EPOCHS,
+            few, seeds, epochs=_EPOCHS,
             end_to_end_epochs=4 if self._options.full else 2,
             end_to_end_seeds=len(seeds) if self._options.full else 1,
         )  # fmt: skip
-        frozen = ladder.frozen()
         treatments = ladder.run(TREATMENTS, self._telling("BatchNorm treatments"))
         by_name = {treatment.name: treatment for treatment in treatments}
-        suspects, findings = self._examine(evidence, frozen.right, by_name)
-        prices = {price.cause: price for price in self._price(evidence, frozen, by_name)}
+        suspects, findings = self._examine(evidence, right, by_name)
+        prices = {price.cause: price for price in self._price(evidence, few, by_name)}
         own = [] if checked is None else mistakes(checked, by_name, prices)
         if self._own_rate() and rates.CAUSE not in {mistake.cause for mistake in own}:
             own.append(prices[rates.CAUSE])
@@ -198,7 +203,8 @@ class _Experiments:
         own_causes = {finding.cause for finding in own}
         return Diagnosis(
             len(evidence.training.y), len(evidence.validation.y), self._images_in_all,
-            frozen.val_accuracy, frozen.train_accuracy, self._dataset.majority_rate(),
+            float(right.mean()), float(np.mean([fit.train_accuracies[-1] for fit in fits])),
+            self._dataset.majority_rate(),
             tuple(causes), tuple(excluded),
             tuple(price for price in prices.values() if price.cause not in own_causes), checked,
             tuple(treatments), suspects, time.monotonic() - self._begun,
@@ -257,13 +263,13 @@ class _Experiments:
         return self._named(wrong), findings
 
     def _price(
-        self, evidence: Evidence, frozen: Treatment, treatments: Mapping[str, Treatment]
+        self, evidence: Evidence, few: Evidence, treatments: Mapping[str, Treatment]
     ) -> Iterator[Finding]:
         """What mistakes of a network would cost on these images."""
         training, validation = evidence.pooled_training, evidence.pooled_validation
-        seed = self._options.seed
+        seed, frozen = self._options.seed, treatments["frozen"]
         yield _batchnorm(frozen, treatments["legacy"])
-        yield scaled_input(evidence, frozen.right, self._head, _EPOCHS, seed)
+        yield scaled_input(few, frozen.right, self._head, _EPOCHS, seed)
         momentum = _momentum(self._model)
         yield fitting.lagging_batchnorm(
             evidence.space, evidence.backbone, training, validation, momentum=momentum, seed=seed
@@ -292,13 +298,12 @@ class _Experiments:
         if kept.all() or len(np.unique(rows.y[kept])) < 2:
             return right
         clean = Rows(rows.x[kept], rows.y[kept])
-        fits = [
-            evidence.heads.fit(
-                self._head, [clean], evidence.pooled_validation, _EPOCHS, self._options.seed + seed
-            )
-            for seed in SEEDS
-        ]
-        return np.stack([fit.right for fit in fits])
+        seeds = (self._options.seed + seed for seed in SEEDS)
+        return np.stack([self._fit(evidence, clean, seed).right for seed in seeds])
+
+    def _fit(self, evidence: Evidence, training: Rows, seed: int) -> HeadFit:
+        """The plain head."""
+        return evidence.heads.fit(self._head, [training], evidence.pooled_validation, _EPOCHS, seed)
 
     def _groups(self) -> np.ndarray:
         """Number of the group of each image, training images first."""
