@@ -37,7 +37,8 @@ def diagnosis_report(diagnosis: Diagnosis, width: int = 80) -> RenderableType:
     parts += _section("Examined, and no cause", _items(examined))
     parts += _section("What mistakes in a network would cost on these images", _items(prices))
     ladder = _ladder(diagnosis.ladder, width)
-    return Group(*parts, *_section("One head over every treatment of the backbone's BN", ladder))
+    parts += _section("One head over every treatment of the backbone's BN", ladder)
+    return Group(*parts, plain("= is the same function as frozen, bit for bit."))
 
 
 def _section(title: str, body: Table) -> list[RenderableType]:
@@ -107,7 +108,7 @@ def _ladder(treatments: tuple[Treatment, ...], width: int) -> Table:
         dependent = treatment.batch_dependent
         other = ["" if dependent is None else percent(dependent)] if width >= 80 else []
         table.add_row(
-            plain(f"{treatment.name}{' = frozen' * _is_twin(treatment)}"),
+            plain(f"{treatment.name}{' =' * _is_twin(treatment)}"),
             percent(treatment.val_accuracy), *training,
             f"{treatment.moved} of {treatment.statistics}", f"{len(treatment.val_accuracies)}",
             *other,
