@@ -15,12 +15,11 @@ from tuner.errors import SettingsError
 from tuner.findings import SIGNIFICANCE
 from tuner.fitting import (
     BATCHNORM_HEAD,
-    HEAD,
     ceiling,
     lagging_batchnorm,
     overfitting,
 )
-from tuner.heads import Heads
+from tuner.heads import HEAD, Heads
 
 if TYPE_CHECKING:
     import keras

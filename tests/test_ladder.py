@@ -8,7 +8,7 @@ import pytest
 
 from search_spaces.resnet50 import ResNet50Space
 from tuner.cache import Cache
-from tuner.evidence import Evidence, gather
+from tuner.evidence import Evidence, frozen_features, gather
 from tuner.heads import HeadFit
 from tuner.ladder import (
     HISTORY,
@@ -16,7 +16,6 @@ from tuner.ladder import (
     Ladder,
     batch_features,
     deals,
-    frozen_features,
     recalibrate,
 )
 from tuner.training import Rows

@@ -97,6 +97,10 @@ class Dataset:
         found = Counter((file.label, file.split) for file in self.files)
         return {name: {split: found[name, split] for split in SPLITS} for name in self.classes}
 
+    def training_counts(self) -> dict[str, int]:
+        """The number of training images by class."""
+        return {name: splits["train"] for name, splits in self.counts().items()}
+
     def majority_rate(self, split: str = "validation") -> float:
         """The accuracy of always answering the most frequent class of `split`.
 

@@ -115,5 +115,4 @@ def _copies(found: Survey) -> str:
 def _imbalance(dataset: Dataset | None) -> str | None:
     if dataset is None:
         return None
-    training = {name: splits["train"] for name, splits in dataset.counts().items()}
-    return imbalance_note(training, "val_accuracy", "none")
+    return imbalance_note(dataset.training_counts(), "val_accuracy", "none")

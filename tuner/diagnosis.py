@@ -23,11 +23,11 @@ from tuner.dataset import Dataset
 from tuner.evidence import Evidence, gather
 from tuner.findings import SIGNIFICANCE, Finding, corrected, paired_gain
 from tuner.forecast import LearningCurve, data_finding, learning_curve
-from tuner.heads import HeadFit
+from tuner.heads import EPOCHS, HeadFit
 from tuner.images import prepare_images
 from tuner.inputs import SCALED_INPUT, image_size, scaled_input
 from tuner.ladder import HISTORY, TREATMENTS, Ladder, Treatment
-from tuner.leakage import LEAK, conflict_finding, imbalance_finding, leak_finding, leaked
+from tuner.leakage import LEAK, conflict_finding, group_of, imbalance_finding, leak_finding, leaked
 from tuner.settings import SearchSettings
 from tuner.training import Rows
 
@@ -40,7 +40,6 @@ BATCHNORM_IN_TRAINING = "BatchNorm in training mode"
 FAULTS = (
     LEAK, labels.CAUSE, BATCHNORM_IN_TRAINING, SCALED_INPUT, fitting.LAGGING, rates.CAUSE,
 )  # fmt: skip
-_EPOCHS = 12
 _USUAL_RATE = 1e-3  # keras.optimizers.Adam()
 _USUAL_MOMENTUM = 0.99  # keras.layers.BatchNormalization()
 # Most images that are looked at: what a few thousand do not show is no reason to be stuck.
@@ -188,7 +187,7 @@ class _Experiments:
         right = np.stack([fit.right for fit in fits])
         few = evidence.first(_LADDER_TRAINING, _LADDER_VALIDATION)
         ladder = Ladder(
-            few, seeds, epochs=_EPOCHS,
+            few, seeds, epochs=EPOCHS,
             end_to_end_epochs=4 if self._options.full else 2,
             end_to_end_seeds=len(seeds) if self._options.full else 1,
         )  # fmt: skip
@@ -269,7 +268,7 @@ class _Experiments:
         training, validation = evidence.pooled_training, evidence.pooled_validation
         seed, frozen = self._options.seed, treatments["frozen"]
         yield _batchnorm(frozen, treatments["legacy"])
-        yield scaled_input(few, frozen.right, self._head, _EPOCHS, seed)
+        yield scaled_input(few, frozen.right, self._head, EPOCHS, seed)
         momentum = _momentum(self._model)
         yield fitting.lagging_batchnorm(
             evidence.space, evidence.backbone, training, validation, momentum=momentum, seed=seed
@@ -303,11 +302,11 @@ class _Experiments:
 
     def _fit(self, evidence: Evidence, training: Rows, seed: int) -> HeadFit:
         """The plain head."""
-        return evidence.heads.fit(self._head, [training], evidence.pooled_validation, _EPOCHS, seed)
+        return evidence.heads.fit(self._head, [training], evidence.pooled_validation, EPOCHS, seed)
 
     def _groups(self) -> np.ndarray:
         """Number of the group of each image, training images first."""
-        names = [file.group or file.sha256 for files in self._files for file in files]
+        names = [group_of(file) for files in self._files for file in files]
         return np.unique(names, return_inverse=True)[1]
 
     def _named(self, wrong: labels.WrongLabels) -> tuple[tuple[str, str], ...]:
@@ -401,9 +400,9 @@ def sampled(dataset: Dataset) -> Dataset:
     Training images that the kept validation images show too stay as well, so that a leak does.
     """
     validation = dataset.of("validation")[:_MOST_VALIDATION]
-    groups = {file.group for file in validation if file.group}
+    groups = {group_of(file) for file in validation}
     training = dataset.of("train")
     kept = {file.path for file in (*validation, *training[:_MOST_TRAINING])}
-    kept |= {file.path for file in training if file.group in groups}
+    kept |= {file.path for file in training if group_of(file) in groups}
     files = tuple(file for file in dataset.files if file.path in kept)
     return replace(dataset, files=files)

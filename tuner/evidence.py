@@ -2,13 +2,16 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
+import keras
 import numpy as np
+import tensorflow as tf
 
-from search_spaces.backbone import PretrainedBackbone
+from search_spaces.backbone import PretrainedBackbone, preprocess
 from search_spaces.resnet50 import ResNet50Space
 from tuner.cache import Cache
-from tuner.features import FeatureStore
+from tuner.features import BATCH, FeatureStore
 from tuner.heads import Heads
 from tuner.training import Rows
 
@@ -80,6 +83,43 @@ def gather(
         pooled(training, "training features"), pooled(validation, "validation features"),
         Heads(space, backbone),
     )  # fmt: skip
+
+
+def frozen_features(
+    network: keras.Model, pixels: np.ndarray, prepare: Callable[[Any], Any] = preprocess
+) -> np.ndarray:
+    """Pooled features with the moving statistics, computed anew.
+
+    Args:
+        network: a backbone.
+        pixels: uint8, shape (n, image_size, image_size, 3).
+        prepare: from float32 images, 0 to 255, to what the network gets.
+
+    Returns:
+        float32, shape (n, 2048).
+    """
+    program = compiled(network, training=False, prepare=prepare)
+    starts = range(0, len(pixels), BATCH)
+    return np.concatenate([program(pixels[start : start + BATCH]) for start in starts])
+
+
+def compiled(
+    network: keras.Model, *, training: bool, prepare: Callable[[Any], Any] = preprocess
+) -> Callable[[np.ndarray], np.ndarray]:
+    """A program from a batch of uint8 pixels to a network's output, in either mode.
+
+    Args:
+        network: a backbone.
+        training: whether it is called as in training.
+        prepare: as for `frozen_features`.
+    """
+    signature = tf.TensorSpec((None, *network.input_shape[1:]), tf.uint8)
+
+    @tf.function(input_signature=[signature])
+    def run(images: tf.Tensor) -> tf.Tensor:
+        return network(prepare(tf.cast(images, tf.float32)), training=training)
+
+    return lambda pixels: run(tf.constant(pixels)).numpy()
 
 
 def _first(rows: Rows, count: int) -> Rows:

@@ -25,10 +25,9 @@ from tuner.classifiers import (
 )
 from tuner.errors import SettingsError
 from tuner.findings import SIGNIFICANCE, Finding, best_of, paired_gain
-from tuner.heads import Heads
+from tuner.heads import HEAD, Heads
 from tuner.training import Rows
 
-HEAD = Configuration(head_width=256, dropout=0.0, l2=1e-6)
 BATCHNORM_HEAD = replace(HEAD, head_batchnorm=True)
 LAGGING = "lagging head BatchNorm"
 DROPOUTS = (0.0, 0.3, 0.6)

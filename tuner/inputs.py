@@ -4,23 +4,21 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
-import tensorflow as tf
 
 from search_spaces.resnet50 import Configuration, ResNet50Space
 from tuner.cache import Cache
 from tuner.dataset import ImageFile
 from tuner.decode import read_image
-from tuner.evidence import Evidence, gather
+from tuner.evidence import Evidence, frozen_features, gather
 from tuner.findings import SIGNIFICANCE, Finding, paired_gain
+from tuner.heads import EPOCHS
 from tuner.images import prepare_images
 from tuner.training import Rows
 
 SCALED_INPUT, IMAGE_SIZE = "scaled input", "image size"
 # What ResNet50's ImageNet weights were trained at.
 LARGE_SIZE = 224
-_BATCH = 32
 _MOST_TRAINING, _MOST_VALIDATION = 600, 400
 _SAMPLED_FILES = 50
 
@@ -40,7 +38,7 @@ def scaled_input(
     """
     backbone = evidence.backbone.lend(0)
     training, validation = (
-        Rows(_features_of_unit_pixels(backbone, rows.x), rows.y)
+        Rows(frozen_features(backbone, rows.x, _to_unit), rows.y)
         for rows in (evidence.training, evidence.validation)
     )
     wrong = evidence.heads.fit(configuration, [training], validation, epochs, seed).right
@@ -62,7 +60,7 @@ def image_size(
     configuration: Configuration,
     *,
     crop: bool = False,
-    epochs: int = 12,
+    epochs: int = EPOCHS,
     seed: int = 0,
     on_progress: Callable[[str, int, int], None] | None = None,
 ) -> Finding:
@@ -136,12 +134,5 @@ def typical_side(files: Sequence[ImageFile], root: Path) -> int:
     return int(np.median(sides))
 
 
-def _features_of_unit_pixels(backbone: keras.Model, pixels: np.ndarray) -> np.ndarray:
-    """Pooled features, float32, shape (n, 2048), of images that were divided by 255."""
-
-    @tf.function(input_signature=[tf.TensorSpec((None, *backbone.input_shape[1:]), tf.uint8)])
-    def run(images: tf.Tensor) -> tf.Tensor:
-        return backbone(tf.cast(images, tf.float32) / 255.0, training=False)
-
-    starts = range(0, len(pixels), _BATCH)
-    return np.concatenate([run(pixels[start : start + _BATCH]).numpy() for start in starts])
+def _to_unit(images: Any) -> Any:
+    return images / 255.0

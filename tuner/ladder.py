@@ -16,19 +16,17 @@ import numpy as np
 import tensorflow as tf
 
 from search_spaces.backbone import preprocess
-from search_spaces.head import build_head
 from search_spaces.recipes import plain_head
 from search_spaces.resnet50 import Configuration
 from tuner.environment import release_memory
-from tuner.evidence import Evidence
-from tuner.heads import HeadFit
+from tuner.evidence import Evidence, compiled, frozen_features
+from tuner.heads import EPOCHS, HeadFit
 from tuner.training import Rows
 
 BATCH = 32
 # Deals of the training images into batches. An epoch of legacy training met a new deal each time;
 # over four, what a head can learn of one deal's statistics is averaged out.
 _VIEWS = 4
-_EPOCHS = 12
 # Of the batch that statistics are measured in: 512 images of 64 px, 42 of 224; about 2 GB.
 _RECALIBRATION_PIXELS = 512 * 64 * 64
 _FINE_TUNING_RATE = 1e-5  # https://keras.io/guides/transfer_learning/
@@ -125,7 +123,7 @@ class Ladder:
         evidence: Evidence,
         seeds: Sequence[int] = (0, 1, 2),
         *,
-        epochs: int = _EPOCHS,
+        epochs: int = EPOCHS,
         end_to_end_epochs: int = 2,
         end_to_end_seeds: int = 1,
     ) -> None:
@@ -312,18 +310,8 @@ class Ladder:
 
     def _head(self, seed: int) -> keras.Model:
         """Model from pooled features to probabilities."""
-        configuration, pooled = self._configuration, keras.Input((2048,), name="pooled")
-        probabilities = build_head(
-            pooled,
-            self._evidence.space.num_classes,
-            layers=configuration.head_layers,
-            width=configuration.head_width,
-            batchnorm=configuration.head_batchnorm,
-            dropout=configuration.dropout,
-            l2=configuration.l2,
-            seed=seed,
-        )
-        return keras.Model(pooled, probabilities, name="head")
+        evidence = self._evidence
+        return evidence.space.build_suffix(self._configuration, evidence.backbone.lend(0), seed)
 
 
 _LOSS = "sparse_categorical_crossentropy"
@@ -351,18 +339,11 @@ def batch_features(
     Returns:
         float32, shape (n, 2048).
     """
-    program = _program(network, training=True)
+    program = compiled(network, training=True)
     features = np.empty((len(pixels), *network.output_shape[1:]), np.float32)
     for batch in batches:
         features[batch] = program(pixels[batch])
     return features
-
-
-def frozen_features(network: keras.Model, pixels: np.ndarray) -> np.ndarray:
-    """Pooled features with the moving statistics; shapes as for `batch_features`."""
-    program = _program(network, training=False)
-    starts = range(0, len(pixels), BATCH)
-    return np.concatenate([program(pixels[start : start + BATCH]) for start in starts])
 
 
 def recalibrate(network: keras.Model, pixels: np.ndarray) -> None:
@@ -383,19 +364,9 @@ def recalibrate(network: keras.Model, pixels: np.ndarray) -> None:
     momenta = [layer.momentum for layer in layers]
     for layer in layers:
         layer.momentum = 0.0  # then the moving statistics are those of the last batch
-    _program(network, training=True)(pixels[chosen])
+    compiled(network, training=True)(pixels[chosen])
     for layer, momentum in zip(layers, momenta, strict=True):
         layer.momentum = momentum
-
-
-def _program(network: keras.Model, training: bool) -> Callable[[np.ndarray], np.ndarray]:
-    signature = tf.TensorSpec((None, *network.input_shape[1:]), tf.uint8)
-
-    @tf.function(input_signature=[signature])
-    def run(images: tf.Tensor) -> tf.Tensor:
-        return network(preprocess(tf.cast(images, tf.float32)), training=training)
-
-    return lambda pixels: run(tf.constant(pixels)).numpy()
 
 
 def _flat(base: keras.Model, head: keras.layers.Layer) -> keras.Model:

@@ -11,6 +11,11 @@ from tuner.findings import Finding, paired_gain
 LEAK, CONFLICTS, IMBALANCE = "leak", "conflicting labels", "class imbalance"
 
 
+def group_of(file: ImageFile) -> str:
+    """Name of what an image stands on one side with: itself where it has no group."""
+    return file.group or file.sha256
+
+
 def leaked(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
     """Which training and which validation images stand on the other side too, or their copies do.
 
@@ -18,9 +23,9 @@ def leaked(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
         Two bool arrays, in the order of `dataset.of("train")` and of `dataset.of("validation")`.
     """
     training, validation = dataset.of("train"), dataset.of("validation")
-    shared = {_group(file) for file in training} & {_group(file) for file in validation}
+    shared = {group_of(file) for file in training} & {group_of(file) for file in validation}
     return tuple(  # type: ignore[return-value]
-        np.array([_group(file) in shared for file in files], bool)
+        np.array([group_of(file) in shared for file in files], bool)
         for files in (training, validation)
     )
 
@@ -93,14 +98,7 @@ def imbalance_finding(dataset: Dataset, right: np.ndarray) -> Finding:
         f"The most frequent class alone is {majority:.1%} of the validation images; accuracy is "
         f"{accuracy:.1%}, and {balanced:.1%} where each class counts the same."
     )
-    training = dataset.counts()
-    note = imbalance_note(
-        {name: splits["train"] for name, splits in training.items()}, "val_accuracy", "none"
-    )
+    note = imbalance_note(dataset.training_counts(), "val_accuracy", "none")
     return Finding(
         IMBALANCE, sentence if note is None else f"{sentence} {note}", 0.0, None, numbers=numbers
     )
-
-
-def _group(file: ImageFile) -> str:
-    return file.group or file.sha256

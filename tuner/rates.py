@@ -8,12 +8,11 @@ import numpy as np
 from search_spaces.resnet50 import Configuration
 from tuner.errors import SettingsError
 from tuner.findings import SIGNIFICANCE, Finding, best_of, paired_gain
-from tuner.heads import Heads
+from tuner.heads import HEAD, Heads
 from tuner.training import Rows
 
 CAUSE = "learning rate"
 RATES = tuple(float(f"{10 ** (step / 2):.2g}") for step in range(-10, 1))
-_HEAD = Configuration(head_width=256, dropout=0.0, l2=1e-6)
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ def learning_rate_curve(
     training: Rows,
     validation: Rows,
     *,
-    configuration: Configuration = _HEAD,
+    configuration: Configuration = HEAD,
     rates: Sequence[float] = RATES,
     epochs: int = 10,
     seed: int = 0,

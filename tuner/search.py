@@ -172,8 +172,7 @@ def existing_run(runs_dir: Path, name: str) -> Run | None:
 
 def imbalance(dataset: Dataset, settings: SearchSettings) -> str | None:
     """The line that tells of very unequal classes before a search, or None; see `balance`."""
-    counts = {name: splits["train"] for name, splits in dataset.counts().items()}
-    return imbalance_note(counts, settings.objective, settings.class_weights)
+    return imbalance_note(dataset.training_counts(), settings.objective, settings.class_weights)
 
 
 def _check_same_settings(run: Run, settings: SearchSettings) -> None:
