@@ -10,6 +10,7 @@ import pytest
 
 if TYPE_CHECKING:
     import keras
+    from playwright.sync_api import Browser
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -88,6 +89,18 @@ def pretrained_weights() -> Path:
 def emoji_folder() -> Path:
     """A folder of 8 class folders of drawings; the test is skipped where there is none."""
     return _optional(_SHARED / "datasets" / "emoji-google")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator["Browser"]:
+    """The system's Chromium, for `browser.watched_page`; skipped where there is none.
+
+    Not for longer than a module: while it is open, its event loop runs in this thread.
+    """
+    from tests.browser import chromium
+
+    with chromium() as opened:
+        yield opened
 
 
 def _optional(path: Path) -> Path:
