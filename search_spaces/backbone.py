@@ -20,6 +20,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from search_spaces.hdf5 import HDF5Error, check_hdf5
 from tuner.errors import SettingsError, WeightsError
 
 # Residual blocks from the input to the output, as He et al. 2016 (arXiv:1512.03385) stack them.
@@ -244,6 +245,7 @@ def _check_weights_file(path: Path) -> None:
     try:
         is_hdf5 = h5py.is_hdf5(path)
         path.open("rb").close()
+        file_bytes = path.stat().st_size
     except OSError as error:
         raise WeightsError(f"{path} cannot be read: {error.strerror or error}.") from error
     if not is_hdf5 or path.suffix != ".h5":
@@ -251,6 +253,12 @@ def _check_weights_file(path: Path) -> None:
             f"{path} is not a Keras weights file. Pass a .weights.h5 file, or the .h5 without top "
             "that Keras downloads."
         )
+    try:
+        check_hdf5(path, file_bytes)
+    except HDF5Error as error:
+        raise WeightsError(
+            f"{path} {error}. Pass a file that save_weights() wrote, or that Keras downloads."
+        ) from error
 
 
 def _load_weights(backbone: keras.Model, path: Path) -> None:

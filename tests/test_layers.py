@@ -32,7 +32,7 @@ FLOORS = (
     ("containers",),
     ("pixels",),
     ("search_spaces", "decode", "cache", "cuts", "schedule", "journal", "similarity", "splits"),
-    ("manifest", "facts"),
+    ("manifest", "facts", "archives"),
     ("tabular",),
     ("survey",),
     ("dataset", "ranking", "augment"),

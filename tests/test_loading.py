@@ -66,13 +66,16 @@ def test_a_file_that_is_not_there_or_no_model(tmp_path: Path) -> None:
     assert f"{path} is not a Keras model" in message(str(path))
     with zipfile.ZipFile(path, "w") as file:
         file.writestr("config.json", "{")
+    assert "is not a Keras model: it lacks config.json or model.weights.h5" in message(str(path))
+    with zipfile.ZipFile(path, "a") as file:
+        file.writestr("model.weights.h5", "")
     assert f"{path} is damaged" in message(str(path))
 
 
 def test_a_lambda_is_refused_with_the_remedy(tmp_path: Path) -> None:
     path = tmp_path / "model.keras"
     tiny(keras.layers.Lambda(lambda x: x / 255)).save(path)
-    assert "Python lambda" in message(str(path))
+    assert "holds a Lambda layer, which could run any code" in message(str(path))
     assert "package.module:function" in message(str(path))
 
 

@@ -1,14 +1,15 @@
 """A model that somebody else built, from a file or from a function."""
 
 import re
-import zipfile
 from pathlib import Path
 from typing import Any
 
 from search_spaces.named import import_named, is_named
+from tuner.archives import ArchiveError, CodeError, OwnClassError, check_keras_file
 from tuner.errors import ModelError, first_line
 
 _SUFFIX = ".keras"
+_FROM_FUNCTION = "give package.module:function, a function of yours that returns the model"
 
 
 def load_model(spec: str) -> Any:
@@ -62,12 +63,18 @@ def _from_file(path: Path) -> Any:
     if not path.is_file():
         raise ModelError(f"there is no model file {path}. Save one with model.save({path.name!r}).")
     try:
-        with path.open("rb") as file:
-            is_archive = zipfile.is_zipfile(file)
+        check_keras_file(path)
     except OSError as error:
         raise ModelError(f"{path} cannot be read: {error.strerror or error}.") from error
-    if not is_archive:
-        raise ModelError(f"{path} is not a Keras model. Save one with model.save({path.name!r}).")
+    except CodeError as error:
+        raise ModelError(
+            f"{path} {error}: put a stock layer such as Rescaling in its place, or "
+            f"{_FROM_FUNCTION}."
+        ) from error
+    except OwnClassError as error:
+        raise ModelError(_needs_own(path, error.name)) from error
+    except ArchiveError as error:
+        raise ModelError(f"{path} {error}. Save one with model.save({path.name!r}).") from error
     try:
         return keras.models.load_model(path, safe_mode=True)
     except Exception as error:  # Keras raises whatever its parsers met first
@@ -75,13 +82,11 @@ def _from_file(path: Path) -> Any:
 
 
 def _why_not_loaded(path: Path, message: str) -> str:
-    from_function = "give package.module:function, a function of yours that returns the model"
-    if "lambda" in message.lower() and "safe_mode" in message:
-        return (
-            f"{path} holds a Python lambda, which could run any code when it is loaded: "
-            f"put a stock layer such as Rescaling in its place, or {from_function}."
-        )
     unknown = re.search(r"Could not locate (?:class|function) '([^']+)'", message)
     if unknown:
-        return f"{path} needs your own {unknown[1]}, which Keras does not know: {from_function}."
+        return _needs_own(path, unknown[1])
     return f"{path} is damaged, or was saved by a version of Keras that this one cannot read."
+
+
+def _needs_own(path: Path, name: str) -> str:
+    return f"{path} needs your own {name}, which Keras does not know: {_FROM_FUNCTION}."

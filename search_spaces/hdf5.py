@@ -1,0 +1,79 @@
+"""What a file of weights in HDF5 holds, looked into before anything is read from it.
+
+HDF5 can point into other files (external links, external and virtual datasets), and a dataset of a
+few bytes may claim a shape that fills the memory. No file of weights needs either.
+"""
+
+import math
+from pathlib import Path
+from typing import BinaryIO
+
+import h5py
+
+# Weights are stored as they are; this leaves room for files that somebody has compressed.
+_MOST_EXPANSION = 20
+_SMALL_BYTES = 1 << 20
+# Integers, floats and truth values; opaque are those of bfloat16.
+_KINDS = "iufbV"
+_FILTERS = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32}
+
+
+class HDF5Error(ValueError):
+    """A file is no HDF5, or holds what no file of weights does; the message completes "it ..."."""
+
+
+def check_hdf5(file: Path | BinaryIO, file_bytes: int) -> None:
+    """Refuses a file that points outside of itself, or would fill the memory.
+
+    Args:
+        file: the file, or its content.
+        file_bytes: its size.
+
+    Raises:
+        HDF5Error: it is no HDF5, is damaged, or does one of these.
+    """
+    try:
+        with h5py.File(file, "r") as opened:
+            _check(opened, file_bytes)
+    except HDF5Error:
+        raise
+    except Exception as error:  # h5py raises whatever its parsers met first
+        raise HDF5Error("is damaged") from error
+
+
+def _check(file: h5py.File, file_bytes: int) -> None:
+    total_bytes = 0
+
+    def problem(name: str, link: object) -> str | None:  # h5py hides what is raised here
+        nonlocal total_bytes
+        if not isinstance(link, h5py.HardLink):
+            return f"holds a link, {_short(name)}, which may lead to another file"
+        item = file[name]
+        if isinstance(item, h5py.Dataset):
+            total_bytes += math.prod(item.shape or ()) * item.dtype.itemsize
+            wrong = _wrong_with(item)
+            return wrong and f"holds an array, {_short(name)}, that {wrong}"
+        return None
+
+    found = file.visititems_links(problem)
+    if found is not None:
+        raise HDF5Error(found)
+    if total_bytes > _SMALL_BYTES + _MOST_EXPANSION * file_bytes:
+        raise HDF5Error(
+            f"claims arrays of {total_bytes // 10**6} MB, but has {file_bytes / 10**6:.1f} MB"
+        )
+
+
+def _wrong_with(dataset: h5py.Dataset) -> str | None:
+    if dataset.external or dataset.is_virtual:
+        return "lies in another file"
+    if dataset.shape is None or dataset.dtype.kind not in _KINDS:
+        return "is not of numbers"
+    made = dataset.id.get_create_plist()
+    if not {made.get_filter(number)[0] for number in range(made.get_nfilters())} <= _FILTERS:
+        return "is packed in an unknown way"
+    return None
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 80 else f"{name[:80]}..."
