@@ -64,7 +64,7 @@ def small_search() -> SmallSearch:
 @contextlib.contextmanager
 def hidden(split: str) -> Iterator[None]:
     """Moves the images of a split away as soon as a search has found and split them."""
-    from tuner import cli
+    from tuner.commands import saying
 
     moved: list[Path] = []
 
@@ -73,8 +73,8 @@ def hidden(split: str) -> Iterator[None]:
         for path in (dataset.root / file.path for file in dataset.of(split)):
             moved.append(path.rename(f"{path}.hidden"))
 
-    say = cli._say_dataset
-    with mock.patch.object(cli, "_say_dataset", hide):
+    say = saying.say_dataset
+    with mock.patch.object(saying, "say_dataset", hide):
         yield
     for path in moved:
         path.rename(path.with_suffix(""))

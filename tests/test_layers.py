@@ -72,6 +72,7 @@ FLOORS = (
     ("export",),
     ("report", "progress", "datatable", "diagnosistable"),
     ("printing", "__init__"),
+    ("commands",),
     ("cli",),
 )
 FLOOR_OF = {name: number for number, floor in enumerate(FLOORS) for name in floor}

@@ -1,0 +1,50 @@
+"""Options that several commands take."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tuner.settings import AUGMENTATIONS, CLASS_WEIGHTS, OBJECTIVES, SearchSettings
+
+DEFAULTS = SearchSettings()
+Objective = StrEnum("Objective", list(OBJECTIVES))  # type: ignore[misc]
+DEFAULT_OBJECTIVE = Objective(DEFAULTS.objective)
+Augmentation = StrEnum("Augmentation", list(AUGMENTATIONS))  # type: ignore[misc]
+NO_AUGMENTATION = Augmentation(DEFAULTS.augment)
+ClassWeights = StrEnum("ClassWeights", list(CLASS_WEIGHTS))  # type: ignore[misc]
+NO_CLASS_WEIGHTS = ClassWeights(DEFAULTS.class_weights)
+TableFormat = StrEnum("TableFormat", ["table", "json", "csv"])
+ExportFormat = StrEnum("ExportFormat", ["keras"])
+
+RunArgument = Annotated[str | None, typer.Argument(help="Name of the run; left out, the newest.")]
+RunsDir = Annotated[Path, typer.Option(help="Folder of the runs.")]
+CacheDir = Annotated[
+    Path | None, typer.Option(help="Folder of decoded images and features; left out, yours.")
+]
+ValFraction = Annotated[float, typer.Option(help="Share of the images that validates.")]
+TestFraction = Annotated[
+    float, typer.Option(help="Share of the images that takes no part in the search.")
+]
+SplitSeed = Annotated[int, typer.Option(help="Seed of the split.")]
+DropLeaks = Annotated[
+    bool, typer.Option("--drop-leaks", help="Leave out training images that others show too.")
+]
+KeepConflicts = Annotated[
+    bool, typer.Option("--keep-conflicts", help="Train on images that stand under two labels.")
+]
+Weights = Annotated[str, typer.Option(help="Pretrained weights: imagenet, none, or a file.")]
+ImageSize = Annotated[int, typer.Option(help="Pixels a side.")]
+Crop = Annotated[
+    bool,
+    typer.Option("--crop/--no-crop", help="Take each image's centre square, not a squashed whole."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
+Keep = Annotated[int, typer.Option(min=1, help="Best trials that keep their weights.")]
+CacheLimit = Annotated[str, typer.Option(help="Most that the cache may hold, such as 500MB.")]
+Budget = Annotated[
+    str | None,
+    typer.Option("--time-budget", help="Time that the search may take in all, such as 30m."),
+]

@@ -1,0 +1,86 @@
+"""`tune best` and `tune predict`."""
+
+import dataclasses
+import functools
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tuner.cache import Cache, default_cache_dir
+from tuner.commands.options import AsJson, CacheDir, ExportFormat, Quiet, RunArgument, RunsDir
+from tuner.environment import prepare_device
+from tuner.errors import InputError
+
+
+def best(
+    run: RunArgument = None,
+    runs_dir: RunsDir = Path("runs"),
+    export: Annotated[
+        Path | None, typer.Option(help="Write the winner to this new folder.")
+    ] = None,
+    export_format: Annotated[
+        list[ExportFormat] | None, typer.Option("--format", help="Format; repeatable.")
+    ] = None,
+    cache_dir: CacheDir = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show the winner and its accuracy on the test images; export it.
+
+    The test images are those that the search neither trained on nor chose by.
+
+    Example: tune best first --export model
+    """
+    prepare_device()
+    from tuner.evaluation import evaluate_winner, winner_of
+    from tuner.export import check_target, export_winner
+    from tuner.printing import print_json, print_winner, winner_row
+    from tuner.progress import SearchProgress
+    from tuner.run import open_run
+
+    if export_format and export is None:
+        raise InputError("--format says how --export writes. Give both.")
+    opened = open_run(runs_dir, run)
+    winner_of(opened)
+    if export is not None:
+        check_target(export.absolute())
+    cache_folder = cache_dir or default_cache_dir()
+    dataset = opened.dataset()
+    parity = None
+    with SearchProgress(opened.settings.objective, quiet) as progress, Cache(cache_folder) as cache:
+        counting = functools.partial(progress.counting, "decoding test images")
+        winner = evaluate_winner(opened, dataset, cache, counting)
+        if export is not None:
+            progress.say("Exporting, and checking the export in another process.")
+            parity = export_winner(opened, winner, dataset, export)
+    if as_json:
+        print_json(winner_row(winner) | ({"export": str(export)} if export else {}))
+    else:
+        print_winner(winner, opened.settings.objective, export, parity)
+
+
+def predict(
+    export: Annotated[Path, typer.Argument(help="Folder that tune best --export wrote.")],
+    images: Annotated[list[Path], typer.Argument(help="Image files.")],
+    as_json: AsJson = False,
+) -> None:
+    """Name the class of images, with an exported model.
+
+    Example: tune predict model cat.jpg dog.png
+    """
+    prepare_device()
+    from tuner.prediction import Export
+    from tuner.printing import print_json, print_table
+
+    predictions = list(Export(export).predict(images))
+    if as_json:
+        print_json([dataclasses.asdict(p) | {"path": str(p.path)} for p in predictions])
+    else:
+        from tuner.tables import prediction_table
+
+        print_table(prediction_table(predictions))
+    if all(prediction.error for prediction in predictions):
+        raise InputError(
+            "none of the images could be read. Give JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF files."
+        )
