@@ -24,6 +24,7 @@ import numpy as np
 
 from tuner.checkpoint import read_checkpoint
 from tuner.journal import Journal
+from tuner.outcomes import Outcomes
 from tuner.ranking import trial_name
 
 CONTEXT = multiprocessing.get_context("forkserver")
@@ -245,6 +246,11 @@ def memory(folder: Path) -> dict[str, Any]:
             for rung in trial["rungs"]:
                 del rung["seconds"]
         epochs = {trial["id"]: journal.epochs(trial["id"]) for trial in trials}
+        outcomes = {
+            f"{trial['id']}/{number}": _bytes(journal.outcomes(trial["id"], number))
+            for trial in trials
+            for number in range(len(trial["rungs"]))
+        }
         notes = {name: journal.note(name) for name in ("asked", "made_from", "plan", "finished")}
     states = {
         path.parent.name: _checkpoint(path) for path in sorted(folder.glob("trials/*/state.npz"))
@@ -254,7 +260,10 @@ def memory(folder: Path) -> dict[str, Any]:
         for path in folder.rglob("*")
         if path.name not in ("journal.db-wal", "journal.db-shm")
     )
-    return {"trials": trials, "epochs": epochs, "notes": notes, "states": states, "files": files}
+    return {
+        "trials": trials, "epochs": epochs, "outcomes": outcomes, "notes": notes, "states": states,
+        "files": files,
+    }  # fmt: skip
 
 
 def differences(found: Any, expected: Any, where: str = "") -> list[str]:
@@ -272,11 +281,17 @@ def differences(found: Any, expected: Any, where: str = "") -> list[str]:
 
 
 def _checkpoint(path: Path) -> dict[str, Any]:
-    found = dataclasses.asdict(read_checkpoint(path))
+    checkpoint = read_checkpoint(path)
+    found = dataclasses.asdict(checkpoint) | {"outcomes": _bytes(checkpoint.outcomes)}
     del found["seconds"]
     arrays = found.pop("state")
     found["epochs"] = json.dumps(found["epochs"])
     return found | {name: _bits(array) for name, array in arrays.items()}
+
+
+def _bytes(outcomes: Outcomes | None) -> bytes:
+    assert outcomes is not None
+    return outcomes.to_bytes()
 
 
 def _bits(array: np.ndarray) -> tuple[str, tuple[int, ...], bytes]:

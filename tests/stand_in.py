@@ -7,6 +7,7 @@ from typing import Any
 import keras_tuner
 import numpy as np
 
+from tuner.outcomes import Outcomes
 from tuner.sources import Images, TrialRows
 from tuner.training import EpochMetrics, Rows
 
@@ -39,15 +40,24 @@ class Arithmetic:
         self._on_epoch = on_epoch
         self._weights = np.random.default_rng(trial).normal(size=2).astype(np.float32)
         self._momentum = np.zeros(2, np.float32)
+        self._trained = False
 
     def run_epoch(self, training: Rows, validation: Rows) -> EpochMetrics:
         self._on_epoch(self, training)
         self._momentum = self._momentum * np.float32(0.9) - np.sin(self._weights) + training.y[0]
         self._weights = self._weights + self._momentum / np.float32(self.batch_size)
         self.epoch += 1
+        self._trained = True
         loss = float(np.square(self._weights).sum())
         accuracy = 1 / (1.1 + loss)
         return EpochMetrics(loss, 1 / (1 + loss), loss + 0.1, accuracy, accuracy)
+
+    def outcomes(self) -> Outcomes | None:
+        """Three images' that depend on the weights; none before an epoch was trained."""
+        if not self._trained:
+            return None
+        share = np.abs(np.sin(self._weights.sum() + np.arange(3)))
+        return Outcomes.of(np.stack([share, 1 - share], axis=1), np.zeros(3, np.int32))
 
     def state(self, final: bool = False) -> dict[str, np.ndarray]:
         more = {} if final else {"momentum": self._momentum}

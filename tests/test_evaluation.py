@@ -50,6 +50,20 @@ def test_the_recorded_validation_accuracy_comes_back(run: Run, dataset: Dataset)
     assert correct == round(recorded * len(dataset.of("validation")))
 
 
+def test_every_trial_keeps_what_it_made_of_each_validation_image(
+    run: Run, dataset: Dataset
+) -> None:
+    labels, trials = dataset.labels("validation"), run.journal.trials()
+    for trial in trials:
+        outcomes = run.journal.outcomes(trial.id)
+        assert outcomes is not None
+        recorded = run.journal.epochs(trial.id)[trial.epochs - 1]
+        assert outcomes.right(labels).mean() == pytest.approx(recorded["val_accuracy"])
+        losses = -np.log(np.clip(outcomes.probability.astype(np.float64), 1e-7, 1))
+        assert losses.mean() == pytest.approx(recorded["val_loss"], rel=2e-3)
+    assert len(trials) > 1
+
+
 def test_an_evaluation_of_fewer_epochs_is_not_taken_for_the_winners(
     tmp_path: Path, run: Run, dataset: Dataset
 ) -> None:

@@ -571,6 +571,10 @@ def memory(folder: Path) -> dict[str, Any]:
     journal = Journal.open(folder / "journal.db", read_only=True)
     records = journal.trials()
     epochs = [journal.epochs(record.id) for record in records]
+    outcomes = [
+        [journal.outcomes(record.id, rung) for rung in range(len(record.rungs))]
+        for record in records
+    ]
     journal.close()
     states = {
         path.parent.name: {
@@ -579,7 +583,12 @@ def memory(folder: Path) -> dict[str, Any]:
         }
         for path in sorted(folder.glob("trials/*/*"))
     }
-    return {"records": without_seconds(records), "epochs": epochs, "states": states}
+    return {
+        "records": without_seconds(records),
+        "epochs": epochs,
+        "outcomes": [[rung and rung.to_bytes() for rung in rungs] for rungs in outcomes],
+        "states": states,
+    }
 
 
 class Stopping(Diary):

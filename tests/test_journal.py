@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -27,6 +28,7 @@ from tuner.journal import (
     TrialRecord,
     salvage,
 )
+from tuner.outcomes import Outcomes
 
 VALUES = st.one_of(
     st.integers(-(2**60), 2**60), st.floats(allow_nan=False), st.booleans(), st.text()
@@ -100,6 +102,70 @@ def test_trials_are_read_again_when_this_or_another_process_has_changed_somethin
         journal.trials().clear()
         assert len(journal.trials()) == 1
     assert reads == [None, 0, None, None]
+
+
+def test_outcomes_stand_beside_their_rung(journal: Journal) -> None:
+    def outcomes(share: float) -> Outcomes:
+        return Outcomes.of(np.array([[share, 1 - share]] * 3), np.array([0, 1, 0]))
+
+    journal.begin_trial({}, slot=(0, 0))
+    assert journal.outcomes(0) is None
+    for number, share in enumerate((0.25, 0.75)):
+        rung = RungRecord(number, number + 1, 0.5, 1.0)
+        journal.finish_rung(0, rung, [{}], outcomes=outcomes(share), completed=False)
+    found = journal.outcomes(0)
+    assert found is not None
+    assert found.to_bytes() == outcomes(0.75).to_bytes()
+    first = journal.outcomes(0, rung=0)
+    assert first is not None
+    assert first.to_bytes() == outcomes(0.25).to_bytes()
+    journal.finish_rung(0, RungRecord(2, 3, 0.5, 1.0), [{}], completed=True)
+    assert journal.outcomes(0) is None  # those of an earlier rung are not the score's
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+def test_a_journal_of_the_version_before_has_no_outcomes(
+    journal: Journal, path: Path, read_only: bool
+) -> None:
+    journal.begin_trial({}, slot=(0, 0))
+    journal.finish_rung(0, RungRecord(0, 1, 0.5, 1.0), [{"loss": 1.0}], completed=False)
+    expected = journal.trials()
+    connection = raw(path)
+    connection.executescript("DROP TABLE outcomes; DROP TABLE looks")
+    connection.execute("PRAGMA user_version = 2")
+    connection.close()
+    with contextlib.closing(Journal.open(path, read_only=read_only)) as old:
+        assert old.trials() == expected
+        assert old.outcomes(0) is None
+        assert old.looks() == []
+        if not read_only:
+            made = Outcomes.of(np.array([[0.5, 0.5]]), np.array([0]))
+            old.finish_rung(0, RungRecord(1, 2, 0.5, 1.0), [{}], outcomes=made, completed=False)
+            assert old.outcomes(0) is not None
+    assert raw(path).execute("PRAGMA user_version").fetchone()[0] == (2 if read_only else 3)
+
+
+def test_looks_are_counted_and_results_replaced(journal: Journal) -> None:
+    journal.begin_trial({}, slot=(0, 0))
+    journal.begin_trial({}, slot=(0, 0))
+    assert journal.looks() == []
+    journal.set_evaluation(1, {"right": 3}, look={"when": "yesterday"})
+    journal.set_evaluation(0, {"right": 4}, look={"when": "today"})
+    journal.set_evaluation(1, {"right": 5})
+    assert journal.looks() == [(1, {"when": "yesterday"}), (0, {"when": "today"})]
+    assert journal.evaluation(1) == {"right": 5}
+
+
+def test_a_damaged_outcome_is_not_taken_for_one(journal: Journal, path: Path) -> None:
+    journal.begin_trial({}, slot=(0, 0))
+    made = Outcomes.of(np.array([[0.5, 0.5]]), np.array([0]))
+    journal.finish_rung(0, RungRecord(0, 1, 0.5, 1.0), [{}], outcomes=made, completed=False)
+    other = Outcomes.of(np.array([[0.25, 0.75]]), np.array([0])).to_bytes()
+    connection = raw(path)
+    connection.execute("UPDATE outcomes SET data = ?", (other,))
+    connection.close()
+    with pytest.raises(DamagedJournalError, match="not what was written"):
+        journal.outcomes(0)
 
 
 def test_a_recipe_has_no_bracket(journal: Journal) -> None:
@@ -347,14 +413,19 @@ def eventful(path: Path) -> None:
             continue
         metrics = [{"loss": 1 / 3, "val_accuracy": number / 7}] * 2
         rung = RungRecord(0, 2, number / 7, 1.25)
-        journal.finish_rung(number, rung, metrics, completed=False)
+        journal.finish_rung(number, rung, metrics, outcomes=_outcomes(number), completed=False)
         if number in (1, 2):
             journal.promote(number)
             rung = RungRecord(2, 4, number / 6, 2.5)
-            journal.finish_rung(number, rung, metrics, completed=True)
+            journal.finish_rung(number, rung, metrics, outcomes=_outcomes(9), completed=True)
     journal.set_notes({"asked": {"a": 1}, "made_from": {"images": "x"}, "finished": True})
-    journal.set_evaluation(1, {"accuracy": 0.5})
+    journal.set_evaluation(1, {"accuracy": 0.5}, look={"when": "2026-01-02T03:04:05Z"})
     journal.close()
+
+
+def _outcomes(seed: int) -> Outcomes:
+    random = np.random.default_rng(seed)
+    return Outcomes.of(random.dirichlet(np.ones(3), 40), random.integers(0, 3, 40))
 
 
 def everything(path: Path) -> list[Any]:
@@ -365,10 +436,20 @@ def everything(path: Path) -> list[Any]:
             journal.trials(),
             *(journal.epochs(number) for number in range(TRIALS + 1)),
             *(journal.evaluation(number) for number in range(TRIALS + 1)),
+            *(
+                _bytes(journal.outcomes(number, rung))
+                for number in range(TRIALS)
+                for rung in (0, 1)
+            ),
+            journal.looks(),
             *(journal.note(name) for name in ("asked", "made_from", "finished", "plan")),
         ]
     finally:
         journal.close()
+
+
+def _bytes(outcomes: Outcomes | None) -> bytes | None:
+    return None if outcomes is None else outcomes.to_bytes()
 
 
 @pytest.fixture(scope="module")
@@ -380,7 +461,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 PAGE = 4096
-PAGES = 10  # five tables, four indexes of their own, and the schema
+PAGES = 13  # seven tables, five indexes of their own, and the schema
 VERSION = range(60, 64)  # where SQLite keeps the schema's number: any other says what it says
 
 

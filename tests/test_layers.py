@@ -27,6 +27,7 @@ FLOORS = (
         "findings",
         "powerlaws",
         "classifiers",
+        "outcomes",
     ),
     ("tiff", "colour", "metadata"),
     ("containers",),

@@ -17,9 +17,11 @@ import numpy as np
 from tuner.atomic import read_arrays, sync, write_arrays
 from tuner.disk import NO_SPACE, free_bytes
 from tuner.errors import RunError, TuneError
+from tuner.outcomes import Outcomes
 from tuner.ranking import trial_name
 
 _NOTES = "checkpoint"  # name of the array that holds, as JSON, all that is no array
+_OUTCOMES = "outcomes"  # of the one that holds `Outcomes.to_bytes`
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,8 @@ class Checkpoint:
         start_epoch: epochs that were done when the rung began.
         epochs: metrics of the epochs from `start_epoch` to `epoch`, in order.
         seconds: wall time of those epochs.
+        outcomes: what the last of them made of the validation images; None where nothing was
+            trained, or a version that did not keep them wrote it.
     """
 
     state: Mapping[str, np.ndarray]
@@ -39,6 +43,7 @@ class Checkpoint:
     start_epoch: int
     epochs: tuple[Mapping[str, float], ...]
     seconds: float
+    outcomes: Outcomes | None = None
 
 
 def state_file(folder: Path, trial: int) -> Path:
@@ -57,9 +62,11 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "epochs": checkpoint.epochs,
         "seconds": checkpoint.seconds,
     }
-    text = np.frombuffer(json.dumps(notes).encode(), np.uint8)
+    own = {_NOTES: np.frombuffer(json.dumps(notes).encode(), np.uint8)}
+    if checkpoint.outcomes is not None:
+        own[_OUTCOMES] = np.frombuffer(checkpoint.outcomes.to_bytes(), np.uint8)
     try:
-        _write(path, dict(checkpoint.state) | {_NOTES: text})
+        _write(path, dict(checkpoint.state) | own)
     except OSError as error:
         if error.errno not in NO_SPACE:
             raise
@@ -97,9 +104,11 @@ def read_checkpoint(path: Path) -> Checkpoint:
     try:
         state = read_arrays(path)
         notes = json.loads(state.pop(_NOTES).tobytes())
+        outcomes = state.pop(_OUTCOMES, None)
         return Checkpoint(
             state, int(state["epoch"]), int(notes["start_epoch"]), tuple(notes["epochs"]),
             float(notes["seconds"]),
+            None if outcomes is None else Outcomes.from_bytes(outcomes.tobytes()),
         )  # fmt: skip
     except FileNotFoundError as error:
         raise RunError(

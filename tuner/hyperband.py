@@ -228,7 +228,7 @@ class HyperbandTuner(keras_tuner.Tuner):
         rung = RungRecord(record.epochs, end, last[self.oracle.objective.name], result.seconds)
         if record.parameters is None:
             self.oracle.note_parameters(record.id, result.parameters)
-        self.oracle.finish_rung(trial, rung, result.epochs)
+        self.oracle.finish_rung(trial, rung, result.epochs, result.outcomes)
         self._pacing.note(record, end - record.epochs, result.seconds)
         note_spent(self._budget, self._journal)
         return last

@@ -19,10 +19,27 @@ from typing import Any
 from tuner.atomic import sync
 from tuner.disk import free_bytes
 from tuner.errors import DamagedJournalError, RunError, TuneError
+from tuner.outcomes import Outcomes
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION, _OLDEST_READ = 3, 2
 RUNNING, STOPPED, COMPLETED, FAILED = "RUNNING", "STOPPED", "COMPLETED", "FAILED"
 
+# What version 3 adds to version 2.
+_ADDED = """
+CREATE TABLE IF NOT EXISTS outcomes (
+    trial INTEGER NOT NULL REFERENCES trials (id),
+    number INTEGER NOT NULL,
+    data BLOB NOT NULL,
+    crc INTEGER NOT NULL,
+    PRIMARY KEY (trial, number)
+) STRICT;
+CREATE TABLE IF NOT EXISTS looks (
+    number INTEGER PRIMARY KEY,
+    trial INTEGER NOT NULL REFERENCES trials (id),
+    facts TEXT NOT NULL,
+    crc INTEGER NOT NULL
+) STRICT;
+"""
 _SCHEMA = f"""
 BEGIN;
 CREATE TABLE trials (
@@ -65,6 +82,7 @@ CREATE TABLE notes (
     value TEXT NOT NULL,
     crc INTEGER NOT NULL
 ) STRICT;
+{_ADDED}
 PRAGMA user_version = {SCHEMA_VERSION};
 COMMIT;
 """
@@ -189,10 +207,11 @@ class Journal:
             )
         if version < 1:
             raise RunError(f"{path} is not a journal of this program.")
-        if version < SCHEMA_VERSION:
+        if version < _OLDEST_READ:
             raise RunError(
                 f"the journal {path} was written by an older version (schema {version}, this one "
-                f"reads {SCHEMA_VERSION}). Begin the search again with --overwrite."
+                f"reads {_OLDEST_READ} to {SCHEMA_VERSION}). Begin the search again with "
+                "--overwrite."
             )
         # Not quick_check, which takes an index on trust: rows behind a damaged one are not found.
         verdict = journal._query("PRAGMA integrity_check(1)")[0][0]
@@ -200,6 +219,7 @@ class Journal:
             raise journal._damaged(verdict)
         if not read_only:
             journal._log_ahead()
+            journal._bring_up_to_date()
         return journal
 
     def close(self) -> None:
@@ -247,6 +267,7 @@ class Journal:
         rung: RungRecord,
         epochs: Sequence[Mapping[str, float]],
         *,
+        outcomes: Outcomes | None = None,
         completed: bool,
     ) -> None:
         """Adds a finished rung with its epochs.
@@ -255,6 +276,7 @@ class Journal:
             trial: number of the trial.
             rung: what it reached.
             epochs: the metrics of each of the rung's epochs, in order.
+            outcomes: what the trial made of the validation images at its last epoch.
             completed: whether the trial has been trained to the full number of epochs.
         """
         with self._transaction() as execute:
@@ -266,6 +288,8 @@ class Journal:
             _insert(execute, "INSERT INTO rungs", row)
             for epoch, metrics in enumerate(epochs, start=rung.start_epoch + 1):
                 _insert(execute, "INSERT INTO epochs", (trial, epoch, json.dumps(metrics)))
+            if outcomes is not None:
+                _insert(execute, "INSERT INTO outcomes", (trial, number, outcomes.to_bytes()))
             self._change(execute, trial, {"status": COMPLETED if completed else STOPPED})
 
     def fail(self, trial: int, message: str) -> None:
@@ -290,12 +314,48 @@ class Journal:
         )
         return [json.loads(metrics) for _, _, metrics in rows]
 
-    def set_evaluation(self, trial: int, results: Mapping[str, Any]) -> None:
-        """Notes what a trial's model reached on the test images."""
+    def outcomes(self, trial: int, rung: int | None = None) -> Outcomes | None:
+        """What a trial made of the validation images at the end of a rung.
+
+        Args:
+            trial: number of the trial.
+            rung: which of its rungs, from 0; None for the highest that it has finished.
+
+        Returns:
+            As `finish_rung` was given them; None where it was not, as by versions before this.
+        """
+        if self._is_old():
+            return None
+        last = "(SELECT MAX(number) FROM rungs WHERE trial = ?1)" if rung is None else "?2"
+        rows = self._rows(
+            f"SELECT * FROM outcomes WHERE trial = ?1 AND number = {last}",
+            (trial,) if rung is None else (trial, rung),
+        )
+        return Outcomes.from_bytes(rows[0][2]) if rows else None
+
+    def set_evaluation(
+        self, trial: int, results: Mapping[str, Any], look: Mapping[str, Any] | None = None
+    ) -> None:
+        """Notes what a trial's model reached on the test images.
+
+        Args:
+            trial: number of the trial.
+            results: what it reached, as JSON can hold it; in place of earlier results.
+            look: what is to be remembered of the test images having been looked at for it.
+        """
         with self._transaction() as execute:
-            _insert(
-                execute, "INSERT OR REPLACE INTO evaluations", (trial, json.dumps(dict(results)))
-            )
+            row = (trial, json.dumps(dict(results)))
+            _insert(execute, "INSERT OR REPLACE INTO evaluations", row)
+            if look is not None:
+                number = execute("SELECT COUNT(*) FROM looks").fetchone()[0]
+                _insert(execute, "INSERT INTO looks", (number, trial, json.dumps(dict(look))))
+
+    def looks(self) -> list[tuple[int, dict[str, Any]]]:
+        """Each time that the test images were looked at: for which trial, and what was noted."""
+        if self._is_old():
+            return []
+        rows = self._rows("SELECT * FROM looks ORDER BY number")
+        return [(trial, json.loads(facts)) for _, trial, facts in rows]
 
     def evaluation(self, trial: int) -> dict[str, Any] | None:
         """What `set_evaluation` noted, or None."""
@@ -348,6 +408,18 @@ class Journal:
     def _query(self, sql: str, arguments: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         with self._explained():
             return self._connection.execute(sql, arguments).fetchall()
+
+    def _bring_up_to_date(self) -> None:
+        """Adds what a journal of an older version lacks."""
+        if self._is_old():
+            with self._transaction() as execute:
+                for statement in filter(str.strip, _ADDED.split(";")):
+                    execute(statement)
+                execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+    def _is_old(self) -> bool:
+        """Whether it lacks what this version adds: only where it cannot be written."""
+        return bool(self._query("PRAGMA user_version")[0][0] < SCHEMA_VERSION)
 
     def _log_ahead(self) -> None:
         """Lets others read while this process writes; the file remembers it."""
@@ -470,7 +542,7 @@ def _sound(row: tuple[Any, ...]) -> bool:
 
 
 def _checksum(row: tuple[Any, ...]) -> int:
-    return zlib.crc32(json.dumps(row, default=repr).encode())  # bytes: of a damaged row alone
+    return zlib.crc32(json.dumps(row, default=zlib.crc32).encode())
 
 
 def _of_content(error: sqlite3.OperationalError) -> bool:

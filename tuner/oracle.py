@@ -15,6 +15,7 @@ from keras_tuner.engine import trial as kt_trial
 
 from tuner.errors import SettingsError
 from tuner.journal import FAILED, RUNNING, Journal, RungRecord, TrialRecord
+from tuner.outcomes import Outcomes
 from tuner.ranking import rank, trial_name
 from tuner.schedule import (
     Pause,
@@ -136,7 +137,11 @@ class JournalOracle(keras_tuner.oracles.HyperbandOracle):
             self._journal.fail(int(trial.trial_id), trial.message or "unknown")
 
     def finish_rung(
-        self, trial: kt_trial.Trial, rung: RungRecord, epochs: Sequence[Mapping[str, float]]
+        self,
+        trial: kt_trial.Trial,
+        rung: RungRecord,
+        epochs: Sequence[Mapping[str, float]],
+        outcomes: Outcomes | None = None,
     ) -> None:
         """Notes a trial's result at the end of a rung.
 
@@ -144,11 +149,13 @@ class JournalOracle(keras_tuner.oracles.HyperbandOracle):
             trial: as `create_trial` handed it out.
             rung: what it reached.
             epochs: metrics of each of the rung's epochs, in order.
+            outcomes: what the trial made of the validation images at its last epoch.
         """
         trial.score = rung.score
         trial.best_step = rung.end_epoch - 1
+        completed = rung.end_epoch == self.max_epochs
         self._journal.finish_rung(
-            int(trial.trial_id), rung, epochs, completed=rung.end_epoch == self.max_epochs
+            int(trial.trial_id), rung, epochs, outcomes=outcomes, completed=completed
         )
 
     @property

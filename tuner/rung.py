@@ -15,6 +15,7 @@ from tuner.budget import TimeBudget
 from tuner.checkpoint import Checkpoint, read_checkpoint, state_file, write_checkpoint
 from tuner.errors import RunError
 from tuner.journal import TrialRecord
+from tuner.outcomes import Outcomes
 from tuner.ranking import trial_name
 from tuner.sources import Source, TrialRows
 from tuner.stopping import StopRequest
@@ -37,11 +38,14 @@ class RungResult:
         epochs: metrics of each of its epochs, in order.
         seconds: wall time, that of interrupted processes included.
         parameters: number of scalars that the trial trains.
+        outcomes: what its last epoch made of the validation images; None where a version that did
+            not keep them had trained it.
     """
 
     epochs: tuple[Mapping[str, float], ...]
     seconds: float
     parameters: int
+    outcomes: Outcomes | None
 
 
 class RungTrainer:
@@ -111,7 +115,8 @@ class RungTrainer:
             if must_stop and trainer.epoch < end_epoch:
                 self._check_stop()
         seconds = reached.seconds + time.monotonic() - begun
-        return RungResult(tuple(epochs), seconds, trainer.parameters)
+        outcomes = trainer.outcomes() or reached.outcomes
+        return RungResult(tuple(epochs), seconds, trainer.parameters, outcomes)
 
     def _begin(
         self, trial: TrialRecord, rows: TrialRows, end_epoch: int
@@ -158,7 +163,9 @@ class RungTrainer:
         seconds: float,
     ) -> None:
         state = trainer.state(final=trainer.epoch == self._max_epochs)
-        checkpoint = Checkpoint(state, trainer.epoch, trial.epochs, tuple(epochs), seconds)
+        checkpoint = Checkpoint(
+            state, trainer.epoch, trial.epochs, tuple(epochs), seconds, trainer.outcomes()
+        )
         write_checkpoint(state_file(self._folder, trial.id), checkpoint)
 
     def _must_stop(self) -> bool:

@@ -23,6 +23,7 @@ from search_spaces.head import HeadStatistics, statistics_rows
 from search_spaces.optimizer import TransferAdam
 from tuner.balance import balanced_accuracy
 from tuner.features import BATCH
+from tuner.outcomes import Outcomes
 
 # Rows are taken and handed to the graph in pieces of about this size, so that memory stays flat.
 _WINDOW_BYTES = 256 * 2**20
@@ -111,6 +112,7 @@ class Trainer:
         images, probabilities = model.inputs[0], model.outputs[0]
         pooled = self._statistics.body.output if self._statistics.needed else images
         self._inference = keras.Model(images, [pooled, probabilities])
+        self._validated: tuple[np.ndarray, np.ndarray] | None = None
         self._infer = self._infer_whole
         if sum(1 for _ in _leaf_layers(model)) > _LIGHT_LAYERS:
             self._infer = tf.function(self._infer_in_batches, reduce_retracing=True)
@@ -125,6 +127,7 @@ class Trainer:
         """
         self.epoch = 0
         self._seed = seed
+        self._validated = None
         for variable in self._trained:
             for slot in self.model.optimizer.slots(variable):
                 slot.assign(tf.zeros_like(slot))
@@ -143,8 +146,13 @@ class Trainer:
         loss, accuracy = self._train_epoch(training)
         self._measure_statistics(training)
         probabilities = self.predict(validation.x)
+        self._validated = probabilities, validation.y
         balanced = balanced_accuracy(probabilities, validation.y)
         return EpochMetrics(loss, accuracy, *score(probabilities, validation.y), balanced)
+
+    def outcomes(self) -> Outcomes | None:
+        """What the latest epoch made of each validation row; None before `run_epoch`."""
+        return None if self._validated is None else Outcomes.of(*self._validated)
 
     def predict(self, x: Any) -> np.ndarray:
         """Class probabilities, float32, shape (rows, classes), in inference mode."""
@@ -172,6 +180,7 @@ class Trainer:
         """
         _assign(self._variables(), state)
         self.epoch = int(state["epoch"])
+        self._validated = None
 
     def _variables(self) -> dict[str, Any]:
         return self._saved | _optimizer_variables(self.model.optimizer)
