@@ -91,11 +91,11 @@ def write_photos(folder: Path, per_class: int = IMAGES_PER_CLASS) -> None:
             Image.fromarray(pixels).save(folder / name / f"{number:02}.png")
 
 
-def tune(*arguments: object) -> Any:
+def tune(*arguments: object, stdin: str | None = None) -> Any:
     """Runs a command in this process."""
     from tuner.cli import app
 
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], input=stdin)
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -34,7 +34,7 @@ FLOORS = (
     ("pixels",),
     ("search_spaces", "decode", "cache", "cuts", "schedule", "journal", "similarity", "splits"),
     ("manifest", "facts", "archives"),
-    ("tabular",),
+    ("tabular", "choosing", "exported"),
     ("survey",),
     ("dataset", "ranking", "augment"),
     (
@@ -71,7 +71,7 @@ FLOORS = (
     ("diagnosis",),
     ("estimate",),
     ("export",),
-    ("report", "progress", "datatable", "diagnosistable"),
+    ("report", "progress", "datatable", "diagnosistable", "predictiontable"),
     ("printing", "__init__"),
     ("commands",),
     ("cli",),

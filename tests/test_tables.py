@@ -1,7 +1,6 @@
 """What fits into 80 and 60 columns, and text that is not what it seems."""
 
 import io
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +10,6 @@ from rich.console import Console, RenderableType
 
 from tuner.journal import COMPLETED, FAILED, RUNNING, RungRecord, TrialRecord
 from tuner.manifest import Skipped
-from tuner.prediction import Prediction
 from tuner.run import RunSummary
 from tuner.schedule import Schedule, hyperband
 from tuner.survey import Leak
@@ -21,7 +19,6 @@ from tuner.tables import (
     number,
     percent,
     plain,
-    prediction_table,
     printable,
     run_table,
     schedule_lines,
@@ -139,29 +136,6 @@ def test_another_space_has_columns_under_its_own_names() -> None:
     shown = lines(trial_table([trial(0, values)], None))
     assert words(shown[0]) == "trial score ep. status lr [red]units kind time"
     assert "[bold]\ufffdwide" in shown[2]
-
-
-def test_predictions_with_hostile_names() -> None:
-    shown = lines(
-        prediction_table(
-            [
-                Prediction(Path("[red]cat[/red].jpg"), "[bold]cat", 0.91234),
-                Prediction(Path("new\nline\x1b[2J.jpg"), "\x07bell", 1.0),
-                Prediction(Path("cut.png"), None, None, "it is cut short"),
-            ]
-        )
-    )
-    assert shown[2].split() == ["[red]cat[/red].jpg", "[bold]cat", "0.9123"]
-    assert shown[3].split() == ["new\ufffdline\ufffd[2J.jpg", "\ufffdbell", "1.0000"]
-    assert words(shown[4]) == "cut.png not read: it is cut short"
-    assert len(shown) == 5
-
-
-def test_long_names_are_folded_and_whole() -> None:
-    name = "a" * 50 + "/" + "b" * 100 + ".jpg"
-    shown = lines(prediction_table([Prediction(Path(name), "c" * 90, 0.5)]), width=60)
-    assert "".join(shown).count("b") == 100 + 2  # and two in "probability"
-    assert all(len(line) <= 60 for line in shown)
 
 
 def test_a_schedule_in_lines() -> None:

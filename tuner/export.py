@@ -21,7 +21,7 @@ from tuner.disk import nearest_existing
 from tuner.environment import versions
 from tuner.errors import DataError, ExportError, TuneError
 from tuner.evaluation import Winner, count_correct, trained_model
-from tuner.prediction import MODEL_FILE, SCHEMA_VERSION, sha256
+from tuner.exported import MODEL_FILE, SCHEMA_VERSION, sha256
 from tuner.ranking import trial_name
 from tuner.run import Run, is_writable
 

@@ -179,7 +179,7 @@ def _children(manifest: Manifest, folder: Path) -> tuple[list[Path], list[Path]]
         paths = sorted(folder.iterdir())
         visible = [path for path in paths if path.name[0] != "." and path.name != "__MACOSX"]
         folders = [path for path in visible if path.is_dir()]
-        images = [path for path in visible if _is_candidate(path)]
+        images = [path for path in visible if may_be_image(path)]
     manifest.ignored += len(paths) - len(folders) - len(images)
     return folders, images
 
@@ -193,7 +193,7 @@ def _is_folder(path: Path) -> bool:
         return path.is_dir()
 
 
-def _is_candidate(path: Path) -> bool:
+def may_be_image(path: Path) -> bool:
     """Whether a file is an image by its name, so that damage is reported, or by its content."""
     if path.exists() and not path.is_file():
         return False  # a device or a pipe would never end

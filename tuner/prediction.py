@@ -4,22 +4,34 @@
 writes their probabilities to OUT (.npy); the parity check of an export runs it.
 """
 
-import hashlib
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tuner.decode import DecodeError, read_image
-from tuner.errors import ExportError
+from tuner.archives import ArchiveError, check_keras_file
+from tuner.decode import DecodeError, on_all_cores, read_image
+from tuner.errors import ExportError, SettingsError
+from tuner.exported import (
+    LABELS_FILE,
+    MODEL_FILE,
+    ExportFolder,
+    open_export,
+)
 
-SCHEMA_VERSION = 1
-MODEL_FILE = "model.keras"
+# Class probabilities, float32, (images, classes), of uint8 RGB images of any sizes.
+Model = Callable[[Sequence[np.ndarray]], np.ndarray]
+
 _BATCH = 32
+# Of decoded images that wait to be computed, and of those that are computed at once, where each
+# byte becomes several numbers of four.
+_WINDOW_BYTES = 256_000_000
+_BATCH_BYTES = 48_000_000
+_TOP = 3
 
 
 @dataclass(frozen=True)
@@ -31,12 +43,14 @@ class Prediction:
         label: name of the most probable class, or None if the image cannot be read.
         probability: its probability, 0 to 1.
         error: why the image cannot be read, or None.
+        top: the most probable classes with their probabilities, the first one first.
     """
 
     path: Path
     label: str | None
     probability: float | None
     error: str | None = None
+    top: tuple[tuple[str, float], ...] = ()
 
 
 class Export:
@@ -49,42 +63,72 @@ class Export:
         labels: class names in the order of the model's outputs.
 
     Raises:
-        ExportError: it is no export, was changed, or was written by a newer version.
+        ExportError: it is no export, was changed, was written by a newer version, or holds what is
+            not safe to load.
     """
 
     def __init__(self, folder: Path) -> None:
-        description = _read_json(folder, "export.json")
-        _check(folder, description)
-        labels = _read_json(folder, "labels.json")
-        self._model = load_keras(folder / MODEL_FILE)
-        if getattr(self._model, "input_shape", None) != (None, None, None, 3):
-            raise ExportError(f"{folder / MODEL_FILE} does not take images. Export again.")
-        if not isinstance(labels, list) or self._model.output_shape != (None, len(labels)):
-            raise ExportError(
-                f"{folder / 'labels.json'} does not name one class for each output of the model. "
-                "Export again."
-            )
-        self.labels = [str(label) for label in labels]
+        opened = open_export(folder)
+        self.labels = list(opened.labels)
+        self._model = _load(opened)
 
-    def predict(self, paths: Sequence[Path]) -> Iterator[Prediction]:
-        """Predicts images one after the other, in the order given."""
-        for path in paths:
-            try:
-                pixels = read_image(path)
-            except DecodeError as error:
-                yield Prediction(path, None, None, error.reason)
-                continue
-            probabilities = probabilities_of(self._model, [pixels])[0]
-            best = int(probabilities.argmax())
-            yield Prediction(path, self.labels[best], float(probabilities[best]))
+    def check_top(self, top: int | None) -> int:
+        """How many classes to name of each image: 3 or, where there are fewer, all by default.
+
+        Raises:
+            SettingsError: the model has fewer classes.
+        """
+        if top is None:
+            return min(_TOP, len(self.labels))
+        if not 1 <= top <= len(self.labels):
+            raise SettingsError(
+                f"--top must be from 1 to {len(self.labels)}, as the model has that many classes, "
+                f"but is {top}."
+            )
+        return top
+
+    def predict(self, paths: Iterable[Path], top: int | None = None) -> Iterator[Prediction]:
+        """Predicts images in the order given, a batch at a time; what cannot be read is named.
+
+        They are decoded on all cores while the model computes. Memory does not grow with their
+        number.
+
+        Args:
+            paths: the images.
+            top: see `check_top`.
+
+        Raises:
+            SettingsError: the model has fewer than `top` classes.
+        """
+        count = self.check_top(top)
+        for window in _windows(on_all_cores(_read, paths)):
+            images = [pixels for _, pixels in window if not isinstance(pixels, str)]
+            rows = iter(self._model(images) if images else ())
+            for path, pixels in window:
+                if isinstance(pixels, str):
+                    yield Prediction(path, None, None, pixels)
+                else:
+                    yield self._prediction(path, next(rows), count)
+
+    def _prediction(self, path: Path, row: np.ndarray, count: int) -> Prediction:
+        best = np.argsort(-row, kind="stable")[:count]
+        top = tuple((self.labels[number], float(row[number])) for number in best)
+        return Prediction(path, *top[0], None, top)
 
 
 def load_keras(path: Path) -> Any:
-    """Loads a .keras file in safe mode.
+    """Loads a .keras file in safe mode, after a look at what it holds.
 
     Raises:
-        ExportError: it is not a Keras model, or holds something that stock Keras does not have.
+        ExportError: it is not a Keras model, or holds something that stock Keras does not have, or
+            that is not safe to load.
     """
+    try:
+        check_keras_file(path)
+    except ArchiveError as error:
+        raise ExportError(f"{path} {error}. It was not opened.") from error
+    except OSError as error:
+        raise ExportError(f"{path} cannot be read: {error.strerror or error}.") from error
     import keras
 
     try:
@@ -97,75 +141,89 @@ def probabilities_of(model: Any, images: Sequence[np.ndarray]) -> np.ndarray:
     """Class probabilities of decoded images of any sizes.
 
     Args:
-        model: an exported model.
+        model: an exported model, or a function that computes as one does.
         images: uint8 RGB, each of shape (height, width, 3).
 
     Returns:
         float32, shape (len(images), classes), in the order given.
     """
-    results: list[np.ndarray] = []
-    for batch in _same_sized(images):
-        results.extend(model.predict_on_batch(np.stack(batch)))
-    return np.stack(results)
+    results: dict[int, np.ndarray] = {}
+    for numbers in _same_sized(images):
+        batch = np.stack([images[number] for number in numbers])
+        results.update(zip(numbers, np.asarray(model(batch)), strict=True))
+    return np.stack([results[number] for number in range(len(images))])
 
 
-def _same_sized(images: Sequence[np.ndarray]) -> Iterator[list[np.ndarray]]:
-    """Neighbours of equal size, together."""
-    batch: list[np.ndarray] = []
-    for image in images:
-        if batch and (batch[0].shape != image.shape or len(batch) == _BATCH):
-            yield batch
-            batch = []
-        batch.append(image)
-    if batch:
-        yield batch
-
-
-def _check(folder: Path, description: Any) -> None:
-    try:
-        schema, files = int(description["schema"]), dict(description["files"])
-    except (TypeError, KeyError, ValueError) as error:
-        raise ExportError(f"{folder / 'export.json'} is damaged. Export again.") from error
-    if schema > SCHEMA_VERSION:
+def _load(opened: ExportFolder) -> Model:
+    path = opened.models.get("keras")
+    if path is None:
+        raise ExportError(f"{opened.folder} has no {MODEL_FILE}. Export again with --format keras.")
+    model = load_keras(path)
+    if getattr(model, "input_shape", None) != (None, None, None, 3):
+        raise ExportError(f"{path} does not take images. Export again.")
+    if model.output_shape != (None, len(opened.labels)):
         raise ExportError(
-            f"{folder} was written by a newer version (schema {schema}, this one reads up to "
-            f"{SCHEMA_VERSION}). Upgrade tune-resnet50."
+            f"{opened.folder / LABELS_FILE} does not name one class for each output of the model. "
+            "Export again."
         )
-    for name in (MODEL_FILE, "labels.json"):
-        path = folder / name
-        try:
-            unchanged = sha256(path) == files.get(name)
-        except OSError as error:
-            raise ExportError(f"{path} cannot be read: {error.strerror}. Export again.") from error
-        if not unchanged:
-            raise ExportError(f"{path} has changed since it was exported. Export again.")
+    return keras_function(model)
 
 
-def sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def keras_function(model: Any) -> Model:
+    """A function that computes as a Keras model does.
+
+    Its program is traced once for all sizes of images: `predict` would trace one for each.
+    """
+    import tensorflow as tf
+
+    signature = tf.TensorSpec((None, None, None, 3), tf.uint8)
+    compute = tf.function(lambda x: model(x, training=False), input_signature=[signature])
+    return lambda images: probabilities_of(compute, images)
 
 
-def _read_json(folder: Path, name: str) -> Any:
-    if not folder.is_dir():
-        raise ExportError(
-            f"there is no export folder {folder}. Make one with: tune best --export {folder}"
-        )
+def _read(path: Path) -> tuple[Path, np.ndarray | str]:
+    """An image's pixels, or why they cannot be read."""
     try:
-        return json.loads((folder / name).read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise ExportError(
-            f"{folder} is not an export: {name} is missing or damaged. "
-            "Make one with: tune best --export DIR"
-        ) from error
+        return path, "it is a folder without images" if path.is_dir() else read_image(path)
+    except DecodeError as error:
+        return path, error.reason
+    except (OSError, ValueError) as error:  # a name that is too long, or has a null in it
+        return path, f"it cannot be read: {getattr(error, 'strerror', None) or error}"
+
+
+def _windows(
+    images: Iterable[tuple[Path, np.ndarray | str]],
+) -> Iterator[list[tuple[Path, np.ndarray | str]]]:
+    """Neighbours, as many as a batch has, fewer where they are large."""
+    window: list[tuple[Path, np.ndarray | str]] = []
+    window_bytes = 0
+    for path, pixels in images:
+        window.append((path, pixels))
+        window_bytes += 0 if isinstance(pixels, str) else pixels.nbytes
+        if len(window) == _BATCH or window_bytes > _WINDOW_BYTES:
+            yield window
+            window, window_bytes = [], 0
+    if window:
+        yield window
+
+
+def _same_sized(images: Sequence[np.ndarray]) -> list[list[int]]:
+    """Numbers of images of equal size, in batches that do not fill the memory."""
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for number, image in enumerate(images):
+        groups.setdefault(image.shape, []).append(number)
+    batches: list[list[int]] = []
+    for numbers in groups.values():
+        most = min(_BATCH, max(1, _BATCH_BYTES // max(1, images[numbers[0]].nbytes)))
+        batches += [numbers[start : start + most] for start in range(0, len(numbers), most)]
+    return batches
 
 
 def _main(model: str, list_file: str, out: str) -> None:
     paths = json.loads(Path(list_file).read_text("utf-8"))
-    loaded = load_keras(Path(model))
+    compute = keras_function(load_keras(Path(model)))
     parts = [
-        probabilities_of(loaded, [read_image(Path(path)) for path in paths[start : start + _BATCH]])
+        compute([read_image(Path(path)) for path in paths[start : start + _BATCH]])
         for start in range(0, len(paths), _BATCH)
     ]
     np.save(out, np.concatenate(parts), allow_pickle=False)

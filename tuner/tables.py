@@ -14,7 +14,6 @@ from rich.text import Text
 from tuner.cache import CacheEntry
 from tuner.journal import FAILED, TrialRecord
 from tuner.manifest import Skipped
-from tuner.prediction import Prediction
 from tuner.quantities import duration, size
 from tuner.ranking import trial_name
 from tuner.run import RunSummary
@@ -65,7 +64,7 @@ def trial_table(
         width: characters of a line; columns that do not fit are left out, and that is said.
     """
     columns, omitted = _fitting(_columns(trials, best), trials, width)
-    table = _table()
+    table = plain_table()
     for column in columns:
         table.add_column(
             plain(column.header),
@@ -77,21 +76,6 @@ def trial_table(
         cells = (plain(column.cell(trial)) for column in columns)
         table.add_row(*cells, style="bold" if trial == best else None)
     return Group(table, *_notes(trials, best, objective, chance, omitted))
-
-
-def prediction_table(predictions: Sequence[Prediction]) -> Table:
-    """One row an image: its class and how probable it is, or why it cannot be read."""
-    table = _table()
-    table.add_column("image", overflow="fold")
-    table.add_column("class", overflow="fold")
-    table.add_column("probability", justify="right", no_wrap=True)
-    for prediction in predictions:
-        path = plain(str(prediction.path))
-        if prediction.probability is None:
-            table.add_row(path, plain(f"not read: {prediction.error}"), "")
-        else:
-            table.add_row(path, plain(prediction.label or ""), f"{prediction.probability:.4f}")
-    return table
 
 
 def data_warnings(
@@ -191,7 +175,7 @@ def schedule_lines(schedule: Schedule, seconds: float | None = None) -> list[str
 
 def run_table(runs: Sequence[RunSummary]) -> Table:
     """One row a run."""
-    table = _table()
+    table = plain_table()
     for header in ("run", "data", "state", "trials", "best", "size"):
         right = header in ("trials", "best", "size")
         table.add_column(header, justify="right" if right else "left", overflow="fold")
@@ -242,7 +226,8 @@ def percent(share: float) -> str:
     return f"{share:.1%}".replace("%", " %")
 
 
-def _table() -> Table:
+def plain_table() -> Table:
+    """A table of headings above columns, without lines between them."""
     return Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=0, show_edge=False)
 
 

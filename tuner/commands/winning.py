@@ -1,6 +1,5 @@
 """`tune best` and `tune predict`."""
 
-import dataclasses
 import functools
 from pathlib import Path
 from typing import Annotated
@@ -58,29 +57,3 @@ def best(
         print_json(winner_row(winner) | ({"export": str(export)} if export else {}))
     else:
         print_winner(winner, opened.settings.objective, export, parity)
-
-
-def predict(
-    export: Annotated[Path, typer.Argument(help="Folder that tune best --export wrote.")],
-    images: Annotated[list[Path], typer.Argument(help="Image files.")],
-    as_json: AsJson = False,
-) -> None:
-    """Name the class of images, with an exported model.
-
-    Example: tune predict model cat.jpg dog.png
-    """
-    prepare_device()
-    from tuner.prediction import Export
-    from tuner.printing import print_json, print_table
-
-    predictions = list(Export(export).predict(images))
-    if as_json:
-        print_json([dataclasses.asdict(p) | {"path": str(p.path)} for p in predictions])
-    else:
-        from tuner.tables import prediction_table
-
-        print_table(prediction_table(predictions))
-    if all(prediction.error for prediction in predictions):
-        raise InputError(
-            "none of the images could be read. Give JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF files."
-        )
