@@ -242,7 +242,7 @@ def test_a_model_that_another_process_cannot_use(
         (tmp_path / f"{name}.py").write_text("raise SystemExit('imported from here')")
     monkeypatch.chdir(tmp_path)
     before = contents(tmp_path)
-    with pytest.raises(TuneError, match=r"could not be checked: .*is not a model that stock Keras"):
+    with pytest.raises(TuneError, match=r"could not be checked: .*is not a Keras model"):
         export_winner(run, winner, dataset, tmp_path / "model")
     assert contents(tmp_path) == before
 

@@ -69,8 +69,8 @@ def test_every_file_that_is_listed_is_checked(export: Path, name: str) -> None:
     "name",
     [
         "../canary", "/etc/passwd", "savedmodel/../../canary", "", "model.pkl", "x/model.keras",
-        "model/../model.keras", "savedmodel/assets/words.txt", "savedmodel/variables/x", "a\nb.json",
-        "model.keras/x", "..",
+        "model/../model.keras", "savedmodel/assets/words.txt", "savedmodel/variables/x",
+        "a\nb.json", "model.keras/x", "..",
     ],
 )  # fmt: skip
 def test_names_that_no_export_has(export: Path, name: str) -> None:

@@ -1,4 +1,4 @@
-"""`tune best` and `tune predict`."""
+"""`tune best`."""
 
 import functools
 from pathlib import Path
