@@ -34,7 +34,7 @@ FLOORS = (
     ("pixels",),
     ("search_spaces", "decode", "cache", "cuts", "schedule", "journal", "similarity", "splits"),
     ("manifest", "facts", "archives"),
-    ("tabular", "choosing", "exported"),
+    ("tabular", "choosing", "exported", "graphs"),
     ("survey",),
     ("dataset", "ranking", "augment"),
     (
