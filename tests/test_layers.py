@@ -28,6 +28,7 @@ FLOORS = (
         "powerlaws",
         "classifiers",
         "outcomes",
+        "diagnoses",
     ),
     ("tiff", "colour", "metadata"),
     ("containers",),

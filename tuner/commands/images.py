@@ -23,6 +23,7 @@ from tuner.commands.options import (
     ValFraction,
     Weights,
 )
+from tuner.diagnoses import keep_diagnosis
 from tuner.environment import prepare_device
 from tuner.errors import DataError, InputError
 from tuner.quantities import parse_time
@@ -125,6 +126,8 @@ def diagnose(
         print_json(found.to_json())
     else:
         print_report(functools.partial(diagnosis_report, found))
+    # For tune report. Last, so that what cannot be written costs nothing that was found.
+    keep_diagnosis(cache.folder, dataset.fingerprint, found.to_json(), dataclasses.asdict(options))
 
 
 def cache(
