@@ -49,6 +49,13 @@ def test_wheel_holds_every_module_and_nothing_else(wheel: Path, project: dict[st
     assert {name.partition("/")[0] for name in names} == {*packages, info}
     assert {name for name in names if name.endswith(".py")} == modules
     assert f"{info}/licenses/LICENSE" in names
+    assets = {
+        str(path.relative_to(ROOT))
+        for path in (ROOT / "tuner" / "report" / "assets").rglob("*")
+        if path.is_file()
+    }
+    assert len(assets) >= 8  # templates, style, scripts, and the licences of what is not ours
+    assert assets <= names
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tuner.commands import images, predicting, running, searching, winning
+from tuner.commands import images, predicting, reporting, running, searching, winning
 from tuner.environment import check_keras_config, versions
 from tuner.errors import InputError, StoppedError, TuneError
 from tuner.stopping import EXIT_CODE
@@ -27,6 +27,7 @@ _COMMANDS = (
     running.runs,
     running.trials,
     winning.best,
+    reporting.report,
     predicting.predict,
     images.data,
     images.diagnose,

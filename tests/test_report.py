@@ -1,0 +1,481 @@
+"""A report of runs in every state, with numbers that were counted by hand."""
+
+import dataclasses
+import json
+import re
+import shlex
+import shutil
+from collections.abc import Callable
+from datetime import UTC, datetime
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.metrics import (
+    confusion_matrix,
+    f1_score,
+    precision_score,
+    recall_score,
+)
+
+from tests.small_search import small_search, tune
+from tests.synthetic_run import CLASSES, HOSTILE_CLASS, HOSTILE_FILE, synthetic_run
+from tuner.cache import Cache
+from tuner.dataset import ImageFile
+from tuner.diagnoses import keep_diagnosis
+from tuner.errors import DataError, SettingsError
+from tuner.journal import COMPLETED, FAILED, RungRecord, TrialRecord
+from tuner.outcomes import Outcomes
+from tuner.report import check_page, figures, mistakes, page, thumbnails
+from tuner.report.answer import answer_of
+from tuner.report.command import search_command
+from tuner.report.contents import Contents, Validation, gather
+from tuner.report.importance import EPOCHS, LEAST_TRIALS, importances
+from tuner.report.story import story_of
+from tuner.run import Run, open_run
+from tuner.settings import SearchSettings
+
+NOW = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
+NAMES = ("cat", "dog", "hen")
+
+
+def silent(what: str, done: int, count: int) -> None:
+    pass
+
+
+def gathered(run: Run, cache: Path) -> Contents:
+    with Cache(cache) as opened:
+        return gather(run, opened, silent)
+
+
+@pytest.fixture(scope="module")
+def synthetic(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return synthetic_run(tmp_path_factory.mktemp("many"), trials=60, images=280)
+
+
+@pytest.fixture(scope="module")
+def contents(synthetic: Run) -> Contents:
+    return gathered(synthetic, synthetic.folder.parent / "cache")
+
+
+@pytest.fixture(scope="module")
+def html(contents: Contents) -> str:
+    return page.render(contents, NOW)
+
+
+class Outline(HTMLParser):
+    """Tags, attributes and text of a page; what browsers take for code stands apart."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text: list[str] = []
+        self.code: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        inside = self.tags and self.tags[-1][0] in ("script", "style") and self.lasttag
+        (self.code if inside in ("script", "style") else self.text).append(data)
+
+
+def test_the_answer_comes_first_with_its_interval_and_opponents(html: str) -> None:
+    text = " ".join(" ".join(Outline(html).text).split())
+    answer = text[text.index("The answer") : text.index("Hyperband with factor")]
+    assert re.search(r"names \d+ of 40 validation images rightly, \d", answer)
+    assert "95\u00a0% interval" in answer or "95 % interval" in answer
+    assert "more than plain head" in answer
+    assert "always the most frequent class" in answer
+
+
+def test_the_test_set_is_not_opened(html: str, synthetic: Run) -> None:
+    assert not any(
+        (synthetic.dataset().root / f.path).exists() for f in synthetic.dataset().of("test")
+    )
+    assert "not yet measured" in html
+
+
+def test_what_best_measured_is_shown(synthetic: Run, contents: Contents) -> None:
+    assert contents.answer.winner is not None
+    winner = contents.answer.winner
+    synthetic.journal.set_evaluation(
+        winner.id, {"epochs": winner.epochs, "test_correct": 30, "test_images": 40}
+    )
+    found = answer_of(synthetic, contents.story)
+    synthetic.journal.set_evaluation(winner.id, {"epochs": 0})
+    assert found.test is not None
+    assert found.test.accuracy.share == 0.75
+    assert "not yet" not in " ".join(found.sentences)
+    assert answer_of(synthetic, contents.story).test is None
+
+
+def test_hostile_names_are_text_everywhere(html: str) -> None:
+    outline = Outline(html)
+    assert {tag for tag, _ in outline.tags if tag in ("b", "script", "img", "style")} <= {
+        "b", "script", "img", "style",
+    }  # fmt: skip
+    assert len([tag for tag, _ in outline.tags if tag == "script"]) == 3
+    assert all(
+        attributes["src"] and attributes["src"].startswith("data:image/jpeg;base64,")
+        for tag, attributes in outline.tags
+        if tag == "img"
+    )
+    for _, attributes in outline.tags:
+        assert not [name for name in attributes if name.startswith("on") or name == "style"]
+    text = "".join(outline.text)
+    assert HOSTILE_CLASS in text
+    assert "</script><script>alert(2)</script>" in text
+    shown = HOSTILE_FILE.replace("\n", "\\n").replace("\u202e", "\\u202e")
+    assert f"-{shown}" in text
+    assert "\u202e" not in html
+    alts = [attributes.get("alt") or "" for tag, attributes in outline.tags if tag == "img"]
+    assert any(shown in alt for alt in alts)
+
+
+def test_a_name_that_is_no_text_is_shown(contents: Contents) -> None:
+    assert isinstance(contents.validation, Validation)
+    image = dataclasses.replace(contents.validation.worst[0], path="a\udcff\x00.png")
+    validation = dataclasses.replace(contents.validation, worst=(image,))
+    shown = page.render(dataclasses.replace(contents, validation=validation), NOW)
+    assert "a\\udcff\\x00.png" in shown
+    shown.encode("utf-8")
+
+
+def test_the_policy_names_every_script_and_style(html: str) -> None:
+    import base64
+    import hashlib
+
+    (policy,) = re.findall(r'Content-Security-Policy" content="([^"]+)"', html)
+    assert "default-src &#39;none&#39;" in policy
+    assert "unsafe" not in policy
+    inline = re.findall(r"<style>(.*?)</style>|<script>(.*?)</script>", html, re.DOTALL)
+    assert len(inline) == 3
+    for style, script in inline:
+        digest = base64.b64encode(hashlib.sha256((style or script).encode()).digest()).decode()
+        assert f"sha256-{digest}" in policy
+
+
+def test_every_bracket_shows_who_was_promoted(contents: Contents) -> None:
+    first = contents.brackets[0]
+    assert [column.note for column in first.columns] == [
+        "27 of 27", "9 of 9", "3 of 3", "1 of 1",
+    ]  # fmt: skip
+    assert len(first.lines) == 9 + 3 + 1
+    assert len(first.dots) == 27 + 9 + 3 + 1
+    assert first.summary.startswith("27 trials to epoch 1, of these 9 trials to epoch 3")
+
+
+def test_better_scores_are_higher_up_for_losses_too() -> None:
+    ends = (0.0, 1.0)
+    assert figures._height(0.9, ends, False) < figures._height(0.1, ends, False)
+    assert figures._height(0.1, ends, True) < figures._height(0.9, ends, True)
+
+
+@pytest.mark.parametrize("is_loss", [False, True])
+def test_a_hopeless_score_does_not_flatten_the_others(is_loss: bool) -> None:
+    scores = [0.70 + 0.01 * (number % 8) for number in range(24)]
+    low, high = figures.score_ends([*scores, 9.0 if is_loss else 0.01], is_loss)
+    assert low <= 0.70
+    assert high >= 0.77
+    assert high - low < 0.5
+
+
+def test_time_adds_up(contents: Contents) -> None:
+    for title, shares in contents.times.items():
+        if title != "The slowest trials":
+            assert sum(each.share for each in shares) == pytest.approx(1)
+            assert sum(each.seconds for each in shares) == pytest.approx(contents.story.seconds)
+
+
+ANSWERS = mistakes.Answers.of(
+    Outcomes(
+        np.array([0, 0, 1, 1, 2, 1], "<u2"),
+        np.array([0.9, 0.5, 0.8, 0.95, 0.6, 0.99], "<f2"),
+        np.array([0.9, 0.5, 0.1, 0.95, 0.6, 0.0], "<f2"),
+    ),
+    np.array([0, 0, 0, 1, 2, 2]),
+)
+
+
+def test_classes_are_counted_as_scikit_learn_counts_them() -> None:
+    labels, predicted = ANSWERS.labels, ANSWERS.predicted
+    counts = mistakes.confusion(ANSWERS, 3)
+    assert (counts == confusion_matrix(labels, predicted)).all()
+    rows = mistakes.class_rows(counts, NAMES)
+    assert [row.recall.share for row in rows] == pytest.approx(
+        recall_score(labels, predicted, average=None)
+    )
+    assert [row.precision for row in rows] == pytest.approx(
+        precision_score(labels, predicted, average=None)
+    )
+    assert [row.f1 for row in rows] == pytest.approx(f1_score(labels, predicted, average=None))
+    assert [(row.taken_for, row.taken) for row in rows] == [("dog", 1), (None, 0), ("dog", 1)]
+    assert mistakes.confused_pairs(counts, NAMES, 9) == [("cat", "dog", 1), ("hen", "dog", 1)]
+
+
+def test_the_worst_mistake_is_the_most_confident_one() -> None:
+    assert list(mistakes.worst(ANSWERS, 9)) == [5, 2]
+    assert list(mistakes.worst(ANSWERS, 1)) == [5]
+
+
+def test_reliability_of_a_model_that_is_right_as_often_as_it_says() -> None:
+    random = np.random.default_rng(0)
+    confidence = random.uniform(0.5, 1, 20_000)
+    right = random.random(20_000) < confidence
+    honest = mistakes.Answers(np.ones(20_000, int), right.astype(int), confidence, confidence)
+    boastful = dataclasses.replace(honest, confidence=np.sqrt(confidence))
+    assert mistakes.reliability(honest).error < 0.01
+    assert "can be taken at its word" in mistakes.reliability(honest).verdict
+    assert mistakes.reliability(boastful).error == pytest.approx(
+        float((np.sqrt(confidence) - confidence).mean()), abs=0.01
+    )
+    assert "too sure" in mistakes.reliability(boastful).verdict
+
+
+def trial(number: int, score: float, epochs: int = 9, **values: Any) -> TrialRecord:
+    rung = RungRecord(0, epochs, score, 1.0)
+    return TrialRecord(number, None, 0, 1, values, COMPLETED, 1, None, (rung,))
+
+
+def test_what_decides_the_score_comes_first() -> None:
+    random = np.random.default_rng(0)
+    trials = []
+    for number in range(60):
+        rate, drop = random.uniform(size=2)
+        epochs = int(random.choice([1, 3, 9]))
+        score = rate + 0.1 * drop + 0.3 * np.log(epochs)
+        trials.append(
+            trial(number, float(score), epochs, rate=float(rate), drop=float(drop), same=1)
+        )
+    found = importances(trials)
+    assert found is not None
+    assert {row.name for row in found.rows} == {"rate", "drop", EPOCHS}
+    shares = {row.name: row.share for row in found.rows}
+    assert shares["rate"] > 3 * shares["drop"]
+    assert shares[EPOCHS] > 3 * shares["drop"]
+    assert found.r2 > 0.6
+    assert "can be trusted" in found.trust
+
+
+def test_noise_is_not_to_be_trusted() -> None:
+    random = np.random.default_rng(0)
+    trials = [
+        trial(number, float(random.normal()), rate=float(random.uniform())) for number in range(40)
+    ]
+    found = importances(trials)
+    assert found is not None
+    assert "do not draw conclusions" in found.trust
+
+
+def test_of_few_trials_nothing_is_told() -> None:
+    few = [trial(number, float(number), rate=number) for number in range(LEAST_TRIALS - 1)]
+    assert importances(few) is None
+    failed = dataclasses.replace(trial(99, 1.0, rate=1), status=FAILED)
+    assert importances([*few, failed]) is None
+
+
+def test_heat_is_brightest_where_it_is_hottest() -> None:
+    grey = np.full((40, 40, 3), 128, np.uint8)
+    shown = thumbnails.overlay(grey, np.array([[0.0, 0.0], [0.0, 1.0]]))
+    brightness = shown.astype(int).sum(axis=-1)
+    assert brightness[35, 35] > brightness[5, 5] + 100
+
+
+SETTINGS = [
+    SearchSettings(),
+    SearchSettings(
+        data="/photos/of mine", fixed={"unfreeze_blocks": "0", "dropout": "0.5"}, weights="none",
+        image_size=64, crop=True, batch_size=16, max_epochs=9, factor=4, iterations=2,
+        objective="val_loss", seed=3, val_fraction=0.2, test_fraction=0.1, split_seed=5,
+        drop_leaks=True, keep_conflicts=True, augment="light", views=6, class_weights="balanced",
+        time_budget_seconds=1234567.5,
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("settings", SETTINGS, ids=["defaults", "everything"])
+def test_the_command_asks_for_the_same(
+    settings: SearchSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tuner.commands import searching
+
+    asked: list[SearchSettings] = []
+    monkeypatch.setattr(searching, "_search", lambda found, *rest, **options: asked.append(found))
+    words = shlex.split(search_command(settings, "again"))
+    result = tune(*words[1:])
+    assert result.exit_code == 0, result.output
+    assert asked == [settings]
+
+
+def test_a_real_run_has_every_section(tmp_path: Path) -> None:
+    search = small_search()
+    runs = search.copy_of_runs(tmp_path)
+    run = open_run(runs, "small")
+    found = {"causes": [], "excluded": [], "prices": [], "model": None, "training_images": 42,
+             "validation_images": 9, "accuracy": 0.5, "train_accuracy": 0.75,
+             "majority_rate": 0.25}  # fmt: skip
+    keep_diagnosis(search.cache, run.dataset().fingerprint, found, {})
+    out = tmp_path / "page.html"
+    result = tune("report", "--runs-dir", runs, "--cache-dir", search.cache, "--out", out)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.strip() == str(out)
+    text = " ".join(Outline(out.read_text("utf-8")).text)
+    assert "Nothing was found that holds accuracy back." in text
+    assert "Validation images by their label" in text
+    assert "confident learning" in text
+    assert "blue sky" in text
+    assert run.dataset().fingerprint in text
+    assert run.journal.evaluation(0) is None
+
+
+@pytest.mark.slow
+def test_the_network_is_asked_where_the_journal_did_not_keep_its_answers(tmp_path: Path) -> None:
+    import contextlib
+    import sqlite3
+
+    search = small_search()
+    runs = search.copy_of_runs(tmp_path)
+    kept = gathered(open_run(runs, "small"), search.cache).validation
+    with contextlib.closing(sqlite3.connect(runs / "small" / "journal.db")) as connection:
+        connection.execute("DELETE FROM outcomes")
+        connection.commit()
+    asked = gathered(open_run(runs, "small"), search.cache).validation
+    assert isinstance(kept, Validation)
+    assert isinstance(asked, Validation)
+    assert asked.matrix == kept.matrix
+    assert asked.reliability.error == pytest.approx(kept.reliability.error, abs=1e-2)
+
+
+def empty(run: Run) -> None:
+    with run.journal._transaction() as execute:
+        for table in ("outcomes", "epochs", "rungs", "trials"):
+            execute(f"DELETE FROM {table}")
+
+
+def all_failed(run: Run) -> None:
+    empty(run)
+    run.journal.begin_trial({"dropout": 0.1}, slot=(0, 0))
+    run.journal.fail(0, "the loss became <b>NaN</b>")
+    run.journal.set_notes({"finished": 0})
+
+
+def no_dataset(run: Run) -> None:
+    (run.folder / "dataset.json").unlink()
+
+
+def no_weights(run: Run) -> None:
+    for path in run.folder.glob("trials/*/state.npz"):
+        path.unlink()
+
+
+def garbled(run: Run) -> None:
+    run.journal.close()
+    path = run.folder / "journal.db"
+    data = bytearray(path.read_bytes())
+    place = data.index(b"dropout")
+    data[place : place + 7] = b"dr0pout"
+    path.write_bytes(data)
+    for leftover in path.parent.glob("journal.db-*"):
+        leftover.unlink()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (empty, "No trial has begun."),
+        (all_failed, "every trial failed, the last one with: the loss became <b>NaN</b>"),
+        (no_dataset, "The run's description of its images is gone or damaged."),
+        (no_weights, "There are no heat maps"),
+        (garbled, "The journal is damaged."),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_a_spoiled_run_gives_a_report_of_what_there_is(
+    spoil: Callable[[Run], None], said: str, tmp_path: Path
+) -> None:
+    search = small_search()
+    runs = search.copy_of_runs(tmp_path)
+    run = open_run(runs, "small")
+    spoil(run)
+    out = tmp_path / "page.html"
+    result = tune("report", "small", "--runs-dir", runs, "--cache-dir", search.cache, "--out", out)
+    assert result.exit_code == 0, result.output
+    assert said in " ".join(Outline(out.read_text("utf-8")).text)
+
+
+def test_a_picture_that_is_gone_or_another_is_refused(tmp_path: Path) -> None:
+    file = ImageFile("a.png", "cat", "train", "0" * 64)
+    with pytest.raises(DataError, match=r"a.png can no longer be read"):
+        thumbnails.picture(file, tmp_path)
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    with pytest.raises(DataError, match=r"a.png has changed since the search"):
+        thumbnails.picture(file, tmp_path)
+
+
+def test_a_missing_picture_leaves_a_sentence(contents: Contents) -> None:
+    assert isinstance(contents.validation, Validation)
+    gone = dataclasses.replace(contents.validation.worst[0], picture=None, problem="It is gone.")
+    validation = dataclasses.replace(contents.validation, worst=(gone,))
+    assert "It is gone." in page.render(dataclasses.replace(contents, validation=validation), NOW)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["nobody"], "there is no run nobody"),
+        (["--out", "missing/page.html"], "there is no folder missing"),
+        (["--out", "."], "is a folder"),
+    ],
+)
+def test_bad_input_is_one_sentence(arguments: list[str], said: str) -> None:
+    search = small_search()
+    result = tune("report", *arguments, "--runs-dir", search.runs, "--cache-dir", search.cache)
+    assert result.exit_code == 2
+    assert said in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="no folder"):
+        check_page(tmp_path / "a" / "b.html")
+
+
+def test_runs_are_put_side_by_side(tmp_path: Path) -> None:
+    search = small_search()
+    runs = search.copy_of_runs(tmp_path)
+    settings = json.loads((runs / "small" / "settings.json").read_text())
+    shutil.copytree(runs / "small", runs / "other")
+    (runs / "other" / "settings.json").write_text(json.dumps(settings | {"seed": 7}))
+    out = tmp_path / "both.html"
+    result = tune("report", "small", "other", "--runs-dir", runs, "--out", out)
+    assert result.exit_code == 0, result.output
+    text = " ".join(" ".join(Outline(out.read_text("utf-8")).text).split())
+    assert "All runs saw the same images in the same split." in text
+    assert "small and other are equal on the validation images." in text
+    assert "seed 0 7" in text
+    assert "image_size" not in text
+
+
+def test_runs_on_other_images_cannot_be_compared(tmp_path: Path) -> None:
+    from tuner.report.comparison import compare
+
+    one, two = (
+        synthetic_run(tmp_path / name, trials=30, images=images)
+        for name, images in (("a", 140), ("b", 168))
+    )
+    found = compare([one, two])
+    assert not found.same_data
+    assert "cannot be compared" in found.data
+
+
+def test_the_story_tells_the_state(synthetic: Run) -> None:
+    story = story_of(synthetic)
+    assert story.state == "done"
+    assert story.winner is not None
+    assert story.accuracy(story.winner) == story.winner.score
+    assert len(CLASSES) == len(story.dataset.classes if story.dataset else ())

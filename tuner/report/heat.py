@@ -1,0 +1,68 @@
+"""Where the network looked: Grad-CAM (Selvaraju et al. 2017, arXiv:1610.02391).
+
+The heat of a place is the sum of the channels there, each weighed by how much it moves the score of
+the class that was named, before the softmax; what speaks against the class is cut off. The channels
+are those of the last convolution, as in the paper: in conv4 the mean gradient of a channel says so
+little about a place that a quarter of the maps of small drawings had no heat at all.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from search_spaces.backbone import preprocess
+
+_LAYER = "conv5_block3_out"
+_LOGITS = "head_logits"
+_BATCH = 8
+
+
+def heat_maps(
+    model: keras.Model,
+    pixels: np.ndarray,
+    classes: np.ndarray,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> np.ndarray:
+    """Grad-CAM of each image for one class.
+
+    Args:
+        model: a whole network of `ResNet50Space`, as `evaluation.trained_model` gives it.
+        pixels: uint8, shape (images, image_size, image_size, 3).
+        classes: the class that each map is for, shape (images,).
+        on_progress: is told (images done, of how many).
+
+    Returns:
+        float32, 0 to 1 within each image, shape (images, rows, columns): a 32nd of the image size.
+    """
+    backbone = next(layer for layer in model.layers if isinstance(layer, keras.Model))
+    layer = backbone.get_layer(_LAYER)
+    below = keras.Model(backbone.input, layer.output)
+    above = keras.Model(layer.output, backbone.output)
+    head = model.layers[model.layers.index(backbone) + 1 :]
+    maps = []
+    for start in range(0, len(pixels), _BATCH):
+        batch = tf.cast(pixels[start : start + _BATCH], tf.float32)
+        maps.append(_maps(below, above, head, batch, classes[start : start + _BATCH]))
+        if on_progress is not None:
+            on_progress(min(start + _BATCH, len(pixels)), len(pixels))
+    return np.concatenate(maps)
+
+
+def _maps(below: Any, above: Any, head: Any, images: Any, classes: np.ndarray) -> np.ndarray:
+    activations = below(preprocess(images), training=False)
+    with tf.GradientTape() as tape:
+        tape.watch(activations)
+        scores = above(activations, training=False)
+        for layer in head:
+            scores = layer(scores, training=False)
+            if layer.name == _LOGITS:
+                break
+        named = tf.gather(scores, classes.astype(np.int32), batch_dims=1)
+    weights = tf.reduce_mean(tape.gradient(named, activations), axis=(1, 2), keepdims=True)
+    heat = tf.nn.relu(tf.reduce_sum(weights * activations, axis=-1)).numpy()
+    coldest = heat.min(axis=(1, 2), keepdims=True)
+    room = heat.max(axis=(1, 2), keepdims=True) - coldest
+    return (heat - coldest) / np.where(room > 0, room, 1)
