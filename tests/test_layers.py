@@ -70,7 +70,7 @@ FLOORS = (
     ),
     ("ladder", "inputs"),
     ("diagnosis",),
-    ("estimate",),
+    ("estimate", "refit"),
     ("export",),
     ("report", "progress", "datatable", "diagnosistable", "predictiontable"),
     ("printing", "__init__"),

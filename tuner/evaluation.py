@@ -130,9 +130,29 @@ def trained_model(run: Run, trial: TrialRecord, num_classes: int) -> keras.Model
         RunError: the trial's weights are gone or damaged.
         WeightsError: the pretrained weights are gone.
     """
+    return network_with(run, trial, num_classes, _trained_weights(run, trial))
+
+
+def network_with(
+    run: Run, trial: TrialRecord, num_classes: int, weights: dict[str, np.ndarray]
+) -> keras.Model:
+    """The whole network of a trial with given weights, uncompiled.
+
+    Args:
+        run: the run.
+        trial: its configuration.
+        num_classes: number of classes.
+        weights: what training has changed, as `Trainer.state` returns it.
+
+    Returns:
+        As `trained_model`.
+
+    Raises:
+        RunError: the weights belong to another network.
+        WeightsError: the pretrained weights are gone.
+    """
     settings = run.settings
     space = load_space(settings.space, num_classes, settings.image_size, settings.weights)
-    weights = _trained_weights(run, trial)
     if can_be_cut(space):
         configuration = Configuration.of(trial.hyperparameters)
         model = space.build_whole(configuration, space.build_backbone(), seed=0)

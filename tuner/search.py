@@ -107,7 +107,7 @@ def search(
     dataset = scan(settings, folders.cache_dir, on_progress)
     if run is not None:
         _check_same_images(run, dataset)
-        _check_same_weights(run, settings)
+        check_same_weights(run, settings)
         run = update_run(run, _updated(run.settings, settings), dataset)
     if on_dataset is not None:
         on_dataset(dataset)
@@ -214,7 +214,7 @@ def _more(run: Run) -> str:
     return f"tune resume {run.name} --iterations {run.settings.iterations + 1}"
 
 
-def _check_same_weights(run: Run, settings: SearchSettings) -> None:
+def check_same_weights(run: Run, settings: SearchSettings) -> None:
     """Raises RunError if a weights file is not the one that the run was begun with."""
     noted, found = run.journal.note(_WEIGHTS_FILE), _weights_digest(settings)
     if noted is not None and found is not None and noted != found:

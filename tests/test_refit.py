@@ -1,0 +1,156 @@
+"""A refitted network has learnt from everything but the test images."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from small_search import COLOURS, IMAGES_PER_CLASS, small_search
+
+from tuner.cache import Cache
+from tuner.dataset import Dataset
+from tuner.errors import DataError
+from tuner.evaluation import trained_model, winner_of
+from tuner.refit import Refit, grown_dataset, merged, refit
+from tuner.run import Run, open_run
+
+
+def nothing(what: str, done: int, count: int) -> None:
+    """Progress that nobody looks at."""
+
+
+@pytest.fixture(scope="module")
+def run() -> Run:
+    return open_run(small_search().runs)
+
+
+@pytest.fixture(scope="module")
+def dataset(run: Run) -> Dataset:
+    return run.dataset()
+
+
+@pytest.fixture(scope="module")
+def refitted(run: Run, dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Refit:
+    """Its test images lie elsewhere until the last epoch is over: a look would fail."""
+    folder = tmp_path_factory.mktemp("refit")
+    photos = Path(shutil.copytree(small_search().photos, folder / "photos"))
+    tests = [photos / file.path for file in dataset.of("test")]
+    hidden = [path.rename(folder / f"{number}.png") for number, path in enumerate(tests)]
+
+    def show(what: str, done: int, count: int) -> None:
+        if what == "refitting, epochs" and done == count:
+            for path, place in zip(hidden, tests, strict=True):
+                path.rename(place)
+
+    moved = Dataset(photos, dataset.classes, dataset.files)
+    with Cache(folder / "cache") as cache:
+        fitted = refit(run, winner_of(run), moved, cache, show)
+    assert all(path.exists() for path in tests)
+    return fitted
+
+
+def test_validation_trains_and_the_test_stays(refitted: Refit, dataset: Dataset) -> None:
+    found = refitted.dataset
+    assert {file.path for file in found.of("test")} == {file.path for file in dataset.of("test")}
+    assert {file.path for file in found.of("train")} == {
+        file.path for split in ("train", "validation") for file in dataset.of(split)
+    }
+    assert not found.of("validation")
+    assert merged(found) == found
+
+
+def test_its_accuracy_is_stated_as_what_it_is(refitted: Refit) -> None:
+    assert refitted.added == 0
+    assert refitted.sentence == (
+        "Trained again for 1 epoch on 51 images, those that validated among them; its accuracy is "
+        "not measured on validation any more, but on 9 test images that it was not trained on."
+    )
+    assert refitted.test_accuracy * 9 == pytest.approx(round(refitted.test_accuracy * 9))
+    assert 0 <= refitted.test_balanced_accuracy <= 1
+
+
+def test_the_network_is_another(run: Run, refitted: Refit) -> None:
+    winner = trained_model(run, winner_of(run), len(COLOURS))
+    assert [v.shape for v in winner.variables] == [v.shape for v in refitted.network.variables]
+    logits = [
+        model.get_layer("head_logits").get_weights()[0] for model in (winner, refitted.network)
+    ]
+    assert np.abs(logits[0] - logits[1]).max() > 1e-4
+
+
+@pytest.mark.slow
+def test_it_comes_out_the_same_again(run: Run, dataset: Dataset, refitted: Refit) -> None:
+    with Cache(small_search().cache) as cache:
+        again = refit(run, winner_of(run), dataset, cache, nothing)
+    for one, other in zip(refitted.network.get_weights(), again.network.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.fixture
+def grown(tmp_path: Path) -> Path:
+    """The photos with ten more of each class."""
+    photos = Path(shutil.copytree(small_search().photos, tmp_path / "photos"))
+    random = np.random.default_rng(1)
+    for name, colour in COLOURS.items():
+        for number in range(10):
+            pixels = (random.normal(0, 30, (40, 30, 3)) + colour).clip(0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(photos / name / f"new-{number}.png")
+    return photos
+
+
+def test_a_folder_that_has_grown(run: Run, dataset: Dataset, grown: Path, tmp_path: Path) -> None:
+    found = grown_dataset(run, grown, tmp_path / "cache", nothing)
+    before = {file.path: file.split for file in dataset.files}
+    now = {file.path: file.split for file in found.files}
+    assert len(now) == len(COLOURS) * (IMAGES_PER_CLASS + 10)
+    for path, split in before.items():
+        assert (now[path] == "test") == (split == "test")
+    new_tests = [path for path in now if now[path] == "test" and path not in before]
+    assert new_tests
+
+
+@pytest.mark.slow
+def test_what_was_added_is_trained_on(run: Run, grown: Path, tmp_path: Path) -> None:
+    found = grown_dataset(run, grown, tmp_path / "cache", nothing)
+    new_tests = [file for file in found.of("test") if "new-" in file.path]
+    with Cache(tmp_path / "cache") as cache:
+        fitted = refit(run, winner_of(run), found, cache, nothing)
+    assert fitted.added == 30 - len(new_tests)
+    assert f"{fitted.added} of them added since the search" in fitted.sentence
+    assert len(fitted.dataset.of("test")) == 9 + len(new_tests)
+
+
+def test_a_copy_of_a_test_image_tests_too(
+    run: Run, dataset: Dataset, grown: Path, tmp_path: Path
+) -> None:
+    """Recompressed, and put among the new images: it must not be trained on."""
+    for number, file in enumerate(dataset.of("test")):
+        with Image.open(grown / file.path) as image:
+            image.save(grown / file.label / f"copy-{number}.jpg", quality=95)
+    found = grown_dataset(run, grown, tmp_path / "cache", nothing)
+    copies = [file for file in found.files if "copy-" in file.path]
+    assert len(copies) == 9
+    tests = {file.group for file in found.of("test")}
+    together = [file for file in copies if file.group in tests]
+    assert together
+    assert all(file.split == "test" for file in together)
+
+
+def test_folders_that_are_not_of_the_run(
+    run: Run, dataset: Dataset, grown: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(grown / "red brick", grown / "violet")
+    for number, path in enumerate(sorted((grown / "violet").iterdir())):
+        Image.new("RGB", (30, 30), (90 + number, 7 * number, 200)).save(path)
+    with pytest.raises(DataError, match="has other classes than the run small, such as violet"):
+        grown_dataset(run, grown, tmp_path / "cache", nothing)
+    shutil.rmtree(grown / "violet")
+    for file in dataset.of("test"):
+        (grown / file.path).unlink()
+    with pytest.raises(DataError, match="none of the test images of the run small"):
+        grown_dataset(run, grown, tmp_path / "cache", nothing)
+    for file in dataset.files:
+        (grown / file.path).unlink(missing_ok=True)
+    with pytest.raises(DataError, match="none of the images of the run small"):
+        grown_dataset(run, grown, tmp_path / "cache", nothing)

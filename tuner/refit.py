@@ -1,0 +1,236 @@
+"""The winner's configuration trained once more, on every image but those of the test.
+
+The search is over: what validated it may train now, or a folder may have grown since. The network
+that comes out has no validation accuracy, as nothing is left that could validate it; the test
+images have stayed out of its training.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from search_spaces import load_space
+from search_spaces.backbone import PretrainedBackbone
+from search_spaces.resnet50 import Configuration, can_be_cut
+from tuner.augment import prepare_views
+from tuner.balance import balanced_accuracy, balanced_weights
+from tuner.cache import Cache
+from tuner.dataset import Dataset, ImageFile
+from tuner.errors import DataError, TuneError
+from tuner.evaluation import count_correct, network_with
+from tuner.features import BATCH
+from tuner.images import prepare_images
+from tuner.journal import TrialRecord
+from tuner.oracle import declared_space
+from tuner.ranking import trial_name
+from tuner.run import Run
+from tuner.search import check_same_weights, scan
+from tuner.sources import FromFeatures, FromImages, Images, Source
+from tuner.training import Rows
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Refit:
+    """A network that was trained on everything but the test images.
+
+    Attributes:
+        network: from RGB values 0 to 255, (batch, image_size, image_size, 3), to probabilities;
+            uncompiled.
+        dataset: what it was trained and tested on; it has no validation images.
+        trial: the winner, whose configuration it has.
+        added: images that the search did not have.
+        test_accuracy: on the test images, 0 to 1.
+        test_balanced_accuracy: the mean of the classes' own accuracies on them.
+    """
+
+    network: keras.Model
+    dataset: Dataset
+    trial: TrialRecord
+    added: int
+    test_accuracy: float
+    test_balanced_accuracy: float
+
+    @property
+    def sentence(self) -> str:
+        """What its accuracy is, and what it is not."""
+        trained, tested = (len(self.dataset.of(split)) for split in ("train", "test"))
+        more = f", {self.added} of them added since the search" if self.added else ""
+        epochs = "1 epoch" if self.trial.epochs == 1 else f"{self.trial.epochs} epochs"
+        return (
+            f"Trained again for {epochs} on {trained} images, those that validated among them"
+            f"{more}; its accuracy is not measured on validation any more, but on {tested} test "
+            "images that it was not trained on."
+        )
+
+
+def grown_dataset(run: Run, data: Path, cache_dir: Path, on_progress: Progress) -> Dataset:
+    """The images of a folder that has grown since the search, or that lies elsewhere.
+
+    It is split as the search split its own, by the same seed. Where an image that was added has
+    moved others, what tested the search still tests, and what it was trained on or validated by
+    still does not: groups stay together, and those with an old test image test.
+
+    Args:
+        run: the run.
+        data: a folder or a table, as `tune search` takes it.
+        cache_dir: folder of what is known of images.
+        on_progress: is told (what is done, done so far, of how many).
+
+    Raises:
+        DataError: it cannot be read, has other classes than the run, or has none of its images.
+    """
+    old = run.dataset()
+    new = scan(replace(run.settings, data=str(data.absolute())), cache_dir, on_progress)
+    if new.classes != old.classes:
+        differing = sorted({*new.classes} ^ {*old.classes})
+        raise DataError(
+            f"{data} has other classes than the run {run.name}, such as {differing[0]}. Train on "
+            "the same classes, or begin a new search."
+        )
+    before = {file.sha256: file.split for file in old.files}
+    known = [before[file.sha256] for file in new.files if file.sha256 in before]
+    if not known:
+        raise DataError(
+            f"{data} holds none of the images of the run {run.name}. Begin a new search with it."
+        )
+    if "test" not in known:
+        raise DataError(
+            f"{data} holds none of the test images of the run {run.name}. Put them back, as "
+            "nothing else can tell how good the network is."
+        )
+    return replace(new, files=_as_before(new.files, before))
+
+
+def merged(dataset: Dataset) -> Dataset:
+    """The dataset with its validation images among those that are trained on."""
+    files = [
+        file if file.split == "test" else replace(file, split="train") for file in dataset.files
+    ]
+    return replace(dataset, files=tuple(files))
+
+
+def refit(
+    run: Run, trial: TrialRecord, dataset: Dataset, cache: Cache, on_progress: Progress
+) -> Refit:
+    """Trains a trial's configuration again, for as many epochs, and tests it once.
+
+    Seeds, views, class weights and batches are those of the search.
+
+    Args:
+        run: the run.
+        trial: its winner.
+        dataset: the run's, or what `grown_dataset` gives; the validation images are trained on too.
+        cache: keeps images and features.
+        on_progress: is told (what is done, done so far, of how many).
+
+    Raises:
+        DataError: an image has changed since it was read.
+        RunError: the pretrained weights are not those of the search.
+        TuneError: the loss became infinite.
+    """
+    check_same_weights(run, run.settings)
+    known = {file.sha256 for file in run.dataset().files}
+    whole = merged(dataset)
+    state = _train(run, trial, whole, cache, on_progress)
+    network = network_with(run, trial, len(whole.classes), state)
+    probabilities = network.predict(
+        _pixels(run, whole, "test", cache, on_progress),
+        batch_size=run.settings.batch_size,
+        verbose=0,
+    )
+    labels = whole.labels("test")
+    return Refit(
+        network,
+        whole,
+        trial,
+        sum(file.sha256 not in known for file in whole.of("train")),
+        count_correct(probabilities, labels) / len(labels),
+        balanced_accuracy(probabilities, labels),
+    )
+
+
+def _as_before(files: tuple[ImageFile, ...], before: dict[str, str]) -> tuple[ImageFile, ...]:
+    """The files, each group on the side where the search had it."""
+    sides: dict[str, set[str]] = {}
+    for file in files:
+        if file.sha256 in before:
+            sides.setdefault(file.group or file.sha256, set()).add(before[file.sha256])
+    return tuple(
+        replace(file, split=_side(sides.get(file.group or file.sha256), file.split))
+        for file in files
+    )
+
+
+def _side(were: set[str] | None, now: str) -> str:
+    if were is None:
+        return now
+    if "test" in were:
+        return "test"
+    return "train" if now == "test" else now
+
+
+def _train(
+    run: Run, trial: TrialRecord, dataset: Dataset, cache: Cache, on_progress: Progress
+) -> dict[str, np.ndarray]:
+    """Everything that training has changed, as `Trainer.state` has it."""
+    source = _source(run, trial, dataset, cache, on_progress)
+    rows = source.rows(trial.hyperparameters)
+    trainer = source.trainer(trial.hyperparameters, trial.id, trial.batch_size)
+    for epoch in range(trial.epochs):
+        metrics = trainer.run_epoch(rows.training(epoch), rows.validation)
+        if not metrics.finite():
+            raise TuneError(
+                f"the loss became NaN or infinite in epoch {trainer.epoch} of training trial "
+                f"{trial_name(trial.id)} again. Export it without --refit."
+            )
+        on_progress("refitting, epochs", epoch + 1, trial.epochs)
+    return trainer.state(final=True)
+
+
+def _source(
+    run: Run, trial: TrialRecord, dataset: Dataset, cache: Cache, on_progress: Progress
+) -> Source:
+    settings = run.settings
+    space = load_space(settings.space, len(dataset.classes), settings.image_size, settings.weights)
+    pixels, labels = _pixels(run, dataset, "train", cache, on_progress), dataset.labels("train")
+    views = prepare_views(
+        pixels, settings.augment, settings.views, cache,
+        lambda done, count: on_progress("drawing views", done, count),
+    )  # fmt: skip
+    weights = balanced_weights(labels) if settings.class_weights == "balanced" else None
+    # A trainer wants rows to score after each epoch. Nothing validates here: it gets a few of those
+    # that it is trained on, and nobody reads the score.
+    unread = Rows(pixels[:BATCH], labels[:BATCH])
+    images = Images(views, labels, unread, weights)
+    if not can_be_cut(space):
+        return FromImages(
+            space, declared_space(space), images,
+            batch_size=settings.batch_size, seed=settings.seed,
+        )  # fmt: skip
+    unfrozen = Configuration.of(trial.hyperparameters).unfreeze_blocks
+    return FromFeatures(
+        space,
+        PretrainedBackbone(space.build_backbone()),
+        images,
+        cache,
+        {unfrozen: float(trial.epochs)},
+        batch_size=settings.batch_size,
+        seed=settings.seed,
+        on_progress=on_progress,
+    )
+
+
+def _pixels(
+    run: Run, dataset: Dataset, split: str, cache: Cache, on_progress: Progress
+) -> np.ndarray:
+    settings = run.settings
+    return prepare_images(
+        dataset.of(split), dataset.root, settings.image_size, cache,
+        lambda done, count: on_progress(f"decoding {split} images", done, count),
+        crop=settings.crop,
+    )  # fmt: skip
