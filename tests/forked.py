@@ -21,11 +21,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from hparams_page import scalars
 
 from tuner.checkpoint import read_checkpoint
+from tuner.hparams import SECONDS, WINNER
 from tuner.journal import Journal
 from tuner.outcomes import Outcomes
 from tuner.ranking import trial_name
+from tuner.summaries import FOLDER
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
@@ -226,6 +229,9 @@ def paths_of_run(folder: Path, pid: int, most_trials: int = 30) -> list[Path]:
     for trial in map(trial_name, range(most_trials)):
         here = f"trials/{trial}"
         trials += [here, f"{here}/state.npz", f"{here}/.state.npz.{pid}"]
+    boards = [f"{FOLDER}/{trial_name(trial)}" for trial in range(3)]
+    for board in (FOLDER, *boards):
+        trials += [board, f"{board}/events.out.tfevents.000000", f"{board}/.000000.{pid}"]
     of_folders = [base / name for base in (new, folder, old) for name in names]
     return [folder.parent, new, folder, old, *of_folders, *(folder / name for name in trials)]
 
@@ -259,11 +265,27 @@ def memory(folder: Path) -> dict[str, Any]:
         str(path.relative_to(folder))
         for path in folder.rglob("*")
         if path.name not in ("journal.db-wal", "journal.db-shm")
+        # They count how often a run was gone on with: what is in them is compared.
+        and not path.name.startswith("events.out.tfevents.")
     )
     return {
         "trials": trials, "epochs": epochs, "outcomes": outcomes, "notes": notes, "states": states,
         "files": files,
+        "curves": {number: curves(folder, number, len(of)) for number, of in epochs.items()},
     }  # fmt: skip
+
+
+def curves(folder: Path, trial: int, end: int) -> dict[str, list[tuple[int, float]]]:
+    """Steps and values of what TensorBoard shows of a trial, but seconds and who led when.
+
+    Up to the epoch `end`: of a rung that failed the journal has no epochs.
+    """
+    found = scalars(folder / FOLDER / trial_name(trial))
+    return {
+        tag: [point for point in points if point[0] <= end]
+        for tag, points in found.items()
+        if tag not in (SECONDS, WINNER) and points[0][0] <= end
+    }
 
 
 def differences(found: Any, expected: Any, where: str = "") -> list[str]:

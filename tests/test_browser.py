@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-
-from tests.browser import is_outside, watched_page
+from browser import is_outside, watched_page
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

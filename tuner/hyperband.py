@@ -23,7 +23,7 @@ from tuner.checkpoint import read_checkpoint, remove_leftovers, state_file
 from tuner.errors import RunError, SettingsError, TuneError
 from tuner.identity import check_asked, note_or_check
 from tuner.journal import Journal, RungRecord, TrialRecord, is_unused
-from tuner.observer import SearchObserver
+from tuner.observer import Observers, SearchObserver
 from tuner.oracle import JournalOracle, declared_space, pin
 from tuner.pacing import Pacing, charged, note_spent
 from tuner.ranking import trial_name
@@ -32,6 +32,7 @@ from tuner.rung import RungTrainer, TimeIsUp
 from tuner.settings import SearchSettings
 from tuner.sources import FromFeatures, FromImages, Images, Source, build_seeded
 from tuner.stopping import StopRequest
+from tuner.summaries import FOLDER, SummaryWriter
 from tuner.training import EpochMetrics, Rows, Trainer, restore_weights
 
 # Trials that fail in a row, after which the fault is not in the configurations.
@@ -67,6 +68,9 @@ class HyperbandTuner(keras_tuner.Tuner):
         backbone: the space's backbone, if it has been built already.
         stop: is looked at after every epoch.
         budget: the time that the search may take.
+
+    Attributes:
+        summaries: writes the run's TensorBoard folder, and keeps the time that this takes.
 
     Raises:
         RunError: a run of that name exists, or was begun with other settings.
@@ -114,7 +118,6 @@ class HyperbandTuner(keras_tuner.Tuner):
         self._seed = seed
         self._batch_size = batch_size
         self._class_weights = class_weights
-        self._observer = observer or SearchObserver()
         self._backbone = backbone
         self._keep = keep
         self._cache = cache
@@ -125,6 +128,9 @@ class HyperbandTuner(keras_tuner.Tuner):
         hyperparameters = declared_space(hypermodel)
         pinned = pin(hyperparameters, fixed or {})
         self._journal = journal or _open_journal(self._folder, overwrite, resume)
+        observer = observer or SearchObserver()
+        self.summaries = SummaryWriter(self._folder / FOLDER, self._journal, observer.note)
+        self._observer = Observers(observer, self.summaries)
         oracle = JournalOracle(
             self._journal,
             hyperparameters,

@@ -14,6 +14,18 @@ _ITERATIONS = "hyperband_iterations"
 _UNASKED = {"class_weights": "none"}
 
 
+def what_was_asked(journal: Journal) -> dict[str, Any]:
+    """What a search was asked when it began, by name.
+
+    Raises:
+        RunError: it has not begun.
+    """
+    noted = journal.note(_ASKED)
+    if noted is None:
+        raise RunError("the search has not begun to train. Begin it again.")
+    return _UNASKED | noted
+
+
 def check_asked(journal: Journal, asked: Mapping[str, Any]) -> None:
     """Compares what a search is asked with what it was asked when it began.
 

@@ -46,3 +46,55 @@ class SearchObserver:
 
     def search_ends(self, trials: list[TrialRecord]) -> None:
         """The search is over; complete, unless its time was."""
+
+
+class Observers(SearchObserver):
+    """Tells several observers, in their order.
+
+    Args:
+        observers: those that are told.
+    """
+
+    def __init__(self, *observers: SearchObserver) -> None:
+        self._observers = observers
+
+    def counting(self, what: str, done: int, count: int) -> None:
+        """Tells all."""
+        for observer in self._observers:
+            observer.counting(what, done, count)
+
+    def note(self, text: str) -> None:
+        """Tells all."""
+        for observer in self._observers:
+            observer.note(text)
+
+    def search_begins(
+        self,
+        schedule: Schedule,
+        omitted_recipes: tuple[str, ...],
+        done: Sequence[TrialRecord] = (),
+        seconds: float | None = None,
+    ) -> None:
+        """Tells all."""
+        for observer in self._observers:
+            observer.search_begins(schedule, omitted_recipes, done, seconds)
+
+    def rung_begins(self, trial: TrialRecord, end_epoch: int) -> None:
+        """Tells all."""
+        for observer in self._observers:
+            observer.rung_begins(trial, end_epoch)
+
+    def epoch_ends(self, trial: TrialRecord, epoch: int, metrics: "EpochMetrics") -> None:
+        """Tells all."""
+        for observer in self._observers:
+            observer.epoch_ends(trial, epoch, metrics)
+
+    def rung_ends(self, trial: TrialRecord, best: TrialRecord | None) -> None:
+        """Tells all."""
+        for observer in self._observers:
+            observer.rung_ends(trial, best)
+
+    def search_ends(self, trials: list[TrialRecord]) -> None:
+        """Tells all."""
+        for observer in self._observers:
+            observer.search_ends(trials)
