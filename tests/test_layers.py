@@ -55,7 +55,7 @@ FLOORS = (
     ("features", "tables", "probe"),
     ("training",),
     ("programs", "observer"),
-    ("sources", "heads", "summaries"),
+    ("sources", "heads", "summaries", "mistakes"),
     ("rung", "pacing"),
     ("hyperband",),
     (
@@ -69,6 +69,7 @@ FLOORS = (
         "fitting",
         "rates",
         "leakage",
+        "board",
     ),
     ("ladder", "inputs"),
     ("diagnosis",),

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tuner.commands import images, predicting, reporting, running, searching, winning
+from tuner.commands import board, images, predicting, reporting, running, searching, winning
 from tuner.environment import check_keras_config, versions
 from tuner.errors import InputError, StoppedError, TuneError
 from tuner.stopping import EXIT_CODE
@@ -26,6 +26,7 @@ _COMMANDS = (
     searching.resume,
     running.runs,
     running.trials,
+    board.board,
     winning.best,
     reporting.report,
     predicting.predict,

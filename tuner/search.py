@@ -5,6 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from search_spaces import load_space
 from search_spaces.backbone import PretrainedBackbone
 from search_spaces.resnet50 import can_be_cut
@@ -16,6 +18,7 @@ from tuner.dataset import Dataset, SplitOptions, digits_dataset, load_dataset
 from tuner.errors import DataError, RunError, StoppedError
 from tuner.hyperband import HyperbandTuner
 from tuner.images import prepare_images
+from tuner.mistakes import write_mistakes
 from tuner.observer import SearchObserver
 from tuner.oracle import declared_space, pin
 from tuner.run import (
@@ -29,6 +32,7 @@ from tuner.run import (
 )
 from tuner.settings import SearchSettings
 from tuner.stopping import StopRequest
+from tuner.summaries import SummaryWriter
 
 Progress = Callable[[str, int, int], None]
 _WEIGHTS_FILE = "weights_file"  # note of the journal: its SHA-256
@@ -162,7 +166,20 @@ def search(
         except StoppedError as error:
             error.begun = True
             raise
+        _show_mistakes(tuner.summaries, run, dataset, validation)
     return run
+
+
+def _show_mistakes(
+    summaries: SummaryWriter, run: Run, dataset: Dataset, validation: np.ndarray
+) -> None:
+    """Shows in TensorBoard what the winner takes for something else."""
+
+    def write(folder: Path) -> None:
+        direction = run.settings.direction
+        write_mistakes(folder, run.journal, direction, dataset, lambda numbers: validation[numbers])
+
+    summaries.show(write)
 
 
 def existing_run(runs_dir: Path, name: str) -> Run | None:

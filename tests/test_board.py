@@ -1,0 +1,208 @@
+"""TensorBoard on runs: from their journals, alone and together, on this machine's loopback."""
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from browser import watched_page
+from hparams_page import declared, rows
+from PIL import Image
+from small_search import SmallSearch, small_search, tune
+
+from tuner.board import log_folder, serve
+from tuner.cache import Cache
+from tuner.errors import RunError, SettingsError
+from tuner.run import open_run, sole_writer
+from tuner.summaries import FOLDER
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+HOSTILE = "<img src=x onerror=alert(1)>"
+START_SECONDS = 120
+
+
+@pytest.fixture
+def search() -> SmallSearch:
+    return small_search()
+
+
+@pytest.fixture
+def runs(search: SmallSearch, tmp_path: Path) -> Path:
+    return search.copy_of_runs(tmp_path)
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Iterator[Cache]:
+    with Cache(tmp_path / "cache") as opened:
+        yield opened
+
+
+def test_every_search_writes_its_folder(search: SmallSearch) -> None:
+    found = rows(search.run / FOLDER)
+    trials = open_run(search.runs, "small").journal.trials()
+    assert len(found) == len(trials) > 1
+    for trial, row in zip(trials, found.values(), strict=True):
+        assert row.hyperparameters == pytest.approx(trial.hyperparameters)
+        assert row.metrics["trial/score"] == pytest.approx(trial.score)
+        assert row.metrics["trial/epochs"] == trial.epochs
+        assert row.status == "STATUS_SUCCESS"
+    assert sum(row.metrics["trial/winner"] for row in found.values()) == 1
+    assert "learning_rate" in declared(search.run / FOLDER)
+    assert "backbone_lr_factor" not in declared(search.run / FOLDER)
+
+
+@pytest.mark.parametrize("damage", ["missing", "damaged", "of another program"])
+def test_what_is_wrong_with_a_folder_is_made_good(
+    runs: Path, cache: Cache, damage: str, tmp_path: Path
+) -> None:
+    folder = runs / "small" / FOLDER
+    expected = rows(folder)
+    if damage == "missing":
+        shutil.rmtree(folder)
+    else:
+        for path in folder.rglob("events*"):
+            path.write_bytes(b"no events" if damage == "damaged" else path.read_bytes()[:40])
+    with log_folder([open_run(runs, "small")], cache) as shown:
+        assert rows(shown) == expected
+    assert rows(folder) == expected
+
+
+def test_several_runs_are_told_apart(runs: Path, cache: Cache) -> None:
+    shutil.copytree(runs / "small", runs / "other")
+    opened = [open_run(runs, name) for name in ("small", "other")]
+    with log_folder(opened, cache) as shown:
+        found = rows(shown)
+        assert set(declared(shown)) == set(declared(runs / "small" / FOLDER))
+    one = rows(runs / "small" / FOLDER)
+    assert set(found) == {f"{run}/{trial}" for run in ("small", "other") for trial in one}
+    assert found["other/0000"] == found["small/0000"] == one["0000"]
+    assert not shown.exists()
+
+
+def test_a_run_that_is_searched_is_left_to_its_search(runs: Path, cache: Cache) -> None:
+    run = open_run(runs, "small")
+    before = sorted((run.folder / FOLDER).rglob("*"))
+    with sole_writer(run.folder), log_folder([run], cache) as shown:
+        assert shown == run.folder / FOLDER
+        assert sorted(shown.rglob("*")) == before
+    shutil.rmtree(run.folder / FOLDER)
+    with sole_writer(run.folder), log_folder([run], cache) as shown:
+        assert rows(shown)
+    assert not (run.folder / FOLDER).exists()
+
+
+def test_a_run_that_has_not_begun_is_refused(runs: Path, cache: Cache) -> None:
+    run = open_run(runs, "small")
+    run.journal.set_notes({"asked": None})
+    with pytest.raises(RunError, match="not begun"), log_folder([run], cache):
+        pass
+
+
+def test_a_port_that_was_asked_for_and_is_taken_is_refused(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(SettingsError, match=f"{port}.*Choose another --port"):
+            serve(tmp_path, port)
+
+
+def test_no_runs_and_contradictions_are_refused(runs: Path, tmp_path: Path) -> None:
+    none = tune("board", "--runs-dir", tmp_path / "nothing")
+    assert (none.exit_code, none.stdout) == (2, "")
+    assert "there are no runs" in none.stderr
+    unknown = tune("board", "unknown", "--runs-dir", runs)
+    assert (unknown.exit_code, "there is no run unknown" in unknown.stderr) == (2, True)
+    both = tune("board", "small", "--all", "--runs-dir", runs)
+    assert (both.exit_code, "Give names or --all" in both.stderr) == (2, True)
+
+
+@pytest.mark.slow
+class TestCommand:
+    """`tune board` as a user runs it."""
+
+    @pytest.fixture
+    def hostile_runs(self, tmp_path: Path) -> Path:
+        """A run of images whose classes and files have names made to do harm."""
+        photos, names = tmp_path / "photos", (HOSTILE, "b'\"\n<script>alert(2)")
+        for number, name in enumerate(names):
+            (photos / name).mkdir(parents=True)
+            for image in range(20):
+                noise = np.random.default_rng((number, image)).integers(0, 256, (40, 40, 3))
+                file = photos / name / f"{image}\"'\n<b>.png"
+                Image.fromarray(noise.astype(np.uint8)).save(file)
+        result = tune(
+            "search", photos, "--run", "hostile", "--weights", "none", "--image-size", "32",
+            "--max-epochs", "1", "--fix", "unfreeze_blocks=0", "--runs-dir", tmp_path / "runs",
+            "--cache-dir", tmp_path / "cache",
+        )  # fmt: skip
+        assert result.exit_code == 0, result.output
+        return tmp_path / "runs"
+
+    def test_it_serves_until_interrupted(self, hostile_runs: Path, browser: "Browser") -> None:
+        with socket.create_server(("127.0.0.1", 6006)) if is_free(6006) else socket.socket():
+            process, address = start(hostile_runs, "hostile")
+        try:
+            assert address.startswith("http://127.0.0.1:")
+            assert not address.endswith(":6006/")
+            look(browser, address)
+        finally:
+            process.send_signal(signal.SIGINT)
+            code = process.wait(timeout=30)
+        assert code == 0
+
+
+def look(browser: "Browser", address: str) -> None:
+    """The pages, as a user sees them; screenshots go where TUNE_SCREENSHOTS says."""
+    with watched_page(browser) as watched:
+        page = watched.page
+        page.goto(f"{address}#hparams")
+        table = page.locator("tf-hparams-table-view")
+        table.get_by_text("0000", exact=True).wait_for(timeout=60_000)
+        assert table.get_by_text("winner", exact=True).count()
+        picture(page, "hparams")
+        page.goto(f"{address}#timeseries")
+        page.get_by_text("epoch/val_accuracy", exact=True).first.wait_for(timeout=60_000)
+        picture(page, "timeseries")
+        page.goto(f"{address}?filter=images#images")
+        page.reload()
+        page.get_by_text(re.compile(re.escape(HOSTILE))).first.wait_for(timeout=60_000)
+        picture(page, "images")
+        assert page.locator("img[src=x]").count() == 0
+    assert watched.dialogs == []
+    assert watched.outside == []
+    assert watched.errors == []
+
+
+def picture(page: Any, name: str) -> None:
+    folder = os.environ.get("TUNE_SCREENSHOTS")
+    if folder:
+        page.wait_for_timeout(2000)
+        page.screenshot(path=f"{folder}/board-{name}.png")
+
+
+def is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+def start(runs: Path, *arguments: str) -> tuple[subprocess.Popen[str], str]:
+    code = "from tuner.cli import main; main()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, "board", *arguments, "--runs-dir", str(runs)],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    found = re.search(r"http://\S+", line)
+    assert found, line
+    return process, found[0]

@@ -1,0 +1,52 @@
+"""`tune board`."""
+
+import functools
+import threading
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tuner.cache import Cache, default_cache_dir
+from tuner.commands.options import CacheDir, RunsDir
+from tuner.errors import InputError
+
+
+def board(
+    runs: Annotated[
+        list[str] | None,
+        typer.Argument(help="Names of runs; several are compared; left out, the newest."),
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="Show all runs together.")] = False,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=65535, help="Port to listen on; left out, 6006 or the next that is free."
+        ),
+    ] = None,
+    runs_dir: RunsDir = Path("runs"),
+    cache_dir: CacheDir = None,
+) -> None:
+    """Show runs in TensorBoard, also while they search; Ctrl-C ends it.
+
+    Curves of all trials, hyperparameters beside scores, and what the winner takes for something
+    else. It can be reached from this machine alone.
+
+    Example: tune board first second
+    """
+    from tuner.run import open_run, run_names
+
+    if every and runs:
+        raise InputError("--all shows all runs. Give names or --all.")
+    names: list[str | None] = [*(run_names(runs_dir) if every else dict.fromkeys(runs or ()))]
+    opened = [open_run(runs_dir, name) for name in names or [None]]
+    from tuner.board import log_folder, serve
+
+    say = functools.partial(typer.echo, err=True)
+    with Cache(cache_dir or default_cache_dir()) as cache, log_folder(opened, cache, say) as folder:
+        shown = ", ".join(run.name for run in opened)
+        typer.echo(f"TensorBoard shows {shown} at {serve(folder, port)} until Ctrl-C.")
+        try:
+            threading.Event().wait()
+        except KeyboardInterrupt:
+            typer.echo("Stopped.", err=True)
