@@ -163,12 +163,13 @@ def test_epochs_that_a_killed_process_wrote_come_once(tmp_path: Path) -> None:
     assert resumed.curve(done.id) == expected(done.id, 4)
 
 
-def test_epochs_before_a_checkpoint_are_not_missing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("told_from", [3, 5])
+def test_epochs_before_a_checkpoint_are_not_missing(tmp_path: Path, told_from: int) -> None:
     killed = Search(tmp_path)
     trial = killed.begin(width=128)
     resumed = Search(tmp_path, killed.journal)
     resumed.writer.rung_begins(trial, 4)
-    resumed.train(trial, 4, told_from=3)
+    resumed.train(trial, 4, told_from=told_from)
     assert resumed.curve(trial.id) == expected(trial.id, 4)
     assert resumed.curve(trial.id, "trial/winner") == [(1, 1.0)]
 
@@ -224,6 +225,6 @@ def test_a_file_in_the_place_of_the_folder_ends_nothing(tmp_path: Path) -> None:
 
 
 def test_nothing_is_written_of_a_search_that_has_not_begun(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="not begun"):
+    with pytest.raises(RunError, match="not yet begun"):
         write_summaries(tmp_path / "board", Journal.create(tmp_path / "journal.db"), 1.0)
     assert not (tmp_path / "board").exists()

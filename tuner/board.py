@@ -2,7 +2,7 @@
 
 import contextlib
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,25 +32,34 @@ def log_folder(
     Args:
         runs: one, or several to compare.
         cache: may hold the images of mistakes; those are decoded else.
-        on_note: is told which images could not be read.
+        on_note: is told which images could not be read, and which of several runs are left out.
 
     Raises:
-        RunError: a run has not begun to train, or its journal cannot be read.
+        RunError: there is nothing to show of any of the runs: a run has not begun to train, or its
+            journal cannot be read.
     """
+    on_note = on_note or _ignore
     with tempfile.TemporaryDirectory(prefix="tune-board-") as scratch:
-        folders = [
-            _folder_of(run, Path(scratch, "own", run.name), cache, on_note or _ignore)
-            for run in runs
-        ]
-        if len(runs) == 1:
-            yield folders[0]
-            return
-        together = Path(scratch, "together")
-        together.mkdir()
-        write_merged_experiment(together, [run.journal for run in runs])
-        for run, folder in zip(runs, folders, strict=True):
-            (together / run.name).symlink_to(folder)
-        yield together
+        folders: dict[str, tuple[Run, Path]] = {}
+        for run in runs:
+            try:
+                found = _folder_of(run, Path(scratch, "own", run.name), cache, on_note)
+                folders[run.name] = run, found
+            except RunError as error:
+                if not folders and run is runs[-1]:
+                    raise
+                on_note(f"{run.name} is left out: {error}")
+        yield next(iter(folders.values()))[1] if len(runs) == 1 else _together(scratch, folders)
+
+
+def _together(scratch: str, folders: Mapping[str, tuple[Run, Path]]) -> Path:
+    """A folder of several runs, by their names."""
+    together = Path(scratch, "together")
+    together.mkdir()
+    write_merged_experiment(together, [run.journal for run, _ in folders.values()])
+    for name, (_, folder) in folders.items():
+        (together / name).symlink_to(folder)
+    return together
 
 
 def serve(folder: Path, port: int | None = None) -> str:

@@ -22,7 +22,7 @@ def what_was_asked(journal: Journal) -> dict[str, Any]:
     """
     noted = journal.note(_ASKED)
     if noted is None:
-        raise RunError("the search has not begun to train. Begin it again.")
+        raise RunError("the search has not yet begun to train: nothing is known of it.")
     return _UNASKED | noted
 
 

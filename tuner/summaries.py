@@ -201,17 +201,19 @@ class SummaryWriter(SearchObserver):
 
     def _end_rung(self, trial: TrialRecord, best: TrialRecord | None) -> None:
         now = time.time()
-        if not self._next.get(trial.id):
+        failed, reached = trial.status == FAILED, self._next.get(trial.id, 0)
+        # Of a rung that was complete but not yet in the journal no epoch is told.
+        if reached == 0 or (reached != trial.epochs + 1 and not failed):
             self._pending.pop(trial.id, None)
             history = _history(trial, self._journal.epochs(trial.id), now - trial.seconds)
             events.replace(self._folder_of(trial.id), history)
-        elif trial.status != FAILED:
+        elif not failed:
             self._keep(trial.id, _rung_points(trial, trial.rungs[-1], now))
         self._next[trial.id] = trial.epochs + 1
-        self._rungs += trial.status != FAILED
+        self._rungs += not failed
         self._mark(trial, None if best is None else best.id, now)
         if trial.status in (COMPLETED, FAILED):
-            self._keep(trial.id, hparams.session_end(trial.status == FAILED, now))
+            self._keep(trial.id, hparams.session_end(failed, now))
         self._flush()
 
     def _mark(self, trial: TrialRecord, leader: int | None, now: float) -> None:
