@@ -265,8 +265,9 @@ def memory(folder: Path) -> dict[str, Any]:
         str(path.relative_to(folder))
         for path in folder.rglob("*")
         if path.name not in ("journal.db-wal", "journal.db-shm")
-        # They count how often a run was gone on with: what is in them is compared.
-        and not path.name.startswith("events.out.tfevents.")
+        # Those count how often a run was gone on with, and what is in them is compared; a search
+        # that ends between its last note and the pictures leaves these to `tune board`.
+        and not path.name.startswith(("events.out.tfevents.", "mistakes-"))
     )
     return {
         "trials": trials, "epochs": epochs, "outcomes": outcomes, "notes": notes, "states": states,
