@@ -5,7 +5,7 @@ DEMO_CACHE := .demo-cache
 DEMO_EXPORT := runs/demo-export
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format-check lint types test-fast test-slow bench-quick format clean
+.PHONY: help install demo test check format-check lint types test-fast test-slow bench-quick docs format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -47,6 +47,9 @@ test-slow: install ## only the tests that are marked slow
 
 bench-quick: install ## shortened benchmarks against the recorded ratios, under 5 minutes
 	$(BIN)/python benchmarks/quick.py
+
+docs: install ## make the pages of docs/commands from the help of the commands
+	$(BIN)/python docs/commands.py
 
 format: install ## put the code into shape
 	$(BIN)/ruff format .

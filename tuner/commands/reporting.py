@@ -26,7 +26,9 @@ def report(
 
     It needs no network. The test images are not opened: what tune best measured is shown.
 
-    Example: tune report first; or, to compare: tune report first second --out both.html
+    Example: tune report first
+
+    Example: tune report first second --out both.html
     """
     prepare_device()
     from tuner.progress import SearchProgress
