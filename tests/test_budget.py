@@ -90,14 +90,10 @@ def test_a_budget_that_is_used_up_plans_the_least(clock: Clock) -> None:
 # Estimates
 
 
-def test_nothing_is_known_until_something_was_trained() -> None:
+def test_nothing_is_estimated_where_nothing_is_known() -> None:
     pace = Pace(None)
     assert pace.seconds(10, 3) is None
     assert pace.schedule_seconds(Schedule(hyperband(10, 3))) is None
-    pace.note(None, epochs=4, seconds=8.0)
-    pace.note(None, epochs=1, seconds=7.0)
-    assert pace.seconds(10, 3) == 30.0
-    assert pace.seconds(10, 3, recipe_epochs=2) == 36.0
 
 
 def test_an_estimate_counts_epochs_and_trials() -> None:
@@ -119,24 +115,3 @@ def test_recipes_have_a_cost_of_their_own() -> None:
     trial = pace.seconds(0, 1)
     assert trial is not None
     assert with_recipe - without == pytest.approx(10 * 30.0 + trial)
-
-
-@pytest.mark.parametrize("slower", [0.25, 1.0, 7.0])
-def test_what_was_measured_corrects_the_estimate(slower: float) -> None:
-    """Where everything takes so many times what was expected, the rest will too."""
-    pace = Pace(2.0)
-    before = pace.seconds(100, 10)
-    for expected, epochs in ((1.0, 3), (3.0, 9)):
-        as_estimated = Pace(expected).seconds(epochs, 1)
-        assert as_estimated is not None
-        pace.note(expected, epochs, slower * as_estimated)
-    assert before is not None
-    assert pace.seconds(100, 10) == pytest.approx(slower * before)
-
-
-def test_the_longest_rung_is_remembered() -> None:
-    pace = Pace(1.0)
-    assert pace.longest_rung_seconds == 0
-    for seconds in (3.0, 9.0, 5.0):
-        pace.note(1.0, 2, seconds)
-    assert pace.longest_rung_seconds == 9.0

@@ -21,4 +21,4 @@ def test_every_observer_is_told_everything_in_order() -> None:
         getattr(together, name)(*arguments)
         for observer in (calls.first, calls.second):
             getattr(observer, name).assert_called_once_with(*arguments)
-    assert len(methods) == 7
+    assert len(methods) == 8

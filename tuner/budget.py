@@ -1,7 +1,7 @@
 """A search's time: how long it will take, and what fits into a budget.
 
-Costs are estimated from measured passes through the network, and corrected by what the trials
-before took.
+Costs are estimated from measured passes through the network; `remaining` corrects them by what was
+trained.
 """
 
 import time
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from tuner.schedule import Schedule, plan
 
 # Beside its epochs a trial traces a program, evaluates, and writes its weights: about a second.
-_TRIAL_SECONDS = 1.0
+TRIAL_SECONDS = 1.0
 # Share of what is left that a plan may need by estimate, which a machine's other work can double.
 _PLANNED_SHARE = 0.7
 
@@ -59,11 +59,10 @@ class TimeBudget:
 
 
 class Pace:
-    """Estimates, corrected by what was measured.
+    """Estimates before anything was trained.
 
     Args:
-        epoch_seconds: estimate of the mean epoch over the space; None where nothing is known, and
-            then the epochs that are trained tell.
+        epoch_seconds: estimate of the mean epoch over the space; None where nothing is known.
         recipe_epoch_seconds: the same over the recipes.
     """
 
@@ -72,16 +71,6 @@ class Pace:
     ) -> None:
         self._mean = epoch_seconds
         self._recipe_mean = epoch_seconds if recipe_epoch_seconds is None else recipe_epoch_seconds
-        self._expected = self._measured = 0.0
-        self._epochs = 0
-        self.longest_rung_seconds = 0.0
-
-    def note(self, expected_epoch_seconds: float | None, epochs: int, seconds: float) -> None:
-        """A rung of so many epochs took so long, with all that belongs to it."""
-        self._epochs += epochs
-        self._measured += seconds
-        self._expected += epochs * (expected_epoch_seconds or 0.0) + _TRIAL_SECONDS
-        self.longest_rung_seconds = max(self.longest_rung_seconds, seconds)
 
     def seconds(self, epochs: int, trials: int, recipe_epochs: int = 0) -> float | None:
         """Estimate for so many epochs of so many trials.
@@ -92,14 +81,12 @@ class Pace:
             recipe_epochs: epochs of recipes, besides.
 
         Returns:
-            Seconds, or None where nothing is known yet.
+            Seconds, or None where nothing is known.
         """
         if self._mean is None or self._recipe_mean is None:
-            each = self._measured / self._epochs if self._epochs else None
-            return each and (epochs + recipe_epochs) * each
-        correction = self._measured / self._expected if self._epochs else 1.0
+            return None
         training = epochs * self._mean + recipe_epochs * self._recipe_mean
-        return (training + trials * _TRIAL_SECONDS) * correction
+        return training + trials * TRIAL_SECONDS
 
     def schedule_seconds(self, schedule: Schedule) -> float | None:
         """Estimate for a whole schedule."""

@@ -220,6 +220,7 @@ class HyperbandTuner(keras_tuner.Tuner):
         assert self._source is not None
         record, end = self._record(trial), trial.hyperparameters["tuner/epochs"]
         self._observer.rung_begins(record, end)
+        self._observer.time_left(self._pacing.seconds_left())
 
         def on_epoch(trainer: Trainer, metrics: EpochMetrics) -> None:
             self._observer.epoch_ends(record, trainer.epoch, metrics)

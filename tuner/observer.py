@@ -35,6 +35,9 @@ class SearchObserver:
             seconds: estimate of what is left, None where nothing is known.
         """
 
+    def time_left(self, seconds: float | None) -> None:
+        """About so many seconds of training are left; None where nothing is known."""
+
     def rung_begins(self, trial: TrialRecord, end_epoch: int) -> None:
         """A trial is about to be trained up to `end_epoch`."""
 
@@ -78,6 +81,11 @@ class Observers(SearchObserver):
         """Tells all."""
         for observer in self._observers:
             observer.search_begins(schedule, omitted_recipes, done, seconds)
+
+    def time_left(self, seconds: float | None) -> None:
+        """Tells all."""
+        for observer in self._observers:
+            observer.time_left(seconds)
 
     def rung_begins(self, trial: TrialRecord, end_epoch: int) -> None:
         """Tells all."""

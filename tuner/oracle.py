@@ -87,6 +87,7 @@ class JournalOracle(keras_tuner.oracles.HyperbandOracle):
         }
         self.schedule = Schedule(hyperband(max_epochs, factor), iterations, tuple(self.recipes))
         self.closing = False
+        self._previewed: dict[int, Mapping[str, Any] | None] = {}
 
     def follow(self, schedule: Schedule) -> None:
         """Takes another schedule, such as one that fits into a time budget."""
@@ -158,6 +159,10 @@ class JournalOracle(keras_tuner.oracles.HyperbandOracle):
             int(trial.trial_id), rung, epochs, outcomes=outcomes, completed=completed
         )
 
+    def standings(self, records: Sequence[TrialRecord]) -> list[Standing]:
+        """How far trials have come, as the schedule sees them."""
+        return [self._standing(record) for record in records]
+
     @property
     def complete(self) -> bool:
         """Whether nothing is left to be trained, or to be tried anew."""
@@ -167,7 +172,7 @@ class JournalOracle(keras_tuner.oracles.HyperbandOracle):
     def finalist(self) -> TrialRecord | None:
         """The trial that would be brought to its last rung if time were short now, or None."""
         records = self.records()
-        task = closing_task(self.schedule, self._standings(records))
+        task = closing_task(self.schedule, self.standings(records))
         return None if isinstance(task, Pause) else records[task.trial or 0]
 
     def take_smaller_steps(self, trial: kt_trial.Trial, batch_size: int) -> None:
@@ -194,6 +199,17 @@ class JournalOracle(keras_tuner.oracles.HyperbandOracle):
             epochs[value] = epochs.get(value, 0.0) + self.max_epochs
         return epochs
 
+    def upcoming(self, number: int) -> Mapping[str, Any] | None:
+        """Hyperparameters that the trial of a number will have that has not begun.
+
+        None where the space has no configuration left. Recipes come first.
+        """
+        if number < len(self.recipes):
+            return list(self.recipes.values())[number]
+        if number not in self._previewed:
+            self._previewed[number] = self._draw(number, ())
+        return self._previewed[number]
+
     def needed_states(self, keep: int) -> set[int]:
         """Numbers of the trials whose weights something can still need.
 
@@ -202,7 +218,7 @@ class JournalOracle(keras_tuner.oracles.HyperbandOracle):
         records = self.records()
         best = rank(records, self.objective.direction)[: max(keep, 1)]
         recipes = [record for record in records if record.recipe]
-        going = may_go_on(self.schedule, self._standings(records))
+        going = may_go_on(self.schedule, self.standings(records))
         return {record.id for record in (*best, *recipes)} | going
 
     def note_parameters(self, trial: int, parameters: int) -> None:
@@ -233,13 +249,10 @@ class JournalOracle(keras_tuner.oracles.HyperbandOracle):
             failed=record.status == FAILED,
         )
 
-    def _standings(self, records: Sequence[TrialRecord]) -> list[Standing]:
-        return [self._standing(record) for record in records]
-
     def _next(self) -> tuple[Task | Pause, Mapping[str, Any]]:
         """What is trained next, with its hyperparameters."""
         records = self.records()
-        standings = self._standings(records)
+        standings = self.standings(records)
         closing = closing_task(self.schedule, standings) if self.closing else None
         task = closing or self._unfinished(standings)
         if task is None:
@@ -248,7 +261,7 @@ class JournalOracle(keras_tuner.oracles.HyperbandOracle):
 
     def _scheduled(self, records: Sequence[TrialRecord]) -> tuple[Task | Pause, Mapping[str, Any]]:
         """What the schedule says, which goes on without new configurations when none is left."""
-        standings = self._standings(records)
+        standings = self.standings(records)
         task = next_task(self.schedule, standings)
         values = self._values(task, records)
         if values is None:

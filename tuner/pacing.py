@@ -5,11 +5,12 @@ import statistics
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from tuner.budget import Pace, TimeBudget
+from tuner.budget import TRIAL_SECONDS, Pace, TimeBudget
 from tuner.errors import TuneError
 from tuner.journal import Journal, TrialRecord
 from tuner.oracle import JournalOracle
 from tuner.quantities import duration
+from tuner.remaining import Costs, seconds_left
 from tuner.schedule import shortened
 from tuner.sources import Source
 
@@ -37,6 +38,12 @@ class Pacing:
         self._budget = budget
         self._factor = factor
         self._pace = pace_of(oracle, source.epoch_seconds)
+        self._longest_rung_seconds = 0.0
+        self._costs = Costs(source.epoch_seconds, TRIAL_SECONDS)
+        for record in oracle.records():  # of earlier processes
+            for rung in record.rungs:
+                epochs = rung.end_epoch - rung.start_epoch
+                self._costs.note(record.id, record.hyperparameters, epochs, rung.seconds)
 
     def follow_plan(self, journal: Journal, on_note: Callable[[str], None]) -> None:
         """Lets the oracle follow a schedule that fits, planned once for all processes of a search.
@@ -55,7 +62,8 @@ class Pacing:
 
     def note(self, trial: TrialRecord, epochs: int, seconds: float) -> None:
         """A rung of a trial took so long."""
-        self._pace.note(self._source.epoch_seconds(trial.hyperparameters), epochs, seconds)
+        self._longest_rung_seconds = max(self._longest_rung_seconds, seconds)
+        self._costs.note(trial.id, trial.hyperparameters, epochs, seconds)
 
     def must_close(self) -> bool:
         """Whether there is just enough time to bring one more trial to its last rung."""
@@ -64,7 +72,7 @@ class Pacing:
             return False
         epochs_left = self._oracle.max_epochs - leader.epochs
         needed = epochs_left * leader.seconds / leader.epochs
-        return self._budget.left() - self._pace.longest_rung_seconds < needed
+        return self._budget.left() - self._longest_rung_seconds < needed
 
     def epochs_left(self) -> int:
         """Epochs that the schedule still has; 0 once it is complete."""
@@ -74,12 +82,10 @@ class Pacing:
         return max(1, self._oracle.schedule.total_epochs - done)
 
     def seconds_left(self) -> float | None:
-        """Estimate for them; None where nothing is known."""
-        records = self._oracle.records()
-        if not records:
-            return self._pace.schedule_seconds(self._oracle.schedule)
-        trials = max(0, self._oracle.schedule.total_trials - len(records))
-        return self._pace.seconds(self.epochs_left(), trials)
+        """Estimate for what the schedule still has; None where nothing is known."""
+        oracle, records = self._oracle, self._oracle.records()
+        standings = oracle.standings(records)
+        return seconds_left(oracle.schedule, standings, records, oracle.upcoming, self._costs)
 
     def what_is_left(self) -> str:
         """Sentences for a search that its budget ended."""

@@ -1,14 +1,20 @@
 """What a search does while it runs, on stderr."""
 
+import resource
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+from rich.text import Text
 
+from tuner.course import Course
 from tuner.journal import FAILED, TrialRecord
+from tuner.liveview import LiveView, Resources
 from tuner.observer import SearchObserver
 from tuner.quantities import duration
 from tuner.ranking import trial_name
@@ -18,21 +24,29 @@ from tuner.tables import brief, printable, schedule_lines
 if TYPE_CHECKING:  # it needs TensorFlow
     from tuner.training import EpochMetrics
 
-_LINE_SECONDS = 10.0
+_LINE_SECONDS, _COUNT_SECONDS = 60.0, 10.0
+_FRAMES_A_SECOND = 4
+# How long the size of the cache, which is added up from its files, is taken to stay.
+_CACHE_SECONDS = 10.0
+# Bytes of a unit in which the system tells the memory of a process.
+_MEMORY_UNIT = 1 if sys.platform == "darwin" else 1024
 
 
 class SearchProgress(SearchObserver):
-    """Shows trials and epochs done of how many, the rung, the best so far and the time left.
+    """Shows a search: what is done of how much, the best so far, and the time left.
 
-    On a terminal it is one line that is kept up to date; elsewhere a plain line for each rung and
-    every ten seconds.
+    On a terminal it is a screen that is kept up to date, and lines above it that stay; elsewhere a
+    plain line when another trial leads, and once a minute.
 
     Args:
         objective: name of the score.
         quiet: whether nothing is shown.
+        cache_bytes: how much the cache holds; None where it is not to be shown.
     """
 
-    def __init__(self, objective: str, quiet: bool = False) -> None:
+    def __init__(
+        self, objective: str, quiet: bool = False, cache_bytes: Callable[[], int] | None = None
+    ) -> None:
         self._objective = objective
         self._console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
         # FORCE_COLOR alone makes a log file no terminal.
@@ -43,23 +57,25 @@ class SearchProgress(SearchObserver):
             MofNCompleteColumn(),
             TextColumn("{task.fields[status]}", markup=False),
             console=self._console,
-            transient=True,
-            disable=not self._live,
         )
+        self._screen = Live(
+            console=self._console,
+            get_renderable=self._drawn,
+            refresh_per_second=_FRAMES_A_SECOND,
+            transient=True,
+        )
+        self._size = self._console.size
         self._task: TaskID | None = None
-        self._begun = self._said = time.monotonic()
         self._counted = ""
-        self._epochs: dict[int, int] = {}
-        self._done_before = 0
-        self._expected_seconds: float | None = None
-        self._rung = ""
-        self._trials: set[int] = set()
-        self._schedule: Schedule | None = None
-        self._best: TrialRecord | None = None
+        self._course: Course | None = None
+        self._begun = self._said = time.monotonic()
+        self._cache_bytes = cache_bytes
+        self._cached: tuple[float, int | None] = (float("-inf"), None)
 
     def __enter__(self) -> "SearchProgress":
         """Begins to show."""
-        self._bar.start()
+        if self._live:
+            self._screen.start()
         return self
 
     def __exit__(
@@ -68,8 +84,8 @@ class SearchProgress(SearchObserver):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Clears the live line."""
-        self._bar.stop()
+        """Clears the screen."""
+        self._screen.stop()
 
     def say(self, text: str) -> None:
         """Prints a line that stays."""
@@ -83,12 +99,13 @@ class SearchProgress(SearchObserver):
         """Shows a count of images."""
         if self._counted != what:
             self._new_task(what, count)
-            self._counted = what
-        self._update(what, done, self._left(done / count))
+        assert self._task is not None
+        left = self._counted_left(done / count)
+        self._bar.update(self._task, completed=done, status=left)
         if done == count:
             self._end_task()
-        elif not self._live and self._due():
-            self.say(f"{what}: {done} of {count}, {self._left(done / count)}")
+        elif not self._live and self._due(_COUNT_SECONDS):
+            self.say(f"{what}: {done} of {count}, {left}")
 
     def search_begins(
         self,
@@ -98,44 +115,44 @@ class SearchProgress(SearchObserver):
         seconds: float | None = None,
     ) -> None:
         """Says how large the search is, how long it will take, and what is done of it."""
-        self._schedule = schedule
+        self._end_task()
+        self._begun = self._said = time.monotonic()
+        self._course = Course(schedule, done, self._begun)
+        self._course.note_left(seconds, self._begun)
         for name in omitted_recipes:
             self.say(f"The {name} is left out: it contradicts --fix.")
         for line in schedule_lines(schedule, seconds):
             self.say(line)
-        # A trial that failed before its first score is replaced by another.
-        self._trials = {trial.id for trial in done if trial.status != FAILED or trial.rungs}
-        self._epochs = {trial.id: trial.epochs for trial in done}
-        self._done_before = self._done()
         if done:
-            self.say(f"{len(done)} trials and {self._done_before} epochs of it are done.")
-        self._expected_seconds = seconds
-        self._new_task("epochs", schedule.total_epochs)
+            self.say(f"{len(done)} trials and {self._course.epochs} epochs of it are done.")
+
+    def time_left(self, seconds: float | None) -> None:
+        """Keeps it."""
+        assert self._course is not None
+        self._course.note_left(seconds, time.monotonic())
 
     def rung_begins(self, trial: TrialRecord, end_epoch: int) -> None:
         """Shows which rung is trained, and counts the trial if it is new."""
-        self._trials.add(trial.id)
-        self._rung = f"rung {trial.epochs}-{end_epoch}"
-        self._show_epochs()
+        assert self._course is not None
+        self._course.rung_begins(trial, end_epoch)
+        self._fit()
 
     def epoch_ends(self, trial: TrialRecord, epoch: int, metrics: "EpochMetrics") -> None:
         """Counts an epoch."""
-        self._epochs[trial.id] = epoch
-        self._show_epochs()
-        if not self._live and self._due():
+        assert self._course is not None
+        self._course.epoch_ends(trial, epoch)
+        self._fit()
+        if not self._live and self._due(_LINE_SECONDS):
             self.say(f"trial {trial_name(trial.id)} epoch {epoch}: {self._standing()}")
 
     def rung_ends(self, trial: TrialRecord, best: TrialRecord | None) -> None:
-        """Prints the rung's result, or why the trial failed."""
-        self._best = best
-        self._epochs[trial.id] = trial.epochs
-        if trial.status == FAILED and not trial.rungs:
-            self._trials.discard(trial.id)
-        self._show_epochs()
+        """Says why a trial failed, and in a log that another leads."""
+        assert self._course is not None
+        leads = self._course.rung_ends(trial, best, time.monotonic())
         name = f"trial {trial_name(trial.id)}"
         if trial.status == FAILED:
             self.say(f"{name} failed: {brief(trial.message)}")
-        elif not self._live:
+        elif not self._live and (leads or self._due(_LINE_SECONDS)):
             rung = trial.rungs[-1]
             self._said = time.monotonic()
             self.say(
@@ -145,48 +162,53 @@ class SearchProgress(SearchObserver):
 
     def search_ends(self, trials: list[TrialRecord]) -> None:
         """Says how long it took."""
-        seconds = time.monotonic() - self._begun
-        self._end_task()
+        self._course = None
         what = "1 trial" if len(trials) == 1 else f"{len(trials)} trials"
-        self.say(f"Searched {what} in {duration(seconds)}.")
+        self.say(f"Searched {what} in {duration(time.monotonic() - self._begun)}.")
 
-    def _show_epochs(self) -> None:
-        best = f"{self._best_text()}, " if self._best else ""
-        what = f"{self._trials_text()}, {self._rung}, epochs"
-        self._update(what, self._done(), f"{best}{self._left(self._share())}")
+    def _drawn(self) -> RenderableType:
+        """What the screen shows now; nothing that goes wrong with it ends a search."""
+        try:
+            if self._task is not None:
+                return self._bar.get_renderable()
+            if self._course is None:
+                return Group()
+            return LiveView(self._course, self._objective, self._resources(), time.monotonic())
+        except Exception as error:
+            return Text(f"The screen cannot be drawn: {error}")
 
-    def _share(self) -> float:
-        """Of the epochs that this process has to train."""
-        assert self._schedule is not None
-        ours = max(1, self._schedule.total_epochs - self._done_before)
-        return min(1.0, (self._done() - self._done_before) / ours)
+    def _fit(self) -> None:
+        """Begins anew when the terminal has another size: what was drawn has wrapped."""
+        if not self._live or self._console.size == self._size:
+            return
+        self._size = self._console.size
+        self._screen.stop()
+        self._console.clear()
+        self._screen.start()
 
-    def _done(self) -> int:
-        """Epochs that all trials have behind them."""
-        return sum(self._epochs.values())
+    def _resources(self) -> Resources:
+        now = time.monotonic()
+        if self._cache_bytes is not None and now - self._cached[0] >= _CACHE_SECONDS:
+            self._cached = now, self._cache_bytes()
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _MEMORY_UNIT
+        return Resources(self._cached[1], memory)
 
     def _standing(self) -> str:
-        best = f"{self._best_text()} ({trial_name(self._best.id)}), " if self._best else ""
-        return f"{self._trials_text()}, {best}{self._left(self._share())}"
+        """Trials begun, the best so far, and the time left."""
+        assert self._course is not None
+        course, best = self._course, self._course.best
+        leader = f"best {best.score:.4f} ({trial_name(best.id)}), " if best else ""
+        left = course.left(time.monotonic())
+        about = "time left unknown" if left is None else f"about {duration(left)} left"
+        return f"{course.trials}/{course.schedule.total_trials} trials, {leader}{about}"
 
-    def _trials_text(self) -> str:
-        assert self._schedule is not None
-        return f"{len(self._trials)}/{self._schedule.total_trials} trials"
-
-    def _best_text(self) -> str:
-        assert self._best is not None
-        return f"best {self._best.score:.4f}"
-
-    def _left(self, share: float) -> str:
-        if not share and self._expected_seconds is not None:
-            return f"about {duration(self._expected_seconds)} left"
+    def _counted_left(self, share: float) -> str:
         if not share:
             return "time left unknown"
-        seconds = (time.monotonic() - self._begun) * (1 / share - 1)
-        return f"{duration(max(seconds, 0.0))} left"
+        return f"{duration((time.monotonic() - self._begun) * (1 / share - 1))} left"
 
-    def _due(self) -> bool:
-        if time.monotonic() - self._said < _LINE_SECONDS:
+    def _due(self, seconds: float) -> bool:
+        if time.monotonic() - self._said < seconds:
             return False
         self._said = time.monotonic()
         return True
@@ -194,11 +216,8 @@ class SearchProgress(SearchObserver):
     def _new_task(self, description: str, total: int) -> None:
         self._end_task()
         self._task = self._bar.add_task(description, total=total, status="")
+        self._counted = description
         self._begun = self._said = time.monotonic()
-
-    def _update(self, description: str, done: int, status: str) -> None:
-        if self._task is not None:
-            self._bar.update(self._task, description=description, completed=done, status=status)
 
     def _end_task(self) -> None:
         if self._task is not None:

@@ -221,6 +221,17 @@ def number(value: Any) -> str:
     return f"{mantissa.removesuffix('.0')}e{int(exponent)}"
 
 
+def configuration(values: Mapping[str, Any]) -> str:
+    """Hyperparameters on one line, the head's in one word."""
+    parts = [f"head {_head(values)}"] if "head_layers" in values else []
+    parts += [
+        f"{_SHORT.get(name, name)} {number(value)}"
+        for name, value in values.items()
+        if name not in _HEAD and value is not None
+    ]
+    return printable(", ".join(parts))
+
+
 def percent(share: float) -> str:
     """A share of one as a percentage."""
     return f"{share:.1%}".replace("%", " %")
