@@ -8,6 +8,7 @@ cannot be converted to ONNX or LiteRT; two matrix products can.
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 # Half-way values are common (scales are ratios of small numbers) and runtimes differ in the last
@@ -38,7 +39,8 @@ def resize(images: Any, image_size: int, crop: bool = False) -> Any:
     by_column = _triangle_weights(row, image_size, side)
     planes = ops.matmul(ops.matmul(by_row, planes), ops.transpose(by_column))
     pixels = ops.transpose(planes, (0, 2, 3, 1))
-    return ops.clip(ops.floor(pixels + (0.5 + _TIE_MARGIN)), 0.0, 255.0)
+    # A subtraction, as networks have none: what quantizes their additions leaves this one alone.
+    return ops.clip(ops.floor(ops.subtract(pixels, -(0.5 + _TIE_MARGIN))), 0.0, 255.0)
 
 
 def resizer(image_size: int, crop: bool = False) -> keras.Model:
@@ -63,7 +65,8 @@ def _triangle_weights(line: Any, image_size: int, side: Any = None) -> Any:
         source -= ops.floor((length - side) / 2)
         length = side
     scale = length / image_size
-    target = (ops.arange(image_size, dtype="float32") + 0.5) * scale
+    # Of NumPy: a tensor made here would become another input of an ONNX file.
+    target = ops.multiply(np.arange(image_size, dtype="float32") + np.float32(0.5), scale)
     distance = ops.abs(ops.expand_dims(source, 0) - ops.expand_dims(target, 1))
     weights = ops.maximum(0.0, 1.0 - distance / ops.maximum(scale, 1.0))
     if side is not None:

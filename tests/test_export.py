@@ -2,9 +2,11 @@
 
 import hashlib
 import json
+import re
 import subprocess
 import sys
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +24,16 @@ from small_search import (
     tune,
 )
 
-from tuner import export
+from tuner import deployment, elsewhere, export, parity
 from tuner.cache import Cache
 from tuner.dataset import Dataset
-from tuner.decode import read_image
+from tuner.deployment import Calibration, Exported, export_model
 from tuner.errors import DataError, ExportError, TuneError
 from tuner.evaluation import Winner, trained_model, winner_of
-from tuner.export import Parity, check_target, export_model, export_winner
+from tuner.export import check_target, export_winner
 from tuner.images import prepare_images
-from tuner.prediction import Export, load_keras, probabilities_of
+from tuner.parity import Parity, Reference
+from tuner.prediction import Export
 from tuner.run import Run, open_run
 
 ELSEWHERE = """
@@ -68,22 +71,42 @@ def winner(run: Run) -> Winner:
 
 
 @pytest.fixture
-def no_check(monkeypatch: pytest.MonkeyPatch) -> None:
+def cache() -> Iterator[Cache]:
+    with Cache(small_search().cache) as opened:
+        yield opened
+
+
+@pytest.fixture
+def no_check(monkeypatch: pytest.MonkeyPatch, dataset: Dataset) -> None:
     """Spares the network and the other process, where a test is about the files around them."""
     small = keras.Sequential([keras.Input((None, None, 3)), keras.layers.GlobalAveragePooling2D()])
+    files = [*dataset.of("validation"), *dataset.of("test")]
+    reference = Reference(
+        [dataset.root / file.path for file in files], np.zeros(18, int), 9, np.full((18, 3), 1 / 3)
+    )
+    exported = Exported(
+        {"keras": Parity(18, 0, 0, 0.0, 1.0, 0.5, 0.5)}, reference, Calibration(None, 0.1, 0.1),
+        {"keras": 1000},
+    )  # fmt: skip
     monkeypatch.setattr(export, "trained_model", lambda *_: small)
     monkeypatch.setattr(export, "export_model", lambda network, *_: network)
-    monkeypatch.setattr(export, "_check_parity", lambda *_: Parity(9, 0, 5, 5))
+    monkeypatch.setattr(export, "_predict", lambda *_: reference)
+    monkeypatch.setattr(export, "_check_recorded", lambda *_: None)
+    monkeypatch.setattr(export, "check_files", lambda *_: exported)
 
 
 @pytest.fixture
 def checked_here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Spares another process, as `small_export` has one, where a test has another aim."""
 
-    def predict(model: Path, paths: list[str]) -> np.ndarray:
-        return probabilities_of(load_keras(model), [read_image(Path(path)) for path in paths])
+    def predict(
+        name: str, path: Path, items: Iterator[np.ndarray], *_: Any
+    ) -> tuple[np.ndarray, np.ndarray]:
+        timed = elsewhere._predictor(name, str(path))
+        rows, seconds = zip(*(timed(item) for item in items), strict=True)
+        return np.stack(rows), np.array(seconds)
 
-    monkeypatch.setattr(export, "_predict_elsewhere", predict)
+    monkeypatch.setattr(parity, "_predict", predict)
 
 
 def test_loads_and_predicts_without_this_program(tmp_path: Path) -> None:
@@ -135,7 +158,7 @@ def serialized(value: Any) -> Any:
 def test_the_files_and_what_describes_them(winner: Winner) -> None:
     folder, _ = small_export()
     assert {path.name for path in folder.iterdir()} == {
-        "export.json", "labels.json", "model.keras"
+        "MODEL_CARD.md", "export.json", "labels.json", "model.keras"
     }  # fmt: skip
     assert folder.stat().st_mode & 0o777 == 0o755
     assert json.loads((folder / "labels.json").read_text()) == sorted(COLOURS)
@@ -150,15 +173,17 @@ def test_the_files_and_what_describes_them(winner: Winner) -> None:
         assert 0 < description[name] == row[name] < 1
     assert description["files"] == {
         name: hashlib.sha256((folder / name).read_bytes()).hexdigest()
-        for name in ("model.keras", "labels.json")
+        for name in ("model.keras", "labels.json", "MODEL_CARD.md")
     }
 
 
 def test_what_is_said(winner: Winner) -> None:
     folder, result = small_export()
-    right = round(winner.validation_accuracy * 9)
-    assert f"Exported to {folder}: model.keras, labels.json, export.json" in result.stdout
-    assert f"{right} of 9 validation images right, as recorded" in result.stdout
+    files = "model.keras, labels.json, MODEL_CARD.md, export.json"
+    assert f"Exported to {folder}: {files}" in result.stdout
+    assert "Checked by other processes, on 9 validation and 9 test images" in result.stdout
+    assert re.search(r"^model\.keras +0 of 18 ", result.stdout, re.MULTILINE)
+    assert f"{100 * winner.validation_accuracy:.1f} %" in result.stdout
     assert result.stdout.splitlines()[-1] == f"Next: tune predict {folder} IMAGE"
 
 
@@ -184,7 +209,7 @@ def test_an_export_crops_as_its_search_did(tmp_path: Path, checked_here: None) -
     assert result.exit_code == 0, result.output
     result = tune("best", *places, "--export", tmp_path / "model")
     assert result.exit_code == 0, result.output
-    assert "validation images right, as recorded" in result.stdout
+    assert "0 of 18" in result.stdout
     assert json.loads((tmp_path / "model" / "export.json").read_text())["crop"] is True
     run = open_run(runs)
     assert run.settings.crop
@@ -213,74 +238,94 @@ def test_a_second_export_is_refused() -> None:
     assert contents(folder) == before
 
 
-def test_another_model_is_not_exported(
-    tmp_path: Path, checked_here: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def corrupted(network: keras.Model, image_size: int, crop: bool) -> keras.Model:
-        logits = network.get_layer("head_logits")
-        logits.kernel.assign(0 * logits.kernel)
-        logits.bias.assign([1.0, 0.0, 0.0])
-        return export_model(network, image_size, crop)
+def corrupt(network: keras.Model) -> keras.Model:
+    logits = network.get_layer("head_logits")
+    logits.kernel.assign(0 * logits.kernel)
+    logits.bias.assign([1.0, 0.0, 0.0])
+    return network
 
-    monkeypatch.setattr(export, "export_model", corrupted)
+
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        ("trained_model", "names 3 of 9 validation images rightly, but the search counted"),
+        ("export_model", "does not give the network's answers: "),
+    ],
+)
+def test_another_model_is_not_exported(
+    tmp_path: Path, checked_here: None, monkeypatch: pytest.MonkeyPatch, place: str, message: str
+) -> None:
+    def corrupted(*arguments: Any) -> keras.Model:
+        if place == "export_model":
+            corrupt(arguments[0])
+            return export_model(*arguments)
+        return corrupt(trained_model(*arguments))
+
+    monkeypatch.setattr(export, place, corrupted)
     search = small_search()
     result = tune(
         "best", "--runs-dir", search.runs, "--cache-dir", search.cache,
         "--export", tmp_path / "new" / "model",
     )  # fmt: skip
     assert result.exit_code == 1
-    assert "names 3 of 9 validation images rightly, but the search counted" in result.stderr
+    assert message in result.stderr
+    assert "nothing was written" in result.stderr
     assert contents(tmp_path) == {}
 
 
 def test_a_model_that_another_process_cannot_use(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Run, winner: Winner, dataset: Dataset
-) -> None:
-    monkeypatch.setattr(export, "trained_model", lambda *_: None)
-    monkeypatch.setattr(export, "export_model", lambda *_: Unusable())
+    tmp_path: Path, no_check: None, monkeypatch: pytest.MonkeyPatch,
+    run: Run, winner: Winner, dataset: Dataset, cache: Cache,
+) -> None:  # fmt: skip
+    def unusable(model: keras.Model, folder: Path, *_: Any) -> None:
+        (folder / "model.keras").write_text("no model")
+
+    monkeypatch.setattr(export, "write_files", unusable)
+    monkeypatch.setattr(export, "check_files", deployment.check_files)
     for name in ("numpy", "tuner", "json"):  # what lies in the working folder is not imported
         (tmp_path / f"{name}.py").write_text("raise SystemExit('imported from here')")
     monkeypatch.chdir(tmp_path)
     before = contents(tmp_path)
-    with pytest.raises(TuneError, match=r"could not be checked: .*is not a Keras model"):
-        export_winner(run, winner, dataset, tmp_path / "model")
+    with pytest.raises(TuneError, match=r"keras file could not be checked: .*model\.keras"):
+        export_winner(run, winner, dataset, tmp_path / "model", cache)
     assert contents(tmp_path) == before
-
-
-class Unusable:
-    def save(self, path: Path) -> None:
-        path.write_text("no model")
 
 
 def test_a_full_disk(
     tmp_path: Path, no_check: None, monkeypatch: pytest.MonkeyPatch,
-    run: Run, winner: Winner, dataset: Dataset,
+    run: Run, winner: Winner, dataset: Dataset, cache: Cache,
 ) -> None:  # fmt: skip
     def full(*_: Any) -> None:
         raise OSError("Unable to synchronously write (No space left on device)")
 
-    monkeypatch.setattr(export, "_describe", full)
+    monkeypatch.setattr(export, "describe", full)
     with pytest.raises(ExportError, match=r"model cannot be written: Unable to .*No space left"):
-        export_winner(run, winner, dataset, tmp_path / "model")
+        export_winner(run, winner, dataset, tmp_path / "model", cache)
     assert contents(tmp_path) == {}
 
 
 def test_an_interrupted_export_leaves_nothing(
     tmp_path: Path, no_check: None, monkeypatch: pytest.MonkeyPatch,
-    run: Run, winner: Winner, dataset: Dataset,
+    run: Run, winner: Winner, dataset: Dataset, cache: Cache,
 ) -> None:  # fmt: skip
     def interrupted(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(export, "_check_parity", interrupted)
+    monkeypatch.setattr(export, "check_files", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        export_winner(run, winner, dataset, tmp_path / "model")
+        export_winner(run, winner, dataset, tmp_path / "model", cache)
     assert contents(tmp_path) == {}
 
 
 @pytest.mark.parametrize("change", ["gone", "another"])
 def test_validation_images_that_changed(
-    tmp_path: Path, no_check: None, run: Run, winner: Winner, dataset: Dataset, change: str
+    tmp_path: Path,
+    no_check: None,
+    run: Run,
+    winner: Winner,
+    dataset: Dataset,
+    cache: Cache,
+    change: str,
 ) -> None:
     root = tmp_path / "photos"
     for file in dataset.files:
@@ -291,27 +336,19 @@ def test_validation_images_that_changed(
     path.unlink() if change == "gone" else path.write_bytes(b"another")
     expected = "cannot be read: No such file" if change == "gone" else "has changed since"
     with pytest.raises(DataError, match=expected) as raised:
-        export_winner(run, winner, moved, tmp_path / "model")
+        export_winner(run, winner, moved, tmp_path / "model", cache)
     assert str(path) in str(raised.value)
     assert not (tmp_path / "model").exists()
 
 
 def test_into_the_working_folder(
     tmp_path: Path, no_check: None, monkeypatch: pytest.MonkeyPatch,
-    run: Run, winner: Winner, dataset: Dataset,
+    run: Run, winner: Winner, dataset: Dataset, cache: Cache,
 ) -> None:  # fmt: skip
     (tmp_path / "keras.py").write_text("raise SystemExit('imported from the working folder')")
     monkeypatch.chdir(tmp_path)
-    export_winner(run, winner, dataset, Path("deep/model"))
+    export_winner(run, winner, dataset, Path("deep/model"), cache)
     assert (tmp_path / "deep" / "model" / "export.json").is_file()
-
-
-@pytest.mark.parametrize(
-    ("ties", "correct", "equal"),
-    [(0, 5, True), (0, 6, False), (1, 6, True), (1, 4, True), (1, 7, False)],
-)
-def test_only_ties_may_differ(ties: int, correct: int, equal: bool) -> None:
-    assert Parity(images=9, ties=ties, correct=correct, recorded=5).equal is equal
 
 
 def test_targets(tmp_path: Path) -> None:

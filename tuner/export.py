@@ -1,54 +1,40 @@
 """The winner as files that work without this program, proved equal before they are kept."""
 
-import json
+import contextlib
 import os
-import platform
 import shutil
-import subprocess
-import sys
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
-from search_spaces.resize import resizer
-from tuner.atomic import sync, write_text
+from tuner.atomic import sync
+from tuner.cache import Cache
+from tuner.calibration import calibration_error, fit_temperature, fold_temperature
 from tuner.dataset import Dataset
+from tuner.deployment import (
+    Calibration,
+    Exported,
+    ExportOptions,
+    Progress,
+    check_files,
+    export_model,
+    write_files,
+)
+from tuner.description import describe
 from tuner.disk import nearest_existing
-from tuner.environment import versions
 from tuner.errors import DataError, ExportError, TuneError
 from tuner.evaluation import Winner, count_correct, trained_model
-from tuner.exported import MODEL_FILE, SCHEMA_VERSION, sha256
-from tuner.ranking import trial_name
+from tuner.exported import sha256
+from tuner.images import prepare_images
+from tuner.parity import Reference
 from tuner.run import Run, is_writable
 
-# Two best classes closer than this may change places with the last bits of a float.
-_TIE = 1e-4
-
-
-@dataclass(frozen=True)
-class Parity:
-    """What another process made of the exported file on the validation images.
-
-    Attributes:
-        images: how many there are.
-        ties: how many have their two best probabilities within 1e-4.
-        correct: how many it names rightly.
-        recorded: how many the search counted.
-    """
-
-    images: int
-    ties: int
-    correct: int
-    recorded: int
-
-    @property
-    def equal(self) -> bool:
-        """Whether the counts agree; only ties may differ."""
-        return abs(self.correct - self.recorded) <= self.ties
+# Training images that tell int8 how large numbers get.
+_EXAMPLES = 128
 
 
 def check_target(folder: Path) -> None:
@@ -61,43 +47,66 @@ def check_target(folder: Path) -> None:
         )
 
 
-def export_winner(run: Run, winner: Winner, dataset: Dataset, folder: Path) -> Parity:
-    """Writes model.keras, labels.json and export.json, all or nothing.
+def export_winner(
+    run: Run,
+    winner: Winner,
+    dataset: Dataset,
+    folder: Path,
+    cache: Cache,
+    options: ExportOptions | None = None,
+    on_progress: Progress | None = None,
+) -> Exported:
+    """Writes the winner's files and what describes them, all or nothing.
 
-    The model takes RGB values 0 to 255, uint8 or float, of any size, and gives probabilities; it
-    holds stock Keras layers only. Before the folder gets its name, another process loads the file
-    with plain Keras, decodes the validation images, and has to count the recorded accuracy.
+    The files take RGB values 0 to 255 of any size and give probabilities. Before the folder gets
+    its name, each file predicts the validation and the test images in another process that has its
+    runtime and nothing of this program; its answers have to be those of the network here.
 
     Args:
         run: the run.
         winner: its winner, evaluated.
         dataset: the run's images.
         folder: is made; must not exist or be empty.
-
-    Returns:
-        What the other process counted.
+        cache: holds decoded images.
+        options: what is written; left out, model.keras.
+        on_progress: is told (what, done, of how many).
 
     Raises:
-        ExportError: the folder cannot be written, or is not empty.
-        DataError: a validation image has changed since the search, or is gone.
+        ExportError: the folder cannot be written, or is not empty; or the network cannot be
+            calibrated.
+        DataError: an image has changed since the search, or is gone.
         RunError: the winner's weights are gone or damaged.
-        TuneError: the exported file does not give the recorded accuracy.
+        TuneError: a file does not give the network's answers, or the network not the recorded
+            accuracy.
     """
-    folder = folder.absolute()
+    options, folder = options or ExportOptions(), folder.absolute()
     check_target(folder)
     _check_unchanged(dataset)
+    keras.utils.clear_session()  # Keras numbers layers: the same network gets the same names
+    with _whole_or_nothing(folder) as temporary:
+        network = trained_model(run, winner.trial, len(dataset.classes))
+        reference, calibration = _calibrated(
+            network, winner, _predict(network, run, dataset, cache), options,
+            lambda: _predict(network, run, dataset, cache),
+        )  # fmt: skip
+        examples = _examples(run, dataset, cache) if options.quantize == "int8" else None
+        whole = export_model(network, run.settings.image_size, run.settings.crop)
+        write_files(whole, temporary, options, examples)
+        exported = check_files(temporary, reference, options, calibration, on_progress)
+        describe(temporary, run, winner, dataset, exported)
+    return exported
+
+
+@contextlib.contextmanager
+def _whole_or_nothing(folder: Path) -> Iterator[Path]:
+    """A new folder that gets its name when the block ends without error."""
     try:
         existing = nearest_existing(folder.parent)
         temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=existing))
     except OSError as error:
         raise _unwritable(folder, error) from error
     try:
-        network = trained_model(run, winner.trial, len(dataset.classes))
-        export_model(network, run.settings.image_size, run.settings.crop).save(
-            temporary / MODEL_FILE
-        )
-        parity = _check_parity(temporary / MODEL_FILE, winner, dataset)
-        _describe(temporary, run, winner, dataset, parity)
+        yield temporary
         temporary.chmod(0o755)
         folder.parent.mkdir(parents=True, exist_ok=True)
         if folder.exists():
@@ -108,22 +117,6 @@ def export_winner(run: Run, winner: Winner, dataset: Dataset, folder: Path) -> P
         raise _unwritable(folder, error) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    return parity
-
-
-def export_model(network: keras.Model, image_size: int, crop: bool = False) -> keras.Model:
-    """Puts the resize, and the crop before it, in front of a network.
-
-    Args:
-        network: from (batch, image_size, image_size, 3) to probabilities, uncompiled.
-        image_size: in pixels.
-        crop: whether the network was trained on the centre square of each image.
-
-    Returns:
-        Model from RGB values 0 to 255, (batch, any height, any width, 3), to probabilities.
-    """
-    resized = resizer(image_size, crop)
-    return keras.Model(resized.input, network(resized.output), name="tuned_resnet50")
 
 
 def _unwritable(folder: Path, error: OSError) -> ExportError:
@@ -131,90 +124,90 @@ def _unwritable(folder: Path, error: OSError) -> ExportError:
 
 
 def _check_unchanged(dataset: Dataset) -> None:
-    """Raises DataError unless the validation images are those that the search counted."""
-    for file in dataset.of("validation"):
+    """Raises DataError unless the images that are checked are those that the search had."""
+    for file in _checked(dataset):
         path = dataset.root / file.path
         try:
             found = sha256(path)
         except OSError as error:
             raise DataError(
-                f"the export is checked on the validation images, but {path} cannot be read: "
-                f"{error.strerror}."
+                f"the export is checked on the validation and test images, but {path} cannot be "
+                f"read: {error.strerror}."
             ) from error
         if found != file.sha256:
             raise DataError(
-                f"the export is checked on the validation images, but {path} has changed since "
-                "the search. Put the old file back."
+                f"the export is checked on the validation and test images, but {path} has changed "
+                "since the search. Put the old file back."
             )
 
 
-def _check_parity(model: Path, winner: Winner, dataset: Dataset) -> Parity:
-    labels = dataset.labels("validation")
-    paths = [str(dataset.root / file.path) for file in dataset.of("validation")]
-    probabilities = _predict_elsewhere(model, paths)
-    best = np.sort(probabilities, axis=1)
-    parity = Parity(
-        images=len(labels),
-        ties=int((best[:, -1] - best[:, -2] < _TIE).sum()),
-        correct=count_correct(probabilities, labels),
-        recorded=round(winner.validation_accuracy * len(labels)),
+def _checked(dataset: Dataset) -> tuple[Any, ...]:
+    return (*dataset.of("validation"), *dataset.of("test"))
+
+
+def _predict(network: keras.Model, run: Run, dataset: Dataset, cache: Cache) -> Reference:
+    settings = run.settings
+    parts = [
+        network.predict(
+            prepare_images(
+                dataset.of(split), dataset.root, settings.image_size, cache, crop=settings.crop
+            ),
+            batch_size=settings.batch_size,
+            verbose=0,
+        )
+        for split in ("validation", "test")
+        if dataset.of(split)
+    ]
+    return Reference(
+        paths=[dataset.root / file.path for file in _checked(dataset)],
+        labels=np.concatenate([dataset.labels(split) for split in ("validation", "test")]),
+        validation=len(dataset.of("validation")),
+        probabilities=np.concatenate(parts),
     )
-    if not parity.equal:
+
+
+def _calibrated(
+    network: keras.Model,
+    winner: Winner,
+    trained: Reference,
+    options: ExportOptions,
+    again: Callable[[], Reference],
+) -> tuple[Reference, Calibration]:
+    """What the network that is exported makes of the images, and its calibration."""
+    _check_recorded(trained, winner)
+    before = _test_error(trained)
+    if not options.calibrate:
+        return trained, Calibration(None, before, before)
+    part = slice(trained.validation)
+    temperature = fit_temperature(trained.probabilities[part], trained.labels[part])
+    fold_temperature(network, temperature)
+    reference = again()
+    return reference, Calibration(temperature, before, _test_error(reference))
+
+
+def _check_recorded(reference: Reference, winner: Winner) -> None:
+    part = slice(reference.validation)
+    correct = count_correct(reference.probabilities[part], reference.labels[part])
+    recorded = round(winner.validation_accuracy * reference.validation)
+    if abs(correct - recorded) > reference.ties[part].sum():
         raise TuneError(
-            f"the exported model names {parity.correct} of {parity.images} validation images "
-            f"rightly, but the search counted {parity.recorded}; nothing was written."
+            f"the network names {correct} of {reference.validation} validation images rightly, "
+            f"but the search counted {recorded}; nothing was written."
         )
-    return parity
 
 
-def _predict_elsewhere(model: Path, paths: list[str]) -> np.ndarray:
-    with tempfile.TemporaryDirectory() as folder:
-        list_file, out = Path(folder, "paths.json"), Path(folder, "probabilities.npy")
-        list_file.write_text(json.dumps(paths), "utf-8")
-        finished = subprocess.run(
-            # -P: what lies in the working folder is not imported.
-            [sys.executable, "-P", "-m", "tuner.prediction", str(model), str(list_file), str(out)],
-            capture_output=True,
-            text=True,
-            errors="replace",
-            env=os.environ | _elsewhere(),
+def _test_error(reference: Reference) -> float:
+    part = slice(reference.validation, None)
+    return calibration_error(reference.probabilities[part], reference.labels[part])
+
+
+def _examples(run: Run, dataset: Dataset, cache: Cache) -> np.ndarray:
+    files = dataset.of("train")
+    chosen = np.unique(np.linspace(0, len(files) - 1, min(_EXAMPLES, len(files))).round())
+    settings = run.settings
+    return np.asarray(
+        prepare_images(
+            [files[int(row)] for row in chosen], dataset.root, settings.image_size, cache,
+            crop=settings.crop,
         )
-        if finished.returncode or not out.exists():
-            reason = finished.stderr.strip().splitlines() or ["no message"]
-            raise TuneError(f"the exported model could not be checked: {reason[-1]}")
-        return np.load(out, allow_pickle=False)
-
-
-def _elsewhere() -> dict[str, str]:
-    """Environment of the other process: it finds this program, and leaves us our GPU memory."""
-    program = str(Path(__file__).resolve().parents[1])
-    return {
-        "PYTHONPATH": os.pathsep.join(filter(None, [program, os.environ.get("PYTHONPATH")])),
-        "TF_CPP_MIN_LOG_LEVEL": "3",
-        "TF_FORCE_GPU_ALLOW_GROWTH": "true",
-    }
-
-
-def _describe(folder: Path, run: Run, winner: Winner, dataset: Dataset, parity: Parity) -> None:
-    write_text(folder / "labels.json", json.dumps(list(dataset.classes), indent=1))
-    files = {name: sha256(folder / name) for name in (MODEL_FILE, "labels.json")}
-    description: dict[str, Any] = {
-        "schema": SCHEMA_VERSION,
-        "run": run.name,
-        "trial": trial_name(winner.trial.id),
-        "hyperparameters": winner.trial.hyperparameters,
-        "validation_accuracy": winner.validation_accuracy,
-        "test_accuracy": winner.test_accuracy,
-        "validation_balanced_accuracy": winner.validation_balanced_accuracy,
-        "test_balanced_accuracy": winner.test_balanced_accuracy,
-        "validation_images": parity.images,
-        "test_images": winner.test_images,
-        "image_size": run.settings.image_size,
-        "crop": run.settings.crop,
-        "classes": len(dataset.classes),
-        "input": "RGB values 0 to 255, uint8 or float, (batch, height, width, 3), any size",
-        "output": "probabilities, float32, (batch, classes), in the order of labels.json",
-        "versions": {"python": platform.python_version()} | versions(),
-        "files": files,
-    }
-    write_text(folder / "export.json", json.dumps(description, indent=2))
+    )  # fmt: skip

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 from rich.console import Console, RenderableType
 
+from tuner.artifacts import FORMATS
 from tuner.balance import chance_rate
 from tuner.errors import InputError
 from tuner.journal import TrialRecord
@@ -19,8 +20,8 @@ from tuner.run import Run
 from tuner.tables import CHANCE, percent, trial_table
 
 if TYPE_CHECKING:  # these need TensorFlow
+    from tuner.deployment import Exported
     from tuner.evaluation import Winner
-    from tuner.export import Parity
 
 
 def print_table(table: RenderableType) -> None:
@@ -59,7 +60,7 @@ def print_winner(
     winner: "Winner",
     objective: str,
     export: Path | None = None,
-    parity: "Parity | None" = None,
+    exported: "Exported | None" = None,
 ) -> None:
     """Prints the winner, and the export if there is one with its check.
 
@@ -67,7 +68,7 @@ def print_winner(
         winner: its accuracies.
         objective: what it was chosen by.
         export: folder of the export.
-        parity: its check.
+        exported: its check.
     """
     trial = winner.trial
     recipe = f", the {trial.recipe}" if trial.recipe else ""
@@ -78,8 +79,8 @@ def print_winner(
             f"  {name:<20}{value:.3g}" if isinstance(value, float) else f"  {name:<20}{value}"
         )
     typer.echo("\n".join(_accuracies(winner, objective)))
-    if export is not None and parity is not None:
-        _print_export(export, parity)
+    if export is not None and exported is not None:
+        _print_export(export, exported)
 
 
 def _accuracies(winner: "Winner", objective: str) -> list[str]:
@@ -113,16 +114,30 @@ def _chance(run: Run) -> float | None:
     return chance_rate(of_validation, run.settings.objective)
 
 
-def _print_export(export: Path, parity: "Parity") -> None:
-    typer.echo(f"Exported to {export}: model.keras, labels.json, export.json")
-    same = parity.correct == parity.recorded
-    recorded = (
-        "as recorded" if same else f"recorded {parity.recorded}, {parity.ties} too close to call"
-    )
+def _print_export(export: Path, exported: "Exported") -> None:
+    reference = exported.reference
+    files = [FORMATS[name].file for name in exported.parities]
+    files += ["labels.json", "MODEL_CARD.md", "export.json"]
+    typer.echo(f"Exported to {export}: {', '.join(files)}")
     typer.echo(
-        f"Checked by another process: {parity.correct} of {parity.images} validation images right, "
-        f"{recorded}"
+        f"Checked by other processes, on {reference.validation} validation and "
+        f"{len(reference.paths) - reference.validation} test images:"
     )
+    from tuner.exporttable import format_table
+
+    print_table(format_table(exported))
+    plain = sum(reference.plain)
+    if plain < len(reference.paths):
+        typer.echo(
+            f"{len(reference.paths) - plain} of the images need more than plain decoding; "
+            "MODEL_CARD.md says what."
+        )
+    calibration = exported.calibration
+    if calibration.temperature is not None:
+        typer.echo(
+            f"Calibrated with temperature {calibration.temperature:.3f}: calibration error on the "
+            f"test images {percent(calibration.before)} before, {percent(calibration.after)} after"
+        )
     typer.echo(f"Next: {shlex.join(['tune', 'predict', str(export), 'IMAGE'])}")
 
 

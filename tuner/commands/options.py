@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from tuner.artifacts import FORMATS, QUANTIZATIONS
 from tuner.settings import AUGMENTATIONS, CLASS_WEIGHTS, OBJECTIVES, SearchSettings
 
 DEFAULTS = SearchSettings()
@@ -16,7 +17,8 @@ NO_AUGMENTATION = Augmentation(DEFAULTS.augment)
 ClassWeights = StrEnum("ClassWeights", list(CLASS_WEIGHTS))  # type: ignore[misc]
 NO_CLASS_WEIGHTS = ClassWeights(DEFAULTS.class_weights)
 TableFormat = StrEnum("TableFormat", ["table", "json", "csv"])
-ExportFormat = StrEnum("ExportFormat", ["keras"])
+ExportFormat = StrEnum("ExportFormat", list(FORMATS))  # type: ignore[misc]
+Quantization = StrEnum("Quantization", list(QUANTIZATIONS))  # type: ignore[misc]
 
 RunArgument = Annotated[str | None, typer.Argument(help="Name of the run; left out, the newest.")]
 RunsDir = Annotated[Path, typer.Option(help="Folder of the runs.")]

@@ -7,7 +7,15 @@ from typing import Annotated
 import typer
 
 from tuner.cache import Cache, default_cache_dir
-from tuner.commands.options import AsJson, CacheDir, ExportFormat, Quiet, RunArgument, RunsDir
+from tuner.commands.options import (
+    AsJson,
+    CacheDir,
+    ExportFormat,
+    Quantization,
+    Quiet,
+    RunArgument,
+    RunsDir,
+)
 from tuner.environment import prepare_device
 from tuner.errors import InputError
 
@@ -19,8 +27,20 @@ def best(
         Path | None, typer.Option(help="Write the winner to this new folder.")
     ] = None,
     export_format: Annotated[
-        list[ExportFormat] | None, typer.Option("--format", help="Format; repeatable.")
+        list[ExportFormat] | None,
+        typer.Option("--format", help="Format of the export, keras if left out; repeatable."),
     ] = None,
+    quantize: Annotated[
+        Quantization | None,
+        typer.Option(help="How the LiteRT file stores its numbers; left out, as float32."),
+    ] = None,
+    calibrate: Annotated[
+        bool,
+        typer.Option(
+            "--calibrate",
+            help="Export probabilities that a temperature fitted on validation mends.",
+        ),
+    ] = False,
     cache_dir: CacheDir = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
@@ -29,31 +49,43 @@ def best(
 
     The test images are those that the search neither trained on nor chose by.
 
-    Example: tune best first --export model
+    An export is checked before it is kept: each file predicts the validation and test images in its
+    own runtime, and has to give the network's answers.
+
+    Example: tune best first --export model --format keras --format onnx
     """
     prepare_device()
+    from tuner.deployment import ExportOptions
     from tuner.evaluation import evaluate_winner, winner_of
     from tuner.export import check_target, export_winner
     from tuner.printing import print_json, print_winner, winner_row
     from tuner.progress import SearchProgress
     from tuner.run import open_run
 
-    if export_format and export is None:
-        raise InputError("--format says how --export writes. Give both.")
+    if export is None and (export_format or quantize or calibrate):
+        given = "--format" if export_format else "--quantize" if quantize else "--calibrate"
+        raise InputError(f"{given} says how --export writes. Give both.")
+    options = ExportOptions(
+        tuple(name.value for name in export_format or [ExportFormat("keras")]),
+        quantize and quantize.value,
+        calibrate,
+    )
     opened = open_run(runs_dir, run)
     winner_of(opened)
     if export is not None:
         check_target(export.absolute())
     cache_folder = cache_dir or default_cache_dir()
     dataset = opened.dataset()
-    parity = None
+    exported = None
     with SearchProgress(opened.settings.objective, quiet) as progress, Cache(cache_folder) as cache:
         counting = functools.partial(progress.counting, "decoding test images")
         winner = evaluate_winner(opened, dataset, cache, counting)
         if export is not None:
-            progress.say("Exporting, and checking the export in another process.")
-            parity = export_winner(opened, winner, dataset, export)
+            progress.say("Exporting, and checking each file in another process.")
+            exported = export_winner(
+                opened, winner, dataset, export, cache, options, progress.counting
+            )
     if as_json:
         print_json(winner_row(winner) | ({"export": str(export)} if export else {}))
     else:
-        print_winner(winner, opened.settings.objective, export, parity)
+        print_winner(winner, opened.settings.objective, export, exported)

@@ -1,0 +1,54 @@
+"""What counts as the same answers."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tuner.errors import TuneError
+from tuner.parity import Parity, Reference, _compare, check_encoded, check_file
+
+
+@pytest.mark.parametrize(
+    ("differing", "largest", "equal"),
+    [(0, 0.0, True), (1, 9e-4, True), (2, 9e-4, False), (0, 1.1e-3, False)],
+)
+def test_one_class_in_a_thousand_images(differing: int, largest: float, equal: bool) -> None:
+    assert Parity(1000, differing, 0, largest, 1.0).equal is equal
+
+
+def reference(*rows: list[float]) -> Reference:
+    paths = [Path(f"{number}.png") for number in range(len(rows))]
+    return Reference(paths, np.zeros(len(rows), int), 2, np.array(rows, np.float32))
+
+
+def test_ties_are_no_differences() -> None:
+    known = reference([0.5, 0.49999], [0.6, 0.4], [0.3, 0.7])
+    found = np.array([[0.49999, 0.5], [0.4, 0.6], [0.3, 0.7]], np.float32)
+    parity = _compare(known, np.arange(3), found, np.array([0.1, 0.2, 0.9]))
+    assert (parity.images, parity.differing, parity.ties) == (3, 1, 1)
+    assert parity.largest == pytest.approx(0.2)
+    assert parity.milliseconds == pytest.approx(200)
+    assert known.accuracy(found, test=False) == 0
+    assert known.accuracy(found, test=True) == 0
+    assert known.accuracy(known.probabilities, test=False) == 1
+
+
+@pytest.mark.parametrize("found", [np.full((1, 2), np.nan), np.ones((1, 3))])
+def test_what_are_no_probabilities(found: np.ndarray) -> None:
+    with pytest.raises(TuneError, match="one probability for each class"):
+        _compare(reference([0.5, 0.5]), np.arange(1), found, np.ones(1))
+
+
+def test_a_file_that_its_runtime_cannot_load(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    (tmp_path / "model.onnx").write_text("no model")
+    Image.new("RGB", (4, 4)).save(tmp_path / "image.png")
+    known = Reference([tmp_path / "image.png"], np.zeros(1, int), 1, np.full((1, 2), 0.5))
+    with pytest.raises(TuneError, match="the exported onnx file could not be checked: "):
+        check_file(known, "onnx", tmp_path / "model.onnx")
+
+
+def test_no_image_is_for_the_signature_on_bytes(tmp_path: Path) -> None:
+    assert check_encoded(reference([0.5, 0.5]), tmp_path) is None

@@ -1,0 +1,59 @@
+"""What an export's folder can hold: the formats, their files, and the packages they need."""
+
+import importlib.util
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tuner.errors import ExportError
+
+
+@dataclass(frozen=True)
+class Format:
+    """One way of writing a network.
+
+    Attributes:
+        file: its file in the export's folder; SavedModel's is a folder.
+        runtime: what a user installs to run it.
+        packages: modules that writing and checking it import, which come with the extra `export`.
+    """
+
+    file: str
+    runtime: str
+    packages: tuple[str, ...] = ()
+
+
+FORMATS = {
+    "keras": Format("model.keras", "keras"),
+    "savedmodel": Format("savedmodel", "tensorflow"),
+    "onnx": Format("model.onnx", "onnxruntime", ("onnx", "onnxruntime", "tf2onnx")),
+    "litert": Format("model.tflite", "ai-edge-litert", ("ai_edge_litert",)),
+}
+# How the weights and activations of the LiteRT file may be stored; left out, in float32.
+QUANTIZATIONS = ("float16", "int8")
+
+
+def check_formats(formats: Sequence[str], quantize: str | None = None) -> None:
+    """Raises ExportError unless those formats exist and what they need is installed."""
+    unknown = [name for name in formats if name not in FORMATS]
+    if unknown or not formats:
+        raise ExportError(
+            f"the format must be one or more of {', '.join(FORMATS)}, but is "
+            f"{', '.join(unknown) or 'none'}."
+        )
+    if quantize is not None and quantize not in QUANTIZATIONS:
+        raise ExportError(
+            f"--quantize must be one of {', '.join(QUANTIZATIONS)}, but is {quantize}."
+        )
+    if quantize is not None and "litert" not in formats:
+        raise ExportError("--quantize is for the LiteRT file. Add --format litert.")
+    missing = [
+        package
+        for name in formats
+        for package in FORMATS[name].packages
+        if importlib.util.find_spec(package) is None
+    ]
+    if missing:
+        raise ExportError(
+            f"{', '.join(missing)} is not installed, which ONNX and LiteRT need. Install it with: "
+            "pip install 'tune-resnet50[export]'"
+        )

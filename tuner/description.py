@@ -1,0 +1,114 @@
+"""What lies beside an export's files: labels.json, MODEL_CARD.md and export.json."""
+
+import json
+import platform
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from tuner.artifacts import FORMATS
+from tuner.atomic import write_text
+from tuner.dataset import Dataset
+from tuner.deployment import Exported
+from tuner.environment import versions
+from tuner.evaluation import Winner
+from tuner.exported import SCHEMA_VERSION, sha256
+from tuner.modelcard import confusions, model_card
+from tuner.parity import Parity
+from tuner.ranking import trial_name
+from tuner.run import Run
+
+
+def describe(folder: Path, run: Run, winner: Winner, dataset: Dataset, exported: Exported) -> None:
+    """Writes the three files, export.json with the SHA-256 of every other file in the folder."""
+    write_text(folder / "labels.json", json.dumps(list(dataset.classes), indent=1))
+    description = _description(run, winner, dataset, exported)
+    write_text(folder / "MODEL_CARD.md", model_card(description, dataset.classes))
+    description["files"] = {
+        path.relative_to(folder).as_posix(): sha256(path)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+    write_text(folder / "export.json", json.dumps(description, indent=2))
+
+
+def _description(run: Run, winner: Winner, dataset: Dataset, exported: Exported) -> dict[str, Any]:
+    reference, settings = exported.reference, run.settings
+    test = slice(reference.validation, None)
+    mistakes = confusions(reference.probabilities[test], reference.labels[test], dataset.classes)
+    return {
+        "schema": SCHEMA_VERSION,
+        "run": run.name,
+        "trial": trial_name(winner.trial.id),
+        "hyperparameters": winner.trial.hyperparameters,
+        "validation_accuracy": winner.validation_accuracy,
+        "test_accuracy": winner.test_accuracy,
+        "validation_balanced_accuracy": winner.validation_balanced_accuracy,
+        "test_balanced_accuracy": winner.test_balanced_accuracy,
+        "majority_rate": {
+            "validation": winner.validation_majority_rate, "test": winner.majority_rate,
+        },
+        "validation_images": reference.validation,
+        "test_images": winner.test_images,
+        "images": {split: len(dataset.of(split)) for split in ("train", "validation", "test")},
+        "confusions": [asdict(mistake) for mistake in mistakes],
+        "temperature": exported.calibration.temperature,
+        "calibration_error_before": exported.calibration.before,
+        "calibration_error": exported.calibration.after,
+        "image_size": settings.image_size,
+        "crop": settings.crop,
+        "classes": len(dataset.classes),
+        "input": "RGB values 0 to 255, uint8, (batch, height, width, 3), any size",
+        "output": "probabilities, float32, (batch, classes), in the order of labels.json",
+        "preprocessing": _preprocessing(settings.image_size, settings.crop),
+        "checked_images": len(reference.paths),
+        "plainly_decoded": sum(reference.plain),
+        "formats": {name: _format(name, exported) for name in exported.parities},
+        "versions": {"python": platform.python_version()} | versions(),
+    }  # fmt: skip
+
+
+def _preprocessing(image_size: int, crop: bool) -> dict[str, Any]:
+    """For other languages: what is to be done before the file, and what is done in it."""
+    return {
+        "outside": {
+            "orientation": "upright, as EXIF asks",
+            "colours": "those of an embedded profile become sRGB",
+            "transparency": "laid on white",
+            "deep_integers": "the upper 8 bits",
+            "channels": "RGB",
+            "dtype": "uint8",
+            "scaling": "none",
+        },
+        "inside": {
+            "crop": "centre square" if crop else "none",
+            "size": [image_size, image_size],
+            "aspect_ratio": "not kept",
+            "kernel": "triangle, antialiased, half-pixel centres",
+            "rounding": "whole numbers 0 to 255",
+        },
+    }
+
+
+def _format(name: str, exported: Exported) -> dict[str, Any]:
+    parity = exported.parities[name]
+    numbers = exported.quantize if name == "litert" and exported.quantize else "float32"
+    described = {"file": FORMATS[name].file, "numbers": numbers, **_parity(parity)}
+    described |= {
+        "validation_accuracy": parity.validation_accuracy,
+        "test_accuracy": parity.test_accuracy,
+        "bytes": exported.bytes[name],
+    }
+    if name == "savedmodel" and exported.encoded is not None:
+        described["encoded"] = _parity(exported.encoded)
+    return described
+
+
+def _parity(parity: Parity) -> dict[str, Any]:
+    return {
+        "images": parity.images,
+        "differing": parity.differing,
+        "ties": parity.ties,
+        "largest_difference": parity.largest,
+        "milliseconds_per_image": round(parity.milliseconds, 2),
+    }

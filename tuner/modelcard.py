@@ -1,0 +1,251 @@
+"""MODEL_CARD.md: what an exported network is, what it can do, and how it is loaded."""
+
+import html
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.stats import binomtest
+
+_DECODING = """\
+from PIL import Image, ImageOps
+image = ImageOps.exif_transpose(Image.open("photo.jpg")).convert("RGB")"""
+# Five lines for each format; a test runs them.
+LOADING = {
+    "keras": f"""\
+import keras, numpy
+{_DECODING}
+model = keras.models.load_model("model.keras")
+print(model.predict(numpy.asarray(image)[None])[0])""",
+    "savedmodel": f"""\
+import numpy, tensorflow as tf
+{_DECODING}
+model = tf.saved_model.load("savedmodel")
+print(model.signatures["serving_default"](rgb=numpy.asarray(image)[None])["probabilities"][0])""",
+    "onnx": f"""\
+import numpy, onnxruntime
+{_DECODING}
+session = onnxruntime.InferenceSession("model.onnx", providers=["CPUExecutionProvider"])
+print(session.run(None, {{"rgb": numpy.asarray(image)[None]}})[0][0])""",
+    "litert": f"""\
+import ai_edge_litert.interpreter, numpy
+{_DECODING}
+model = ai_edge_litert.interpreter.Interpreter("model.tflite").get_signature_runner()
+print(model(rgb=numpy.asarray(image)[None])["probabilities"][0])""",
+}
+ENCODED = """\
+import tensorflow as tf
+model = tf.saved_model.load("savedmodel")
+images = tf.constant([open("photo.jpg", "rb").read()])
+print(model.signatures["encoded"](images=images)["probabilities"][0])"""
+
+_MOST_CLASSES, _MOST_CONFUSIONS = 50, 10
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """Test images of one class that were taken for another.
+
+    Attributes:
+        label: their class.
+        predicted: what they were taken for.
+        count: how many.
+        of: how many images the class has.
+    """
+
+    label: str
+    predicted: str
+    count: int
+    of: int
+
+
+def confusions(
+    probabilities: np.ndarray, labels: np.ndarray, classes: Sequence[str]
+) -> list[Confusion]:
+    """The most frequent mistakes, at most ten, the most frequent first."""
+    size = len(classes)
+    pairs = np.bincount(labels * size + probabilities.argmax(axis=1), minlength=size * size)
+    matrix = pairs.reshape(size, size)
+    totals = matrix.sum(axis=1)
+    np.fill_diagonal(matrix, 0)
+    order = np.argsort(-matrix, axis=None, kind="stable")[:_MOST_CONFUSIONS]
+    found = ((int(row), int(column)) for row, column in zip(*divmod(order, size), strict=True))
+    return [
+        Confusion(classes[row], classes[column], int(matrix[row, column]), int(totals[row]))
+        for row, column in found
+        if matrix[row, column]
+    ]
+
+
+def interval(correct: int, images: int) -> tuple[float, float]:
+    """Wilson's 95 % interval of a share (Wilson 1927, JASA 22:209)."""
+    found = binomtest(correct, images).proportion_ci(0.95, method="wilson")
+    return float(found.low), float(found.high)
+
+
+def model_card(description: Mapping[str, Any], labels: Sequence[str]) -> str:
+    """The card, in Markdown.
+
+    Names of classes are other people's text: nothing in them becomes Markdown or HTML.
+
+    Args:
+        description: what export.json holds.
+        labels: class names in the order of the outputs.
+    """
+    formats = description["formats"]
+    sections = [
+        "# Model card",
+        _summary(description, labels),
+        "## Data\n\n" + _data(description, labels),
+        "## How good it is\n\n" + _metrics(description),
+        "## What it takes for what\n\n" + _confusions(description["confusions"]),
+        "## Files\n\n" + _files(formats, description),
+        "## Loading\n\n" + _loading(formats),
+        "## Pixels\n\n" + _pixels(description),
+        "## Limits\n\n" + _limits(description),
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def escaped(text: str) -> str:
+    """Text as Markdown that shows it on one line, and does nothing else."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return re.sub(r"([\\`*_{}\[\]()#+\-.!|~:@/])", r"\\\1", html.escape(line, quote=False))
+
+
+def _summary(description: Mapping[str, Any], labels: Sequence[str]) -> str:
+    return (
+        f"An image classifier for {len(labels)} classes: a ResNet50 whose head and unfreeze depth "
+        f"were chosen by a Hyperband search. It takes RGB images of any size and gives a "
+        f"probability for each class, in the order of `labels.json`. Inside, images are resized to "
+        f"{description['image_size']} x {description['image_size']} pixels."
+    )
+
+
+def _data(description: Mapping[str, Any], labels: Sequence[str]) -> str:
+    images = description["images"]
+    rows = [f"{images[split]} {split} images" for split in ("train", "validation", "test")]
+    names = ", ".join(escaped(label) for label in labels[:_MOST_CLASSES])
+    more = len(labels) - _MOST_CLASSES
+    return (
+        f"{', '.join(rows)}. Images that show the same stand in one split. The search trained on "
+        "the training images and chose by the validation images; the test images took no part.\n\n"
+        f"Classes: {names}{f' and {more} more' if more > 0 else ''}."
+    )
+
+
+def _metrics(description: Mapping[str, Any]) -> str:
+    rows = [
+        "| images | accuracy | 95 % interval | most frequent class alone |",
+        "| --- | --- | --- | --- |",
+    ]
+    for split in ("validation", "test"):
+        accuracy, images = description[f"{split}_accuracy"], description["images"][split]
+        low, high = interval(round(accuracy * images), images)
+        chosen = " (chosen by)" if split == "validation" else ""
+        rows.append(
+            f"| {images} {split}{chosen} | {accuracy:.1%} | {low:.1%} to {high:.1%} "
+            f"| {description['majority_rate'][split]:.1%} |"
+        )
+    text = "\n".join(rows)
+    balanced = description.get("test_balanced_accuracy")
+    if balanced is not None:
+        text += f"\n\nMean of the classes' own accuracies on the test images: {balanced:.1%}."
+    return f"{text}\n\n{_calibration(description)}"
+
+
+def _calibration(description: Mapping[str, Any]) -> str:
+    error = description["calibration_error"]
+    if description["temperature"] is None:
+        return (
+            f"The probabilities are as trained: their expected calibration error is {error:.1%} on "
+            "the test images (15 bins)."
+        )
+    return (
+        f"The logits were divided by {description['temperature']:.3f}, fitted on the validation "
+        f"images, in the weights of the last layer. Expected calibration error on the test images "
+        f"(15 bins): {description['calibration_error_before']:.1%} before, {error:.1%} after."
+    )
+
+
+def _confusions(rows: Sequence[Mapping[str, Any]]) -> str:
+    if not rows:
+        return "No test image was taken for another class."
+    lines = ["| test images of | taken for | how many |", "| --- | --- | --- |"]
+    lines += [
+        f"| {escaped(row['label'])} | {escaped(row['predicted'])} | {row['count']} of {row['of']} |"
+        for row in rows
+    ]
+    return "\n".join(lines)
+
+
+def _files(formats: Mapping[str, Any], description: Mapping[str, Any]) -> str:
+    lines = [
+        "Each file was loaded by its own runtime in another process and predicted the validation "
+        "and test images; the network that was searched is what it is compared with. Where the two "
+        "best classes are within 0.0001, either is right.",
+        "",
+        "| file | numbers | other class | largest difference | validation | test |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for name, found in formats.items():
+        test = found["test_accuracy"]
+        lines.append(
+            f"| `{found['file']}` ({name}) | {found['numbers']} | {found['differing']} of "
+            f"{found['images']} | {found['largest_difference']:.1e} "
+            f"| {found['validation_accuracy']:.1%} | {'' if test is None else f'{test:.1%}'} |"
+        )
+    encoded = formats.get("savedmodel", {}).get("encoded")
+    if encoded:
+        lines += [
+            "",
+            f"SavedModel's signature on encoded bytes: {encoded['differing']} of "
+            f"{encoded['images']} upright, opaque, 8-bit JPEG and PNG files get another class; "
+            f"largest difference {encoded['largest_difference']:.1e}.",
+        ]
+    return "\n".join(lines)
+
+
+def _loading(formats: Mapping[str, Any]) -> str:
+    parts = [f"`{name}`:\n\n```python\n{LOADING[name]}\n```" for name in formats]
+    if "savedmodel" in formats:
+        parts.append(f"`savedmodel`, from encoded bytes:\n\n```python\n{ENCODED}\n```")
+        parts.append(
+            "The signature on bytes is for upright, opaque, 8-bit sRGB files, JPEG or PNG. It does "
+            "not turn images as EXIF asks, does not convert colours of an embedded profile, puts "
+            "nothing on white, and refuses CMYK and other formats."
+        )
+    return "\n\n".join(parts)
+
+
+def _pixels(description: Mapping[str, Any]) -> str:
+    plain, images = description["plainly_decoded"], description["checked_images"]
+    size, crop = description["image_size"], description["crop"]
+    cropped = "The centre square of the image is taken. " if crop else ""
+    return (
+        "Everything after decoding is in the files. In another language, decode to RGB values 0 to "
+        "255 (uint8, batch x height x width x 3), upright as EXIF's orientation asks, colours of "
+        "an embedded profile converted to sRGB, transparency laid on white "
+        '(`Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))`); '
+        "of 16-bit images the upper eight bits. The lines above do the first of these; for files "
+        f"of 8 bits in sRGB they and the step for transparency are enough: {plain} of the {images} "
+        "checked images are decoded so to the very pixels that the network was trained on.\n\n"
+        f"What the files do then: {cropped}Each axis is resized to {size} pixels, squashed and not "
+        "padded, with a triangle kernel as wide as one target pixel when shrinking and as one "
+        "source pixel when enlarging (antialiasing; half-pixel centres); values are rounded to "
+        "whole numbers; then the network's own preprocessing follows. Do not scale, subtract or "
+        "resize anything before. `export.json` says the same under `preprocessing`."
+    )
+
+
+def _limits(description: Mapping[str, Any]) -> str:
+    return (
+        "- It names one of its classes for every image, whatever the image shows.\n"
+        "- The figures hold for images like those of the data set; photos from elsewhere are "
+        "named worse.\n"
+        "- The validation accuracy is that of the best of many trials, so it flatters; the test "
+        "accuracy does not.\n"
+        "- The probabilities of images unlike the training images mean little."
+    )
