@@ -64,6 +64,22 @@ def test_faults_come_before_limits_and_larger_gains_first() -> None:
     assert [other.cause for other in others] == ["overfitting"]
 
 
+def test_a_certain_fault_ranks_as_if_it_cost_5_points() -> None:
+    certain = replace(finding("BatchNorm in training mode", -0.01, 0.8), certain=True)
+    causes, _ = verdict(
+        [
+            finding("too few images", 0.2, 0.001),
+            finding("wrong labels", 0.04, 0.001),
+            certain,
+            finding("leak", 0.06, None),
+        ]
+    )
+    assert [cause.cause for cause in causes] == [
+        "leak", "BatchNorm in training mode", "wrong labels", "too few images"
+    ]  # fmt: skip
+    assert "-1.0 points, p 0.8, seen in your model" in text(diagnosis(certain))
+
+
 def test_what_is_no_point_is_no_cause() -> None:
     assert verdict([finding("leak", 0.004, None), finding("wrong labels", 0.009, 0.0001)])[0] == []
 
@@ -96,8 +112,23 @@ def test_a_models_mistakes_get_their_price_here() -> None:
     ]  # fmt: skip
     assert found[0].gain == pytest.approx(0.3)
     assert found[0].sentence.startswith("It does.")
+    assert [each.certain for each in found] == [True, True, False]
     assert found[0].remedy == "Repair: mend()"
     assert found[2].remedy == "Mend lagging head BatchNorm."
+
+
+def test_a_fault_that_no_experiment_prices_is_a_cause_too() -> None:
+    mates = ModelFinding("batch mates", "error", "in fit, features change.")
+    (found,) = mistakes((mates,), {}, {})
+    assert (found.cause, found.certain) == ("batch mates", True)
+    assert found.sentence.startswith("In fit, features change. ")
+
+
+def test_fine_tuning_in_training_mode_is_priced_against_fine_tuning_without() -> None:
+    treatments = {name: treatment(name, accuracy) for name, accuracy in (
+        ("frozen", 0.6), ("tutorial", 0.7), ("fine_tuned", 0.9))}  # fmt: skip
+    checked = (ModelFinding("batch statistics in fit", "error", "It moves."),)
+    assert mistakes(checked, treatments, {})[0].gain == pytest.approx(0.2)
 
 
 def test_a_wild_learning_rate_gets_the_price_of_the_range_test() -> None:

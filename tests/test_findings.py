@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from tuner.findings import best_of, corrected, paired_gain
+from tuner.findings import Finding, best_of, corrected, judged, paired_gain
 
 
 def right(*counts: tuple[int, bool]) -> np.ndarray:
@@ -56,6 +56,26 @@ def test_seeds_are_no_more_images() -> None:
     gain, thrice = paired_gain(np.stack([before] * 3), np.stack([after] * 3))
     assert gain == pytest.approx(4 / 60)
     assert thrice == once
+
+
+def of(gain: float, p_value: float | None, *, certain: bool = False) -> Finding:
+    return Finding("x", "It is.", gain, p_value, "Mend it.", certain=certain, harmless="It is not.")
+
+
+def test_what_is_no_cause_is_told_as_harmless_and_without_a_remedy() -> None:
+    for finding in (of(0.2, 0.06), of(0.009, 0.001), of(0.009, None)):
+        told, is_cause = judged([finding])[0]
+        assert not is_cause
+        assert (told.sentence, told.remedy) == ("It is not.", "")
+    told, is_cause = judged([of(0.2, 0.04)])[0]
+    assert is_cause
+    assert (told.sentence, told.remedy) == ("It is.", "Mend it.")
+
+
+def test_what_is_certain_takes_no_part_in_the_correction() -> None:
+    findings = [of(0.2, 0.04), of(0.0, 0.9, certain=True), of(0.1, None)]
+    assert [is_cause for _, is_cause in judged(findings)] == [True, True, True]
+    assert not judged([*findings, of(0.0, 0.9)])[0][1]
 
 
 def test_correction_is_that_of_holm() -> None:

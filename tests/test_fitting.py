@@ -12,7 +12,7 @@ from search_spaces.backbone import PretrainedBackbone
 from search_spaces.resnet50 import ResNet50Space
 from tuner.classifiers import logistic_regression, projection
 from tuner.errors import SettingsError
-from tuner.findings import SIGNIFICANCE
+from tuner.findings import SIGNIFICANCE, judged
 from tuner.fitting import (
     BATCHNORM_HEAD,
     ceiling,
@@ -65,7 +65,7 @@ def test_a_short_memory_does_not_lag(space: ResNet50Space, backbone: PretrainedB
         configuration=replace(BATCHNORM_HEAD, head_width=32),
     )  # fmt: skip
     assert found.p_value > SIGNIFICANCE
-    assert not found.remedy
+    assert "no lag to speak of" in judged([found])[0][0].sentence
 
 
 def test_a_head_without_batchnorm_cannot_lag(
@@ -88,9 +88,10 @@ def test_what_wrong_validation_labels_cost_is_not_cured_by_regularisation(heads:
     assert found.numbers["overfits"]
     assert found.numbers["train_accuracy"] >= 0.97
     assert len(found.numbers["grid"]) == 9
-    assert found.numbers["flat"]
-    assert "does not cure" in found.sentence
-    assert not found.remedy
+    (told_of, is_cause), *_ = judged([found])
+    assert not is_cause
+    assert "does not cure" in told_of.sentence
+    assert not told_of.remedy
     assert told == [(done, 9) for done in range(1, 10)]
 
 
@@ -117,6 +118,7 @@ def test_the_ceiling_is_what_sklearn_reaches() -> None:
 
 def test_a_head_at_the_ceiling_leaves_nothing() -> None:
     found = ceiling(clusters(240, 0), clusters(120, 1), np.ones(120, bool))
-    assert found.cause == "ceiling of the features"
     assert found.gain <= 0
-    assert not found.remedy
+    told_of, _ = judged([found])[0]
+    assert "ceiling of the features" in told_of.sentence
+    assert not told_of.remedy

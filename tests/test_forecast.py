@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tuner.findings import SIGNIFICANCE
+from tuner.findings import SIGNIFICANCE, judged
 from tuner.forecast import (
     CAUSE,
     SHARES,
@@ -133,8 +133,10 @@ def test_a_plateau_asks_for_nothing() -> None:
     finding = data_finding(learning_curve(rows(800, 1, 0.5), rows(300, 2, 0.5)))
     assert finding.gain < 0.005
     assert finding.p_value > 0.5
-    assert finding.sentence.startswith("More images would hardly raise accuracy")
-    assert finding.remedy == ""
+    told, is_cause = judged([finding])[0]
+    assert not is_cause
+    assert told.sentence.startswith("More images would hardly raise accuracy")
+    assert told.remedy == ""
 
 
 def test_a_sentence_says_both_forecasts_with_their_intervals() -> None:

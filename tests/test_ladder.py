@@ -8,7 +8,7 @@ import pytest
 
 from search_spaces.resnet50 import ResNet50Space
 from tuner.cache import Cache
-from tuner.evidence import Evidence, frozen_features, gather
+from tuner.evidence import Evidence, compiled, frozen_features, gather
 from tuner.heads import HeadFit
 from tuner.ladder import (
     HISTORY,
@@ -87,7 +87,8 @@ def test_batch_statistics_depend_on_the_batch_and_inference_does_not(
     pixels = evidence.validation.x
     halves = [np.arange(10), np.arange(10, 20)]
     stripes = [np.arange(0, 20, 2), np.arange(1, 20, 2)]
-    one, other = (batch_features(copy, pixels, batches) for batches in (halves, stripes))
+    program = compiled(copy, training=True)
+    one, other = (batch_features(program, pixels, batches) for batches in (halves, stripes))
     assert np.abs(one - other).max() > 0.01
     alone = frozen_features(evidence.backbone.model, pixels[:1])
     together = frozen_features(evidence.backbone.model, pixels)[:1]
@@ -102,7 +103,7 @@ def test_recalibrated_statistics_are_those_of_the_images(
     everything = [np.arange(COUNT)]
     np.testing.assert_allclose(
         frozen_features(copy, evidence.training.x),
-        batch_features(copy, evidence.training.x, everything),
+        batch_features(compiled(copy, training=True), evidence.training.x, everything),
         rtol=1e-2, atol=1e-3,
     )  # fmt: skip
     assert copy.get_layer("conv1_bn").momentum == momentum

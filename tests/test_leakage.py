@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tuner.dataset import Dataset, ImageFile
+from tuner.findings import judged
 from tuner.leakage import conflict_finding, imbalance_finding, leak_finding, leaked
 
 
@@ -36,6 +37,13 @@ def test_accuracy_owed_to_a_leak_is_what_heads_without_it_do_not_reach() -> None
     assert finding.p_value < 0.02
     assert finding.numbers["leaked"] == 2
     assert "tune search DATA --drop-leaks" in finding.remedy
+    assert "overstated" in finding.sentence
+
+
+def test_a_leak_that_accuracy_owes_nothing_is_not_called_overstatement() -> None:
+    told, is_cause = judged([leak_finding(dataset(0, 2), right(), right())])[0]
+    assert not is_cause
+    assert told.sentence.startswith("2 of 10 validation images stand in training too, but")
 
 
 def test_without_a_leak_there_is_nothing_to_remedy() -> None:

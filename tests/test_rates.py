@@ -1,5 +1,6 @@
 """Learning rates that are too high or too low are named, and good ones are left alone."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,8 +11,13 @@ from search_spaces.backbone import PretrainedBackbone
 from search_spaces.resnet50 import Configuration, ResNet50Space
 from tuner.errors import SettingsError
 from tuner.findings import SIGNIFICANCE
-from tuner.heads import Heads
-from tuner.rates import RateCurve, learning_rate_curve, learning_rate_finding
+from tuner.heads import HEAD, Heads
+from tuner.rates import (
+    RateCurve,
+    learning_rate_curve,
+    learning_rate_finding,
+    trained_longer,
+)
 
 if TYPE_CHECKING:
     import keras
@@ -46,7 +52,28 @@ def test_a_low_learning_rate_only_takes_longer() -> None:
     curve = RateCurve((1e-5, 1e-3, 1e-1), rights(0.3, 0.8, 0.6), (2.0, 0.1, 1.0))
     found = learning_rate_finding(curve, 2e-5)
     assert (found.p_value, found.remedy) == (1.0, "")
-    assert "no cause" in found.sentence
+    assert "no cause" in found.harmless
+    found = learning_rate_finding(curve, 2e-5, longer=rights(0.79)[0])
+    assert found.p_value > SIGNIFICANCE
+
+
+def test_a_learning_rate_that_no_patience_makes_up_for_is_too_low() -> None:
+    curve = RateCurve((1e-5, 1e-3, 1e-1), rights(0.3, 0.8, 0.6), (2.0, 0.1, 1.0))
+    found = learning_rate_finding(curve, 2e-5, longer=rights(0.5)[0])
+    assert found.p_value < 0.01
+    assert found.gain == pytest.approx(0.3)
+    assert "2e-05 is too low" in found.sentence
+    assert "50.0 % with 2e-05 after 5 times as many epochs" in found.sentence
+    assert "0.001" in found.remedy
+
+
+def test_a_head_is_trained_five_times_as_long(heads: Heads) -> None:
+    training, validation = clusters(120, 0, 3, 1), clusters(80, 1, 3, 1)
+    longer = trained_longer(heads, training, validation, 1e-4)
+    expected = heads.fit(
+        replace(HEAD, learning_rate=1e-4), [training], validation, epochs=50, seed=0
+    )
+    assert longer.tolist() == expected.right.tolist()
 
 
 def test_the_good_range_is_what_chance_cannot_tell_from_the_best() -> None:

@@ -14,6 +14,7 @@ import keras
 import numpy as np
 
 from tuner.probe import Observation, Probe, difference
+from tuner.quantities import percent
 from tuner.scaling import COLOURS, Arrival, arrival, coloured_images, value_range
 
 # Names of findings, the gravest first.
@@ -124,9 +125,9 @@ def _batch_statistics(probe: Probe) -> Iterator[ModelFinding]:
                 else _of_frozen(layers, own, evidence)
             )
     if scores and not always:
-        yield _mates(f"in prediction, the scores of one image change by {scores:.0%}")
+        yield _mates(f"in prediction, the scores of one image change by {percent(scores, 0)}")
     elif in_fit and not training and not always:
-        yield _mates(f"in fit, the features of one image change by {in_fit:.0%}")
+        yield _mates(f"in fit, the features of one image change by {percent(in_fit, 0)}")
 
 
 def _in_prediction(layers: list[str], own: dict[str, Any], change: float) -> ModelFinding:
@@ -134,7 +135,7 @@ def _in_prediction(layers: list[str], own: dict[str, Any], change: float) -> Mod
         BATCH_STATISTICS_IN_PREDICTION,
         ERROR,
         f"{_of(layers, own)} normalise by the batch in prediction too: the features of one "
-        f"image change by {change:.0%} with its batch mates.",
+        f"image change by {percent(change, 0)} with its batch mates.",
         "x = base(x, training=False)  # where training=True is now",
         tuple(layers),
     )
@@ -166,10 +167,9 @@ def _scaling(probe: Probe, given: bool) -> Iterator[ModelFinding]:
     """Compares what reaches the ResNet with what it was trained on."""
     if not probe.anatomy.is_resnet:
         return
-    arrived = probe.run(coloured_images(*probe.images.shape[1:3])).entrance
-    if arrived is None or arrived.ndim != 4 or arrived.shape[::3] != (len(COLOURS), 3):
-        return  # grey images, or parts of images
-    in_model = arrival(arrived)
+    in_model = _arrival(probe)
+    if in_model is None:
+        return
     values = value_range(probe.images) if given else (0.0, 255.0)
     if values is None:
         if not in_model.is_untouched:
@@ -214,6 +214,23 @@ def _wrong_scaling(what: str, repair: str) -> ModelFinding:
         f"{what}; the ResNet was trained on BGR values from 0 to 255 minus ImageNet's mean.",
         repair,
     )
+
+
+def reaching(model: keras.Model) -> Arrival | None:
+    """What reaches a ResNet's first convolution of images from 0 to 255; None where none is known.
+
+    Raises:
+        ModelError: as `check_model`.
+    """
+    probe = Probe(model)
+    return _arrival(probe) if probe.anatomy.is_resnet else None
+
+
+def _arrival(probe: Probe) -> Arrival | None:
+    arrived = probe.run(coloured_images(*probe.images.shape[1:3])).entrance
+    if arrived is None or arrived.ndim != 4 or arrived.shape[::3] != (len(COLOURS), 3):
+        return None  # grey images, or parts of images
+    return arrival(arrived)
 
 
 def step_size(model: keras.Model) -> float | None:
@@ -283,8 +300,8 @@ def _change_of_features(one: Observation, other: Observation) -> float:
 def _evidence(change: float, layers: list[str], moved: dict[str, int]) -> str:
     count = sum(moved[name] for name in layers)
     return (
-        f"the features of one image change by {change:.0%} with its batch mates, and one training "
-        f"step moves {count} of {2 * len(layers)} moving statistics"
+        f"the features of one image change by {percent(change, 0)} with its batch mates, and one "
+        f"training step moves {count} of {2 * len(layers)} moving statistics"
     )
 
 

@@ -2,8 +2,10 @@
 
 Faults, which spoil what the data could give, are ranked before limits, which only more or other
 data moves; within each, what removing it would gain decides. A cause counts where the gain is at
-least a point and no chance, after correction for all causes that were examined (Holm 1979).
-Without a model of the user's, what a network can do wrong is only priced: what it would cost here.
+least a point and no chance, after correction for all causes that were examined (Holm 1979). A fault
+that was seen in the user's own model is a cause whatever it costs here: a short experiment on some
+of the images bounds it from below. Without a model of the user's, what a network can do wrong is
+only priced: what it would cost here.
 """
 
 import time
@@ -21,19 +23,21 @@ from tuner.anatomy import dissect
 from tuner.cache import Cache
 from tuner.dataset import Dataset
 from tuner.evidence import Evidence, gather
-from tuner.findings import SIGNIFICANCE, Finding, corrected, paired_gain
+from tuner.findings import Finding, judged, paired_gain
 from tuner.forecast import LearningCurve, data_finding, learning_curve
 from tuner.heads import EPOCHS, HeadFit
 from tuner.images import prepare_images
-from tuner.inputs import SCALED_INPUT, image_size, scaled_input
-from tuner.ladder import HISTORY, TREATMENTS, Ladder, Treatment
+from tuner.inputs import SCALED_INPUT, TO_UNIT, image_size, scaled_input
+from tuner.ladder import FINE_TUNED, HISTORY, TREATMENTS, Ladder, Treatment
 from tuner.leakage import LEAK, conflict_finding, group_of, imbalance_finding, leak_finding, leaked
+from tuner.quantities import percent
 from tuner.settings import SearchSettings
 from tuner.training import Rows
 
 Progress = Callable[[str, int, int], None]
-# Gains below a point are not worth a sentence.
-LEAST_GAIN = 0.01
+# What a fault that is certain counts for at least when it is ranked: among the data's faults only
+# those come first that cost more than this.
+CERTAIN_GAIN = 0.05
 SEEDS = (0, 1, 2)
 RECALIBRATION = "BatchNorm statistics"
 BATCHNORM_IN_TRAINING = "BatchNorm in training mode"
@@ -44,8 +48,18 @@ _USUAL_RATE = 1e-3  # keras.optimizers.Adam()
 _USUAL_MOMENTUM = 0.99  # keras.layers.BatchNormalization()
 # Most images that are looked at: what a few thousand do not show is no reason to be stuck.
 _MOST_TRAINING, _MOST_VALIDATION = 4000, 2000
-# And most that go through the network again and again, for each treatment of its BatchNorm.
-_LADDER_TRAINING, _LADDER_VALIDATION = 1200, 600
+# Treatments that the verdict rests on, and those that a fault of a model is priced by.
+_ALWAYS = ("frozen", "legacy", "recalibrated")
+_TREATMENT_OF = {
+    checkup.BATCH_STATISTICS_IN_FIT: "tutorial",
+    checkup.BATCH_STATISTICS_OF_FROZEN_LAYERS: "legacy",
+    checkup.BATCH_STATISTICS_IN_PREDICTION: "own_input_batch",
+}
+_CAUSE_OF = {
+    checkup.INPUT_SCALING: SCALED_INPUT,
+    checkup.LAGGING_HEAD: fitting.LAGGING,
+    checkup.LEARNING_RATE: rates.CAUSE,
+}
 
 
 @dataclass(frozen=True)
@@ -58,6 +72,9 @@ class Options:
         crop: whether the centre square of each image is taken.
         full: whether what is trained end to end gets every seed and more epochs.
         seed: of heads, orders and draws.
+        treatments: of BatchNorm that are shown; those that the verdict rests on are tried always.
+        network_images: most training and most validation images that go through the network again
+            and again, for each treatment.
 
     Raises:
         SettingsError: a value is out of range.
@@ -68,6 +85,8 @@ class Options:
     crop: bool = False
     full: bool = False
     seed: int = 0
+    treatments: tuple[str, ...] = TREATMENTS
+    network_images: tuple[int, int] = (1200, 600)
 
     def __post_init__(self) -> None:
         """Checks the values, as those of a search."""
@@ -146,18 +165,19 @@ def run_diagnosis(
 def verdict(findings: Sequence[Finding]) -> tuple[list[Finding], list[Finding]]:
     """The findings that are causes, ranked, and the others in their order.
 
-    What is certain, because it was counted, needs no correction and takes none from the others.
+    A certain fault of a model that costs nothing measurable here ranks as if it cost 5 points:
+    behind what spoils the data more, before all the rest.
     """
-    tested = [finding.p_value for finding in findings if finding.p_value is not None]
-    chances = iter(corrected(tested))
-    causes: list[Finding] = []
-    others: list[Finding] = []
-    for finding in findings:
-        chance = 0.0 if finding.p_value is None else next(chances)
-        is_cause = chance <= SIGNIFICANCE and finding.gain >= LEAST_GAIN
-        (causes if is_cause else others).append(finding)
-    causes.sort(key=lambda finding: (finding.cause not in FAULTS, -finding.gain))
-    return causes, others
+    results = judged(findings)
+    causes = sorted((each for each, is_cause in results if is_cause), key=_rank)
+    return causes, [each for each, is_cause in results if not is_cause]
+
+
+def _rank(finding: Finding) -> tuple[bool, float]:
+    """Faults first, then what is gained."""
+    if finding.certain:
+        return False, -max(finding.gain, CERTAIN_GAIN)
+    return finding.cause not in FAULTS, -finding.gain
 
 
 class _Experiments:
@@ -185,13 +205,15 @@ class _Experiments:
         seeds = tuple(self._options.seed + seed for seed in SEEDS)
         fits = [self._fit(evidence, evidence.pooled_training, seed) for seed in seeds]
         right = np.stack([fit.right for fit in fits])
-        few = evidence.first(_LADDER_TRAINING, _LADDER_VALIDATION)
+        few = evidence.first(*self._options.network_images)
         ladder = Ladder(
             few, seeds, epochs=EPOCHS,
             end_to_end_epochs=4 if self._options.full else 2,
             end_to_end_seeds=len(seeds) if self._options.full else 1,
         )  # fmt: skip
-        treatments = ladder.run(TREATMENTS, self._telling("BatchNorm treatments"))
+        treatments = ladder.run(
+            self._treatments(checked or ()), self._telling("BatchNorm treatments")
+        )
         by_name = {treatment.name: treatment for treatment in treatments}
         suspects, findings = self._examine(evidence, right, by_name)
         prices = {price.cause: price for price in self._price(evidence, few, by_name)}
@@ -200,14 +222,23 @@ class _Experiments:
             own.append(prices[rates.CAUSE])
         causes, excluded = verdict([*findings, *own])
         own_causes = {finding.cause for finding in own}
+        others = [price for price in prices.values() if price.cause not in own_causes]
         return Diagnosis(
             len(evidence.training.y), len(evidence.validation.y), self._images_in_all,
             float(right.mean()), float(np.mean([fit.train_accuracies[-1] for fit in fits])),
             self._dataset.majority_rate(),
             tuple(causes), tuple(excluded),
-            tuple(price for price in prices.values() if price.cause not in own_causes), checked,
+            tuple(price for price, _ in judged(others)), checked,
             tuple(treatments), suspects, time.monotonic() - self._begun,
         )  # fmt: skip
+
+    def _treatments(self, checked: Sequence[checkup.ModelFinding]) -> list[str]:
+        names = {each.name for each in checked}
+        needed = {treatment for name, treatment in _TREATMENT_OF.items() if name in names}
+        shown = {*self._options.treatments, *_ALWAYS, *needed}
+        if "tutorial" in needed:
+            shown.add(FINE_TUNED)
+        return [name for name in HISTORY if name in shown]
 
     def _gather(self) -> Evidence:
         options, dataset = self._options, self._dataset
@@ -268,7 +299,10 @@ class _Experiments:
         training, validation = evidence.pooled_training, evidence.pooled_validation
         seed, frozen = self._options.seed, treatments["frozen"]
         yield _batchnorm(frozen, treatments["legacy"])
-        yield scaled_input(few, frozen.right, self._head, EPOCHS, seed)
+        wrong = TO_UNIT if self._model is None else checkup.reaching(self._model)
+        if wrong is None or wrong.is_expected or not wrong.is_affine:
+            wrong = TO_UNIT
+        yield scaled_input(few, frozen.right, self._head, EPOCHS, seed, wrong)
         momentum = _momentum(self._model)
         yield fitting.lagging_batchnorm(
             evidence.space, evidence.backbone, training, validation, momentum=momentum, seed=seed
@@ -277,11 +311,22 @@ class _Experiments:
             evidence.heads, training, validation, seed=seed,
             on_progress=self._telling("learning rates"),
         )  # fmt: skip
-        yield rates.learning_rate_finding(curve, self._own_rate() or _USUAL_RATE)
+        used = self._own_rate() or _USUAL_RATE
+        longer = None
+        if used < curve.good[0] and self._trains_a_head_alone():
+            longer = rates.trained_longer(evidence.heads, training, validation, used, seed)
+        yield rates.learning_rate_finding(curve, used, longer)
 
     def _own_rate(self) -> float | None:
         """The learning rate of the user's model, where the range test can judge it."""
         return None if self._model is None else checkup.step_size(self._model)
+
+    def _trains_a_head_alone(self) -> bool:
+        """Whether the user's model is one whose backbone stays as it is."""
+        if self._model is None:
+            return False
+        parts = dissect(self._model)
+        return bool(parts.batchnorms) and not any(layer.trainable for layer in parts.batchnorms)
 
     def _data_finding(self, curve: LearningCurve) -> Finding:
         """What more images would give, which a sample of those that there are cannot tell."""
@@ -336,35 +381,45 @@ def mistakes(
         treatments: by name; of a model that uses statistics of the batch, those that it may need.
         prices: by cause.
     """
-    treatment_of = {
-        checkup.BATCH_STATISTICS_IN_FIT: "tutorial",
-        checkup.BATCH_STATISTICS_OF_FROZEN_LAYERS: "legacy",
-        checkup.BATCH_STATISTICS_IN_PREDICTION: "own_input_batch",
-    }
-    cause_of = {
-        checkup.INPUT_SCALING: SCALED_INPUT,
-        checkup.LAGGING_HEAD: fitting.LAGGING,
-        checkup.LEARNING_RATE: rates.CAUSE,
-    }
     found = []
     for mistake in checked:
-        if mistake.name in treatment_of:
-            price = _batchnorm(treatments["frozen"], treatments[treatment_of[mistake.name]])
-        elif cause_of.get(mistake.name) in prices:
-            price = prices[cause_of[mistake.name]]
+        certain = mistake.severity == checkup.ERROR
+        if mistake.name in _TREATMENT_OF:
+            name = _TREATMENT_OF[mistake.name]
+            price = _batchnorm(_opponent(treatments, name), treatments[name])
+        elif _CAUSE_OF.get(mistake.name) in prices:
+            price = prices[_CAUSE_OF[mistake.name]]
+        elif certain:
+            price = Finding(mistake.name, "What it costs here cannot be told.", 0.0, None)
         else:
             continue
-        repair = f"Repair: {mistake.repair}" if mistake.repair else price.remedy
-        found.append(replace(price, sentence=f"{mistake.sentence} {price.sentence}", remedy=repair))
+        found.append(
+            replace(
+                price,
+                sentence=f"{_capital(mistake.sentence)} {price.sentence}",
+                remedy=f"Repair: {mistake.repair}" if mistake.repair else price.remedy,
+                certain=certain,
+            )
+        )
     return found
+
+
+def _opponent(treatments: Mapping[str, Treatment], name: str) -> Treatment:
+    """The same treatment without its fault."""
+    return treatments[FINE_TUNED if name == "tutorial" else "frozen"]
+
+
+def _capital(sentence: str) -> str:
+    """A finding of a model, which begins with a small letter, as a sentence that ends."""
+    return f"{sentence[0].upper()}{sentence[1:].rstrip('.')}."
 
 
 def _batchnorm(frozen: Treatment, other: Treatment) -> Finding:
     """What a treatment of BatchNorm costs against inference mode."""
     gain, p_value = paired_gain(other.right, frozen.right[: len(other.right)])
     sentence = (
-        f"BatchNorm as in {other.name!r} validates at {other.val_accuracy:.1%}, in inference mode "
-        f"at {frozen.val_accuracy:.1%}."
+        f"BatchNorm as in {other.name!r} validates at {percent(other.val_accuracy)}, in inference "
+        f"mode ({frozen.name!r}) at {percent(frozen.val_accuracy)}."
     )
     remedy = (
         "Freeze each one: for layer in base.layers: layer.trainable = False; or let tune search "
@@ -380,10 +435,14 @@ def _recalibration(frozen: Treatment, recalibrated: Treatment) -> Finding:
     """Whether ImageNet's moving statistics fit these images."""
     gain, p_value = paired_gain(frozen.right, recalibrated.right)
     sentence = (
-        f"With BatchNorm statistics of the training images {recalibrated.val_accuracy:.1%} are "
-        f"right, with the pretrained ones {frozen.val_accuracy:.1%}."
+        f"With BatchNorm statistics of the training images {percent(recalibrated.val_accuracy)} "
+        f"are right, with the pretrained ones {percent(frozen.val_accuracy)}."
     )
-    remedy = "Measure the moving statistics on your images and freeze them before training a head."
+    remedy = (
+        "Let tuner.ladder.recalibrate(base, images) measure the statistics on your images, save "
+        "them with base.save_weights('mine.weights.h5'), and take tune search DATA --weights "
+        "mine.weights.h5."
+    )
     numbers = {"recalibrated": recalibrated.val_accuracy, "frozen": frozen.val_accuracy}
     return Finding(RECALIBRATION, sentence, gain, p_value, remedy, numbers)
 

@@ -11,7 +11,8 @@ from tuner.diagnosis import Diagnosis
 from tuner.findings import Finding
 from tuner.labels import CAUSE as WRONG_LABELS
 from tuner.ladder import Treatment
-from tuner.tables import percent, plain
+from tuner.quantities import percent
+from tuner.tables import plain
 
 _MOST_SUSPECTS = 5
 _NOTHING = "Nothing found that holds accuracy back."
@@ -66,12 +67,19 @@ def _items(rows: Iterable[tuple[str, str]]) -> Table:
 
 def _causes(diagnosis: Diagnosis) -> Iterator[tuple[str, str]]:
     for number, cause in enumerate(diagnosis.causes, start=1):
-        chance = "counted" if cause.p_value is None else f"p {cause.p_value:.2g}"
-        yield f"{number}.", f"{cause.cause} ({_points(cause)}, {chance}). {cause.sentence}"
+        yield (
+            f"{number}.",
+            f"{cause.cause} ({_points(cause)}, {_certainty(cause)}). {cause.sentence}",
+        )
         if cause.cause == WRONG_LABELS and diagnosis.suspects:
             yield "", f"Most suspicious: {_suspects(diagnosis)}"
         if cause.remedy:
             yield "", cause.remedy
+
+
+def _certainty(cause: Finding) -> str:
+    chance = "counted" if cause.p_value is None else f"p {cause.p_value:.2g}"
+    return f"{chance}, seen in your model" if cause.certain else chance
 
 
 def _mistakes(model: Iterable[ModelFinding]) -> Iterator[tuple[str, str]]:

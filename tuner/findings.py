@@ -6,13 +6,15 @@ one looks as if it did.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 # Chance that a finding which is none passes, after correction for all that were tried.
 SIGNIFICANCE = 0.05
+# Gains below a point are not worth a sentence.
+LEAST_GAIN = 0.01
 _RESAMPLES = 9999
 _BATCH = 500  # resamples at a time: memory, not the result, depends on it
 
@@ -23,13 +25,17 @@ class Finding:
 
     Attributes:
         cause: short name of what was examined, such as "wrong labels".
-        sentence: what was found, whether or not it is a cause, with its figures.
+        sentence: what was found, with its figures, where it is a cause.
         gain: validation accuracy, as a share of one, that removing the cause would gain; what is
             lost is negative.
         p_value: chance of such a gain where there is none; None for what was counted, or could not
             be tried, so that chance has no part in it.
-        remedy: what to do, one sentence with the command; empty where nothing is to be done.
+        remedy: what to do where it is a cause, one sentence with the command; empty where nothing
+            is to be done.
         numbers: all figures of the experiment, for JSON.
+        certain: whether it is a fault that was seen in the user's own model: a cause whatever it
+            costs on these images.
+        harmless: what was found where it is no cause; empty where that is the same sentence.
     """
 
     cause: str
@@ -38,6 +44,8 @@ class Finding:
     p_value: float | None
     remedy: str = ""
     numbers: Mapping[str, Any] = field(default_factory=dict)
+    certain: bool = False
+    harmless: str = ""
 
 
 def paired_gain(before: np.ndarray, after: np.ndarray) -> tuple[float, float]:
@@ -89,6 +97,28 @@ def best_of(right: np.ndarray) -> np.ndarray:
     return result
 
 
+def judged(findings: Sequence[Finding]) -> list[tuple[Finding, bool]]:
+    """Whether each finding is a cause, the one rule for all of them.
+
+    It is where the gain is at least a point and no chance, after correction for all that were
+    tested. What is certain, because it was counted or seen in the user's model, needs no correction
+    and takes none from the others.
+
+    Returns:
+        In the same order: each with the sentence and the remedy that this verdict leaves it, and
+        the verdict.
+    """
+    chances = iter(corrected([each.p_value for each in findings if _is_tested(each)]))  # type: ignore[misc]
+    results = []
+    for each in findings:
+        chance = next(chances) if _is_tested(each) else 0.0
+        is_cause = each.certain or (chance <= SIGNIFICANCE and each.gain >= LEAST_GAIN)
+        if not is_cause:
+            each = replace(each, sentence=each.harmless or each.sentence, remedy="")
+        results.append((replace(each, harmless=""), is_cause))
+    return results
+
+
 def corrected(p_values: Sequence[float]) -> list[float]:
     """p values that hold for all of them together (Holm 1979), in the same order."""
     order = np.argsort(p_values, kind="stable")
@@ -97,3 +127,7 @@ def corrected(p_values: Sequence[float]) -> list[float]:
     result = np.empty(len(p_values))
     result[order] = np.minimum(ordered, 1.0)
     return [float(value) for value in result]
+
+
+def _is_tested(finding: Finding) -> bool:
+    return finding.p_value is not None and not finding.certain

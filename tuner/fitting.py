@@ -24,12 +24,13 @@ from tuner.classifiers import (
     projection,
 )
 from tuner.errors import SettingsError
-from tuner.findings import SIGNIFICANCE, Finding, best_of, paired_gain
+from tuner.findings import Finding, best_of, paired_gain
 from tuner.heads import HEAD, Heads
+from tuner.quantities import percent
 from tuner.training import Rows
 
 BATCHNORM_HEAD = replace(HEAD, head_batchnorm=True)
-LAGGING = "lagging head BatchNorm"
+LAGGING, WEAK_HEAD = "lagging head BatchNorm", "weak head"
 DROPOUTS = (0.0, 0.3, 0.6)
 L2_STRENGTHS = (1e-6, 1e-4, 1e-2)
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1)
@@ -92,19 +93,20 @@ def lagging_batchnorm(
         "current_val_accuracies": current,
         "train_accuracies": [float(each) for each in history["accuracy"]],
     }
-    costly = p_value <= SIGNIFICANCE
-    sentence = (
-        f"A head BatchNorm of momentum {momentum:g} validates at {moving[0]:.1%} after epoch 1 and "
-        f"{moving[-1]:.1%} after epoch {epochs}; the same weights with current statistics reach "
-        f"{current[0]:.1%} and {current[-1]:.1%}"
-        + (
-            f": the lag costs {100 * gain:.1f} points on the mean."
-            if costly
-            else ": that is no lag to speak of."
-        )
+    evidence = (
+        f"A head BatchNorm of momentum {momentum:g} validates at {percent(moving[0])} after epoch "
+        f"1 and {percent(moving[-1])} after epoch {epochs}; the same weights with current "
+        f"statistics reach {percent(current[0])} and {percent(current[-1])}"
     )
-    remedy = "Measure the head's statistics before validating, as `tune search` does."
-    return Finding(LAGGING, sentence, gain, p_value, remedy if costly else "", numbers)
+    return Finding(
+        LAGGING,
+        f"{evidence}: the lag costs {100 * gain:.1f} points on the mean.",
+        gain,
+        p_value,
+        "Measure the head's statistics before validating, as tune search DATA does.",
+        numbers,
+        harmless=f"{evidence}: that is no lag to speak of.",
+    )
 
 
 def overfitting(
@@ -148,7 +150,6 @@ def overfitting(
         "train_accuracy": train,
         "val_accuracy": val,
         "overfits": overfits,
-        "flat": p_value > SIGNIFICANCE,
     }
     return _overfitting(Finding("overfitting", "", gain, p_value, "", numbers), accuracies)
 
@@ -194,21 +195,22 @@ def ceiling(
         _tell(on_progress, number, len(tried))
     chosen = max(best, key=lambda name: best[name][0])
     gain, p_value = paired_gain(right, best[chosen][2])
-    weak = p_value <= SIGNIFICANCE
     numbers: dict[str, Any] = {"head": float(np.mean(right)), "chosen": chosen} | {
         name: {"setting": setting, "cross_validated": expected, "val_accuracy": float(own.mean())}
         for name, (expected, setting, own) in best.items()
     }
-    reached = " and ".join(f"{own.mean():.1%} by {name}" for name, (_, _, own) in best.items())
-    sentence = f"On these features {reached} are reached, and {np.mean(right):.1%} by the head"
+    reached = " and ".join(f"{percent(own.mean())} by {name}" for name, (_, _, own) in best.items())
+    evidence = (
+        f"on these features {reached} are reached, and {percent(float(np.mean(right)))} by the head"
+    )
     return Finding(
-        "weak head" if weak else "ceiling of the features",
-        sentence
-        + (f": it leaves {100 * gain:.1f} points." if weak else ": such classifiers gain nothing."),
+        WEAK_HEAD,
+        f"The head leaves {100 * gain:.1f} points: {evidence}.",
         gain,
         p_value,
-        "Search heads with `tune search`." if weak else "",
+        "Search heads with tune search DATA.",
         numbers,
+        harmless=f"The head is at the ceiling of the features: {evidence}.",
     )
 
 
@@ -241,26 +243,24 @@ class _Statistics(keras.callbacks.Callback):
 
 def _overfitting(found: Finding, accuracies: np.ndarray) -> Finding:
     train, val = found.numbers["train_accuracy"], found.numbers["val_accuracy"]
-    spread = f"{accuracies.min():.1%} to {accuracies.max():.1%}"
-    reached = f"training accuracy is {train:.1%} and validation {val:.1%}"
+    spread = f"{percent(accuracies.min())} to {percent(accuracies.max())}"
+    reached = f"training accuracy is {percent(train)} and validation {percent(val)}"
     if not found.numbers["overfits"]:
         sentence = f"The head does not overfit: {reached} unregularised."
         return replace(found, sentence=sentence, gain=0.0, p_value=1.0)
-    if found.numbers["flat"]:
-        sentence = (
-            f"The head overfits and regularisation does not cure it: {reached}, and dropout 0 to "
-            f"0.6 with L2 1e-6 to 1e-2 gives {spread}: no more than chance."
-        )
-        return replace(found, sentence=sentence)
+    harmless = (
+        f"The head overfits and regularisation does not cure it: {reached}, and dropout 0 to 0.6 "
+        f"with L2 1e-6 to 1e-2 gives {spread}: nothing that counts."
+    )
     best = found.numbers["grid"][int(accuracies.argmax())]
     sentence = (
         f"The head overfits: {reached}; dropout {best['dropout']:g} with L2 {best['l2']:g} gives "
-        f"{accuracies.max():.1%}."
+        f"{percent(accuracies.max())}."
     )
     remedy = (
-        f"Use dropout {best['dropout']:g} and L2 {best['l2']:g}, or search both with `tune search`."
+        f"Use dropout {best['dropout']:g} and L2 {best['l2']:g}, or let tune search DATA find both."
     )
-    return replace(found, sentence=sentence, remedy=remedy)
+    return replace(found, sentence=sentence, remedy=remedy, harmless=harmless)
 
 
 def _cross_validated(classifier: Any, x: np.ndarray, y: np.ndarray, seed: int) -> float:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tuner.findings import SIGNIFICANCE, Finding
+from tuner.findings import LEAST_GAIN, Finding
 from tuner.powerlaws import CENTRAL_SHARE, Forecast, PowerLaws, fit_laws
 from tuner.training import Rows
 
@@ -26,6 +26,8 @@ _TWICE, _TEN_TIMES = 2, 10
 _LEAST_A_CLASS = 2
 _PENALTIES = 10.0 ** np.arange(0, 6.1, 0.5)
 _PENALTY_ROWS = 1000
+_HARDLY = "More images would hardly raise accuracy"
+_UNTOLD = "Whether more images would raise accuracy cannot be told"
 
 
 @dataclass(frozen=True)
@@ -94,11 +96,21 @@ def data_finding(curve: LearningCurve) -> Finding:
         "twice": asdict(twice),
         "ten_times": asdict(ten_times),
     }
-    sentence = (
-        f"{_verdict(p_value)}: it is {_percent(now)} % with {images:,} training images, and would "
-        f"be {_interval(twice)} with twice as many, {_interval(ten_times)} with ten times as many."
+    figures = (
+        f"it is {_percent(now)} % with {images:,} training images, and would be "
+        f"{_interval(twice)} with twice as many, {_interval(ten_times)} with ten times as many"
     )
-    return Finding(CAUSE, sentence, twice.gain, p_value, _remedy(p_value), numbers)
+    hardly = p_value > 1 / 2 or twice.gain < LEAST_GAIN
+    return Finding(
+        CAUSE,
+        f"Accuracy still grows with the number of images: {figures}.",
+        twice.gain,
+        p_value,
+        "Collect more images, of the classes with the fewest first: tune data DATA says how many "
+        "each has.",
+        numbers,
+        harmless=f"{_HARDLY if hardly else _UNTOLD}: {figures}.",
+    )
 
 
 def measure(
@@ -187,23 +199,6 @@ class _RidgeHeads:
 
         head = RidgeClassifier(self._penalty).fit(self._features[rows], self._labels[rows])
         return head.predict(self._held_out) == self._truth
-
-
-def _verdict(p_value: float) -> str:
-    if p_value < SIGNIFICANCE:
-        return "Accuracy still grows with the number of images"
-    if p_value > 1 / 2:
-        return "More images would hardly raise accuracy"
-    return "Whether more images would raise accuracy cannot be told"
-
-
-def _remedy(p_value: float) -> str:
-    if p_value >= SIGNIFICANCE:
-        return ""
-    return (
-        "Collect more images, of the classes with the fewest first: "
-        "`tune data DATA` says how many each has."
-    )
 
 
 def _interval(forecast: Forecast) -> str:

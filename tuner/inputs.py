@@ -11,22 +11,31 @@ from tuner.cache import Cache
 from tuner.dataset import ImageFile
 from tuner.decode import read_image
 from tuner.evidence import Evidence, frozen_features, gather
-from tuner.findings import SIGNIFICANCE, Finding, paired_gain
+from tuner.findings import Finding, paired_gain
 from tuner.heads import EPOCHS
 from tuner.images import prepare_images
+from tuner.quantities import percent
+from tuner.scaling import Arrival
 from tuner.training import Rows
 
 SCALED_INPUT, IMAGE_SIZE = "scaled input", "image size"
 # What ResNet50's ImageNet weights were trained at.
 LARGE_SIZE = 224
+# The commonest wrong scaling.
+TO_UNIT = Arrival(np.eye(3) / 255, np.zeros(3), is_affine=True)
 _MOST_TRAINING, _MOST_VALIDATION = 600, 400
 _SAMPLED_FILES = 50
 
 
 def scaled_input(
-    evidence: Evidence, right: np.ndarray, configuration: Configuration, epochs: int, seed: int
+    evidence: Evidence,
+    right: np.ndarray,
+    configuration: Configuration,
+    epochs: int,
+    seed: int,
+    arriving: Arrival = TO_UNIT,
 ) -> Finding:
-    """What pixels from 0 to 1 cost in a network that expects 0 to 255 with ImageNet's mean taken.
+    """What wrongly scaled pixels cost in a network that expects BGR with ImageNet's mean taken.
 
     Args:
         evidence: images and features.
@@ -35,20 +44,31 @@ def scaled_input(
         configuration: the head.
         epochs: that it is trained.
         seed: of its weights and of the order of the images.
+        arriving: what reaches the network; left out, pixels divided by 255.
     """
+    matrix, offset = (each.astype(np.float32) for each in (arriving.matrix, arriving.offset))
+
+    def prepare(images: Any) -> Any:
+        return images @ matrix + offset
+
     backbone = evidence.backbone.lend(0)
     training, validation = (
-        Rows(frozen_features(backbone, rows.x, _to_unit), rows.y)
+        Rows(frozen_features(backbone, rows.x, prepare), rows.y)
         for rows in (evidence.training, evidence.validation)
     )
     wrong = evidence.heads.fit(configuration, [training], validation, epochs, seed).right
     gain, p_value = paired_gain(wrong, right)
     sentence = (
-        f"Images scaled to 0..1 reach {wrong.mean():.1%}, and {np.mean(right):.1%} from 0 to 255 "
-        "with ResNet50's own preprocessing."
+        f"With {arriving.description()} in the first convolution a head reaches "
+        f"{percent(wrong.mean())}, and with ResNet50's own preprocessing "
+        f"{percent(float(np.mean(right)))}."
     )
     remedy = "Feed keras.applications.resnet50.preprocess_input(images), images from 0 to 255."
-    numbers = {"scaled_to_one": float(wrong.mean()), "as_expected": float(np.mean(right))}
+    numbers = {
+        "arriving": arriving.description(),
+        "as_it_arrives": float(wrong.mean()),
+        "as_expected": float(np.mean(right)),
+    }
     return Finding(SCALED_INPUT, sentence, gain, p_value, remedy, numbers)
 
 
@@ -117,10 +137,10 @@ def image_size(
     gain, p_value = paired_gain(before, after)
     numbers |= {"accuracy": float(before.mean()), "larger_accuracy": float(after.mean())}
     sentence = (
-        f"At {LARGE_SIZE} px {after.mean():.1%} of {len(after)} validation images are right and at "
-        f"{size} px {before.mean():.1%}, on {len(chosen[0])} training images."
+        f"At {LARGE_SIZE} px {percent(after.mean())} of {len(after)} validation images are right "
+        f"and at {size} px {percent(before.mean())}, on {len(chosen[0])} training images."
     )
-    remedy = f"Search with --image-size {LARGE_SIZE}." if p_value <= SIGNIFICANCE else ""
+    remedy = f"tune search DATA --image-size {LARGE_SIZE} takes them larger."
     return Finding(IMAGE_SIZE, sentence, gain, p_value, remedy, numbers)
 
 
@@ -132,7 +152,3 @@ def typical_side(files: Sequence[ImageFile], root: Path) -> int:
         height, width, _ = read_image(root / files[number].path).shape
         sides.append(min(height, width))
     return int(np.median(sides))
-
-
-def _to_unit(images: Any) -> Any:
-    return images / 255.0

@@ -18,8 +18,9 @@ import numpy as np
 
 from search_spaces.resnet50 import Configuration
 from tuner.classifiers import folds, logistic_regression, out_of_fold, projection
-from tuner.findings import SIGNIFICANCE, Finding, paired_gain
+from tuner.findings import Finding, paired_gain
 from tuner.heads import Heads
+from tuner.quantities import percent
 from tuner.training import Rows
 
 CAUSE = "wrong labels"
@@ -228,21 +229,22 @@ def _finding(count: _Count, gain: _Gain, found: int, images: int) -> Finding:
         "training_gain": gain.training,
         "training_p_value": gain.training_p_value,
     }
-    wrong = count.p_value <= SIGNIFICANCE
     low, high = count.interval
     evidence = (
         f"of the {count.clearest} images that the others tell most clearly, {count.different} "
         "have another label"
     )
     sentence = (
-        f"About {count.share:.0%} of the labels are wrong ({low:.0%} to {high:.0%}): {evidence}; "
-        f"{found} of {images} images are suspects, and right labels would gain "
-        f"{100 * gain.total:.1f} points."
-        if wrong
-        else f"No sign of wrong labels beyond {TOLERATED:.0%}: {evidence}."
+        f"About {percent(count.share, 0)} of the labels are wrong ({percent(low, 0)} to "
+        f"{percent(high, 0)}): {evidence}; {found} of {images} images are "
+        f"suspects, and right labels would gain {100 * gain.total:.1f} points."
     )
-    remedy = f"Look at the {found} suspects, the first ones first, and move them." if wrong else ""
-    return Finding(CAUSE, sentence, gain.total, count.p_value, remedy, numbers)
+    remedy = (
+        f"tune diagnose DATA --json lists the {found} suspects: look at them, the first ones "
+        "first, move each to the folder of its class, and diagnose again."
+    )
+    harmless = f"No sign of wrong labels that do harm: {evidence}."
+    return Finding(CAUSE, sentence, gain.total, count.p_value, remedy, numbers, harmless=harmless)
 
 
 class _Progress:

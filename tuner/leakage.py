@@ -7,6 +7,7 @@ import numpy as np
 from tuner.balance import imbalance_note
 from tuner.dataset import Dataset, ImageFile
 from tuner.findings import Finding, paired_gain
+from tuner.quantities import percent
 
 LEAK, CONFLICTS, IMBALANCE = "leak", "conflicting labels", "class imbalance"
 
@@ -51,14 +52,16 @@ def leak_finding(dataset: Dataset, right: np.ndarray, without: np.ndarray) -> Fi
         )
     inflation, p_value = paired_gain(without, right)
     numbers |= {"accuracy_without_leak": honest}
+    shared = f"{count} of {images} validation images stand in training too"
+    figures = f"{percent(accuracy)} with them in training and {percent(honest)} without"
     return Finding(
         LEAK,
-        f"{count} of {images} validation images stand in training too: accuracy is overstated, "
-        f"{accuracy:.1%} with them in training and {honest:.1%} without.",
+        f"{shared}: accuracy is overstated, {figures}.",
         inflation,
         p_value,
         "tune search DATA --drop-leaks takes them out of training.",
         numbers,
+        harmless=f"{shared}, but accuracy owes them nothing that counts: {figures}.",
     )
 
 
@@ -95,8 +98,8 @@ def imbalance_finding(dataset: Dataset, right: np.ndarray) -> Finding:
     balanced = float(np.mean([shares[labels == number].mean() for number in np.unique(labels)]))
     numbers = {"accuracy": accuracy, "balanced_accuracy": balanced, "majority_rate": majority}
     sentence = (
-        f"The most frequent class alone is {majority:.1%} of the validation images; accuracy is "
-        f"{accuracy:.1%}, and {balanced:.1%} where each class counts the same."
+        f"The most frequent class alone is {percent(majority)} of the validation images; accuracy "
+        f"is {percent(accuracy)}, and {percent(balanced)} where each class counts the same."
     )
     note = imbalance_note(dataset.training_counts(), "val_accuracy", "none")
     return Finding(

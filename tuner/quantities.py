@@ -66,3 +66,13 @@ def _parse(text: str, units: Mapping[str, int]) -> tuple[float | None, int]:
         return None, 1
     number = float(found[1])
     return (number, units[found[2]]) if number <= _MOST else (None, 1)
+
+
+def percent(share: float, digits: int = 1) -> str:
+    """A share of one as a percentage, such as 71.7 %.
+
+    Args:
+        share: 0 to 1.
+        digits: behind the point.
+    """
+    return f"{100 * share:.{digits}f} %"

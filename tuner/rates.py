@@ -7,11 +7,13 @@ import numpy as np
 
 from search_spaces.resnet50 import Configuration
 from tuner.errors import SettingsError
-from tuner.findings import SIGNIFICANCE, Finding, best_of, paired_gain
+from tuner.findings import Finding, best_of, paired_gain
 from tuner.heads import HEAD, Heads
+from tuner.quantities import percent
 from tuner.training import Rows
 
 CAUSE = "learning rate"
+_EPOCHS, _PATIENCE = 10, 5
 RATES = tuple(float(f"{10 ** (step / 2):.2g}") for step in range(-10, 1))
 
 
@@ -53,7 +55,7 @@ def learning_rate_curve(
     *,
     configuration: Configuration = HEAD,
     rates: Sequence[float] = RATES,
-    epochs: int = 10,
+    epochs: int = _EPOCHS,
     seed: int = 0,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> RateCurve:
@@ -85,12 +87,30 @@ def learning_rate_curve(
     )
 
 
-def learning_rate_finding(curve: RateCurve, used: float) -> Finding:
-    """Whether a learning rate is too high, and what the best one gains over it.
+def trained_longer(
+    heads: Heads, training: Rows, validation: Rows, rate: float, seed: int = 0
+) -> np.ndarray:
+    """What a head with a low learning rate names rightly after five times as many epochs.
+
+    Returns:
+        bool, shape (rows,), of the validation rows.
+    """
+    slow = replace(HEAD, learning_rate=rate)
+    return heads.fit(slow, [training], validation, _PATIENCE * _EPOCHS, seed).right
+
+
+def learning_rate_finding(
+    curve: RateCurve, used: float, longer: np.ndarray | None = None
+) -> Finding:
+    """Whether a learning rate is too high or too low, and what the best one gains over it.
+
+    A low rate takes longer, which a short test mistakes for worse: it is too low where five times
+    as many epochs do not make up for it.
 
     Args:
         curve: as `learning_rate_curve` gives it.
         used: the learning rate in question. The nearest one of the curve stands for it.
+        longer: as `trained_longer` gives it for `used`; None where a low rate is not judged.
 
     Raises:
         SettingsError: `used` is not above 0.
@@ -98,27 +118,41 @@ def learning_rate_finding(curve: RateCurve, used: float) -> Finding:
     if not used > 0:
         raise SettingsError(f"a learning rate must be above 0, but got {used}.")
     nearest = int(np.abs(np.log(curve.rates) - np.log(used)).argmin())
-    accuracies = curve.right.mean(axis=1)
-    gain, p_value = paired_gain(curve.right[nearest], best_of(curve.right))
-    best, (low, high) = curve.rates[int(accuracies.argmax())], curve.good
-    # A low rate only takes longer, which a short test mistakes for worse.
-    too_high = used > high and p_value <= SIGNIFICANCE
+    accuracies, (low, high) = curve.right.mean(axis=1), curve.good
+    is_low = used < low and longer is not None
+    own = curve.right[nearest] if longer is None or not is_low else longer
+    gain, p_value = paired_gain(own, best_of(curve.right))
+    best = curve.rates[int(accuracies.argmax())]
     numbers = {
         "used": used,
         "compared": curve.rates[nearest],
+        "accuracy": float(own.mean()),
         "best": best,
         "good": [low, high],
         "rates": list(curve.rates),
         "val_accuracies": [float(each) for each in accuracies],
         "train_losses": list(curve.train_losses),
     }
-    verdict = "too high" if too_high else "no cause"
-    sentence = (
-        f"A learning rate of {used:g} is {verdict}: a head reaches {accuracies[nearest]:.1%} with "
-        f"{curve.rates[nearest]:g} and {accuracies.max():.1%} with {best:g}; "
-        f"{low:g} to {high:g} is good."
+    tried = (
+        f"{used:g} after {_PATIENCE} times as many epochs"
+        if is_low
+        else f"{curve.rates[nearest]:g}"
     )
-    if not too_high:
-        return Finding(CAUSE, sentence, min(gain, 0.0), 1.0, "", numbers)
-    remedy = f"Take a learning rate from {low:g} to {high:g}."
-    return Finding(CAUSE, sentence, gain, p_value, remedy, numbers)
+    evidence = (
+        f"a head reaches {percent(float(own.mean()))} with {tried} and "
+        f"{percent(float(accuracies.max()))} with {best:g}; {low:g} to {high:g} is good."
+    )
+    harmless = f"A learning rate of {used:g} is no cause: {evidence}"
+    if not is_low and used <= high:
+        sentence = f"At a learning rate of {used:g} {evidence}"
+        return Finding(CAUSE, sentence, min(gain, 0.0), 1.0, "", numbers, harmless=harmless)
+    verdict = "low" if is_low else "high"
+    return Finding(
+        CAUSE,
+        f"A learning rate of {used:g} is too {verdict}: {evidence}",
+        gain,
+        p_value,
+        f"Take a learning rate from {low:g} to {high:g}, or let tune search DATA find one.",
+        numbers,
+        harmless=harmless,
+    )

@@ -15,6 +15,7 @@ from tuner.cache import CacheEntry
 from tuner.journal import FAILED, TrialRecord
 from tuner.manifest import Skipped
 from tuner.quantities import duration, size
+from tuner.quantities import percent as percent
 from tuner.ranking import trial_name
 from tuner.run import RunSummary
 from tuner.schedule import Schedule
@@ -230,11 +231,6 @@ def configuration(values: Mapping[str, Any]) -> str:
         if name not in _HEAD and value is not None
     ]
     return printable(", ".join(parts))
-
-
-def percent(share: float) -> str:
-    """A share of one as a percentage."""
-    return f"{share:.1%}".replace("%", " %")
 
 
 def plain_table() -> Table:

@@ -1,0 +1,124 @@
+"""Does a diagnosis name the fault that was planted?
+
+    python benchmarks/planted.py FOLDER --weights FILE --healthy CLASS CLASS [CLASS ...]
+
+Nine times something is wrong, with the images or with a model of the user's, or nothing is, and
+`tune diagnose`'s own function is asked. It is right if the cause that it ranks first is the one
+that was planted; of the healthy set, some classes that are easy to tell apart with a sound model,
+if it finds no cause, and nothing wrong with the model. Faults of the images are planted in copies
+of the folder; faults of a model in one that is built on the given weights, saved where that is
+possible, and loaded as `--model` loads it.
+
+Thresholds of the diagnosis must not have been set on FOLDER: `emojis.py` makes ones that had no
+part in that.
+"""
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any
+
+import plants
+from common import RESULTS, Report, progress, run_arm, scratch_folder
+
+HEALTHY = "nothing"
+
+
+def main() -> None:
+    options = _parse()
+    report = Report("planted", "Does a diagnosis name the fault that was planted?", options)
+    rows, details = [], {}
+    for fault in options.only or plants.FAULTS:
+        with scratch_folder(options) as scratch:
+            found = run_arm(
+                diagnose,
+                fault=fault,
+                data=str(options.data),
+                healthy=options.healthy,
+                weights=str(options.weights),
+                image_size=options.image_size,
+                network_images=(options.network_training, options.network_validation),
+                scratch=str(scratch),
+            )
+        rows.append(found.pop("row"))
+        details[fault] = found
+        progress(" | ".join(f"{key}: {value}" for key, value in rows[-1].items()))
+    report.table("What was planted, and the cause that was ranked first", rows)
+    right = sum(row["verdict"] == "right" for row in rows)
+    report.note(f"{right} of {len(rows)} are right.")
+    report.keep("diagnoses", details)
+    report.write()
+
+
+def diagnose(
+    fault: str,
+    data: str,
+    healthy: list[str],
+    weights: str,
+    image_size: int,
+    network_images: tuple[int, int],
+    scratch: str,
+) -> dict[str, Any]:
+    """An arm: plants one fault and diagnoses it."""
+    from tuner.cache import Cache
+    from tuner.dataset import SplitOptions, load_dataset
+    from tuner.diagnosis import Options, run_diagnosis
+
+    planted = plants.FAULTS[fault]
+    folder = plants.images(fault, Path(data), healthy, Path(scratch) / "images")
+    classes = len(list(next(iter(folder.glob("train")), folder).iterdir()))
+    model = plants.model(fault, classes, image_size, weights, Path(scratch))
+    options = Options(
+        weights, image_size, treatments=("frozen",), network_images=network_images
+    )  # the others take long and have no part in the verdict
+    begun = time.monotonic()
+    with Cache(Path(scratch) / "cache") as cache:
+        dataset = load_dataset(folder, SplitOptions(), cache=cache)
+        found = run_diagnosis(dataset, cache, options, model)
+    document = found.to_json()
+    document["seconds"] = time.monotonic() - begun
+    first = found.causes[0] if found.causes else None
+    named = first.cause if first else HEALTHY
+    wrong_model = bool(found.model)
+    right = named == planted and not (planted == HEALTHY and wrong_model)
+    row = {
+        "planted": fault,
+        "ranked first": named,
+        "verdict": "right" if right else "wrong",
+        "gain, points": 100 * first.gain if first else None,
+        "p": first.p_value if first else None,
+        "further causes": ", ".join(cause.cause for cause in found.causes[1:]),
+        "images": found.images_in_all,
+        "accuracy, %": 100 * found.accuracy,
+        "seconds": round(document["seconds"]),
+    }
+    return {"row": row, **_told(document)}
+
+
+def _told(document: dict[str, Any]) -> dict[str, Any]:
+    """What a diagnosis said, without each image's part."""
+    kept = ("accuracy", "train_accuracy", "causes", "excluded", "prices", "model")
+    return {key: document[key] for key in kept}
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("data", type=Path, help="folder of class folders")
+    add("--weights", type=Path, required=True, help="pretrained weights")
+    add("--healthy", nargs="+", required=True, metavar="CLASS", help="classes easy to tell apart")
+    add("--image-size", type=int, default=64, help="pixels a side (64)")
+    add("--network-training", type=int, default=400, help="images of BatchNorm's treatments (400)")
+    add("--network-validation", type=int, default=200, help="and that validate them (200)")
+    add("--only", nargs="+", choices=list(plants.FAULTS), help="some faults instead of all")
+    add("--scratch", type=Path, help="folder for temporary files")
+    add("--results", type=Path, default=RESULTS, help="folder of the JSON files")
+    options = parser.parse_args()
+    options.data, options.weights = options.data.resolve(), options.weights.resolve()
+    return options
+
+
+if __name__ == "__main__":
+    main()
