@@ -27,39 +27,54 @@ HEALTHY = "nothing"
 def main() -> None:
     options = _parse()
     report = Report("planted", "Does a diagnosis name the fault that was planted?", options)
-    rows, details = [], {}
-    for fault in options.only or plants.FAULTS:
-        with scratch_folder(options) as scratch:
-            found = run_arm(
-                diagnose,
-                fault=fault,
-                data=str(options.data),
-                healthy=options.healthy,
-                weights=str(options.weights),
-                image_size=options.image_size,
-                network_images=(options.network_training, options.network_validation),
-                scratch=str(scratch),
-            )
-        rows.append(found.pop("row"))
-        details[fault] = found
-        progress(" | ".join(f"{key}: {value}" for key, value in rows[-1].items()))
+    with scratch_folder(options) as scratch:
+        found = run_arm(
+            diagnose_all,
+            faults=options.only or list(plants.FAULTS),
+            data=str(options.data),
+            healthy=options.healthy,
+            most=options.images_a_class,
+            weights=str(options.weights),
+            image_size=options.image_size,
+            network_images=(options.network_training, options.network_validation),
+            scratch=str(scratch),
+        )
+    rows = [each.pop("row") for each in found.values()]
     report.table("What was planted, and the cause that was ranked first", rows)
     right = sum(row["verdict"] == "right" for row in rows)
     report.note(f"{right} of {len(rows)} are right.")
-    report.keep("diagnoses", details)
+    report.keep("diagnoses", found)
     report.write()
+
+
+def diagnose_all(
+    faults: list[str], data: str, healthy: list[str], most: int, scratch: str, **how: Any
+) -> dict[str, Any]:
+    """An arm: one fault after the other, each in images and a cache of its own."""
+    some = Path(scratch) / "some"
+    plants.some_images(Path(data), some, most)
+    found = {}
+    for number, fault in enumerate(faults):
+        own = Path(scratch) / f"{number}"
+        own.mkdir()
+        # What is healthy should be so with all images that there are.
+        source = data if fault == HEALTHY else str(some)
+        found[fault] = diagnose(fault, source, healthy, scratch=str(own), **how)
+        progress(" | ".join(f"{key}: {value}" for key, value in found[fault]["row"].items()))
+    return found
 
 
 def diagnose(
     fault: str,
     data: str,
     healthy: list[str],
+    *,
     weights: str,
     image_size: int,
     network_images: tuple[int, int],
     scratch: str,
 ) -> dict[str, Any]:
-    """An arm: plants one fault and diagnoses it."""
+    """Plants one fault and diagnoses it."""
     from tuner.cache import Cache
     from tuner.dataset import SplitOptions, load_dataset
     from tuner.diagnosis import Options, run_diagnosis
@@ -110,8 +125,9 @@ def _parse() -> argparse.Namespace:
     add("--weights", type=Path, required=True, help="pretrained weights")
     add("--healthy", nargs="+", required=True, metavar="CLASS", help="classes easy to tell apart")
     add("--image-size", type=int, default=64, help="pixels a side (64)")
-    add("--network-training", type=int, default=400, help="images of BatchNorm's treatments (400)")
-    add("--network-validation", type=int, default=200, help="and that validate them (200)")
+    add("--images-a-class", type=int, default=100, help="at most, but for the healthy set (100)")
+    add("--network-training", type=int, default=240, help="images of BatchNorm's treatments (240)")
+    add("--network-validation", type=int, default=120, help="and that validate them (120)")
     add("--only", nargs="+", choices=list(plants.FAULTS), help="some faults instead of all")
     add("--scratch", type=Path, help="folder for temporary files")
     add("--results", type=Path, default=RESULTS, help="folder of the JSON files")

@@ -32,7 +32,7 @@ def images(fault: str, data: Path, healthy: Sequence[str], folder: Path) -> Path
     """The images of a fault, in a folder of their own; of a fault of a model as they are."""
     plant = {
         "20 % wrong labels": _mislabelled,
-        "30 images a class": _few,
+        "30 images a class": lambda data, folder: some_images(data, folder, IMAGES_A_CLASS),
         "a leak": _leaking,
         "nothing": lambda data, folder: _some_classes(data, folder, healthy),
     }.get(fault)
@@ -90,12 +90,12 @@ def _mislabelled(data: Path, folder: Path) -> None:
         shutil.copy(path, target)
 
 
-def _few(data: Path, folder: Path) -> None:
-    """So many images of each class, and no more."""
+def some_images(data: Path, folder: Path, most: int) -> None:
+    """Copies no more than so many images of each class, whichever."""
     random = np.random.default_rng(0)
     for name in sorted(path.name for path in data.iterdir() if path.is_dir()):
         paths = [path for path in _files(data) if path.parent.name == name]
-        chosen = random.permutation(len(paths))[:IMAGES_A_CLASS]
+        chosen = random.permutation(len(paths))[:most]
         _copy([paths[number] for number in chosen], folder)
 
 

@@ -929,3 +929,18 @@ def test_a_diagnosis_of_nothing_is_one_sentence(
     given = arguments.format(place=place).split()
     result = tune("diagnose", *given, "--cache-dir", str(tmp_path))
     assert re.search(message, sentence(result))
+
+
+@pytest.mark.parametrize("option", ["--model", "--weights"])
+def test_a_diagnosis_looks_at_model_and_weights_before_it_reads_images(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str
+) -> None:
+    read: list[Path] = []
+    monkeypatch.setattr("tuner.dataset.survey", lambda data, *_: read.append(data))
+    path = tmp_path / ("mine.keras" if option == "--model" else "mine.weights.h5")
+    path.write_bytes(b"no such thing")
+    result = tune(
+        "diagnose", place / "photos", option, path, "--image-size", "32", "--cache-dir", tmp_path
+    )
+    assert path.name in sentence(result)
+    assert not read

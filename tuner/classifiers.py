@@ -29,8 +29,10 @@ def projection(features: np.ndarray) -> Any:
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    components = min(COMPONENTS, *features.shape)
-    reduce = PCA(components, svd_solver="covariance_eigh")
+    rows, channels = features.shape
+    components = min(COMPONENTS, rows, channels)
+    # The same components: of few rows by the rows, of many by the channels, whichever is quicker.
+    reduce = PCA(components, svd_solver="full" if 2 * rows < channels else "covariance_eigh")
     return fit(make_pipeline(StandardScaler(), reduce), features)
 
 

@@ -140,6 +140,38 @@ class Diagnosis:
         return asdict(replace(self, ladder=())) | {"ladder": ladder}
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """What a diagnosis needs beside images, made and checked.
+
+    Attributes:
+        options: how.
+        backbone: with the weights that the options name.
+        model: the user's own.
+        checked: what is wrong with it; None where there is none.
+    """
+
+    options: Options
+    backbone: keras.Model
+    model: keras.Model | None
+    checked: tuple[checkup.ModelFinding, ...] | None
+
+
+def prepare(options: Options, model: keras.Model | None = None) -> Prepared:
+    """Loads the weights and examines the model, in seconds: before many images are read.
+
+    Args:
+        options: how.
+        model: the user's own, to be examined too.
+
+    Raises:
+        InputError: weights or model are not usable.
+    """
+    backbone = ResNet50Space(2, options.image_size, options.weights).build_backbone()
+    checked = None if model is None else checkup.check_model(model)
+    return Prepared(options, backbone, model, checked)
+
+
 def run_diagnosis(
     dataset: Dataset,
     cache: Cache,
@@ -147,7 +179,7 @@ def run_diagnosis(
     model: keras.Model | None = None,
     on_progress: Progress | None = None,
 ) -> Diagnosis:
-    """Runs every experiment.
+    """Prepares, and runs every experiment.
 
     Args:
         dataset: with training and validation images; the test images are not looked at.
@@ -159,7 +191,14 @@ def run_diagnosis(
     Raises:
         InputError: weights, images or model are not usable.
     """
-    return _Experiments(dataset, cache, options or Options(), model, on_progress).run()
+    return run_prepared(dataset, cache, prepare(options or Options(), model), on_progress)
+
+
+def run_prepared(
+    dataset: Dataset, cache: Cache, prepared: Prepared, on_progress: Progress | None = None
+) -> Diagnosis:
+    """Runs every experiment; for the arguments see `run_diagnosis`."""
+    return _Experiments(dataset, cache, prepared, on_progress).run()
 
 
 def verdict(findings: Sequence[Finding]) -> tuple[list[Finding], list[Finding]]:
@@ -185,14 +224,15 @@ class _Experiments:
         self,
         dataset: Dataset,
         cache: Cache,
-        options: Options,
-        model: keras.Model | None,
+        prepared: Prepared,
         on_progress: Progress | None,
     ) -> None:
         self._begun = time.monotonic()
         self._cache = cache
-        self._options = options
-        self._model = model
+        self._options = prepared.options
+        self._model = prepared.model
+        self._backbone = prepared.backbone
+        self._checked = prepared.checked
         self._on_progress = on_progress
         self._head = Configuration.of(plain_head())
         self._dataset = sampled(dataset)
@@ -200,7 +240,7 @@ class _Experiments:
         self._files = self._dataset.of("train"), self._dataset.of("validation")
 
     def run(self) -> Diagnosis:
-        checked = self._check_model()
+        checked = self._checked
         evidence = self._gather()
         seeds = tuple(self._options.seed + seed for seed in SEEDS)
         fits = [self._fit(evidence, evidence.pooled_training, seed) for seed in seeds]
@@ -253,10 +293,7 @@ class _Experiments:
             )
             for files, split in zip(self._files, ("train", "validation"), strict=True)
         )  # fmt: skip
-        return gather(space, training, validation, self._cache, self._on_progress)
-
-    def _check_model(self) -> tuple[checkup.ModelFinding, ...] | None:
-        return None if self._model is None else checkup.check_model(self._model)
+        return gather(space, training, validation, self._cache, self._on_progress, self._backbone)
 
     def _examine(
         self, evidence: Evidence, right: np.ndarray, treatments: Mapping[str, Treatment]
@@ -269,8 +306,9 @@ class _Experiments:
             on_progress=self._telling("wrong labels"),
         )  # fmt: skip
         curve = learning_curve(
-            training, validation, seed=seed, on_progress=self._telling("learning curve")
-        )
+            training, validation, groups=self._groups(), seed=seed,
+            on_progress=self._telling("learning curve"),
+        )  # fmt: skip
         recalibrated = treatments["recalibrated"]
         findings = [
             leak_finding(self._dataset, right, self._without_leak(evidence, right)),

@@ -56,6 +56,7 @@ def gather(
     validation: Rows,
     cache: Cache,
     on_progress: Callable[[str, int, int], None] | None = None,
+    network: keras.Model | None = None,
 ) -> Evidence:
     """Computes the pooled features that are not in the cache yet.
 
@@ -65,8 +66,9 @@ def gather(
         validation: the same of the images that decide.
         cache: keeps the features.
         on_progress: is told (what is done, images done, of how many).
+        network: as `space.build_backbone` returns it, where there is one already.
     """
-    backbone = PretrainedBackbone(space.build_backbone())
+    backbone = PretrainedBackbone(space.build_backbone() if network is None else network)
     store = FeatureStore(backbone.lend(0), cache)
     store.stored = (0,)
 
@@ -98,7 +100,11 @@ def frozen_features(
     Returns:
         float32, shape (n, 2048).
     """
-    program = compiled(network, training=False, prepare=prepare)
+    return features_of(compiled(network, training=False, prepare=prepare), pixels)
+
+
+def features_of(program: Callable[[np.ndarray], np.ndarray], pixels: np.ndarray) -> np.ndarray:
+    """The same by a program of `compiled`, which serves any number of calls."""
     starts = range(0, len(pixels), BATCH)
     return np.concatenate([program(pixels[start : start + BATCH]) for start in starts])
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from tuner.classifiers import folds
 from tuner.findings import LEAST_GAIN, Finding
 from tuner.powerlaws import CENTRAL_SHARE, Forecast, PowerLaws, fit_laws
 from tuner.training import Rows
@@ -26,6 +27,7 @@ _TWICE, _TEN_TIMES = 2, 10
 _LEAST_A_CLASS = 2
 _PENALTIES = 10.0 ** np.arange(0, 6.1, 0.5)
 _PENALTY_ROWS = 1000
+_FEW_VALIDATION, _PARTS = 200, 4
 _HARDLY = "More images would hardly raise accuracy"
 _UNTOLD = "Whether more images would raise accuracy cannot be told"
 
@@ -50,22 +52,34 @@ def learning_curve(
     training: Rows,
     validation: Rows,
     *,
+    groups: np.ndarray | None = None,
     draws: int = 10,
     seed: int = 0,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> LearningCurve:
     """Trains heads on nested subsets of the training rows and fits power laws to their accuracy.
 
+    Fewer than 200 validation images would hardly tell a rise from chance: then all rows are divided
+    into four parts, each is scored by heads that learn from the other three, and the curve is that
+    of all images.
+
     Args:
         training: pooled features with their labels, shape (rows, features).
         validation: the same of the images that heads are scored on.
-        draws: how often the subsets are drawn anew, at least 2.
+        groups: of the training rows followed by the validation rows, shape (rows,): images that
+            are alike stay in one part. None where each stands alone.
+        draws: how often the subsets are drawn anew, at least 4.
         seed: of the draws.
         on_progress: is told (heads trained, of how many).
     """
-    sizes, right = measure(training, validation, draws=draws, seed=seed, on_progress=on_progress)
-    enough = len(sizes) >= LEAST_SIZES and len(validation.y) > 1
-    laws = fit_laws(sizes, right, len(training.y)) if enough else None
+    measured = None
+    if len(validation.y) < _FEW_VALIDATION:
+        measured = _crossed(training, validation, groups, draws // 2, seed, on_progress)
+    sizes, right = measured or measure(
+        training, validation, draws=draws, seed=seed, on_progress=on_progress
+    )
+    enough = len(sizes) >= LEAST_SIZES and right.shape[2] > 1
+    laws = fit_laws(sizes, right, sizes[-1]) if enough else None
     return LearningCurve(sizes, right.mean(axis=2), laws)
 
 
@@ -143,6 +157,36 @@ def measure(
             if on_progress is not None:
                 on_progress(done, len(fits))
     return sizes, right
+
+
+def _crossed(
+    training: Rows,
+    validation: Rows,
+    groups: np.ndarray | None,
+    draws: int,
+    seed: int,
+    on_progress: Callable[[int, int], None] | None,
+) -> tuple[tuple[int, ...], np.ndarray] | None:
+    """As `measure`, over four parts of all rows; None where their curves have not the same sizes.
+
+    The sizes are the means over the parts, which differ by an image or two.
+    """
+    features = np.concatenate([training.x[:], validation.x[:]])
+    labels = np.concatenate([training.y, validation.y]).astype(np.int64)
+    measured: list[tuple[tuple[int, ...], np.ndarray]] = []
+
+    def told(done: int, count: int) -> None:
+        if on_progress is not None:
+            on_progress(len(measured) * count + done, _PARTS * count)
+
+    for fitted_on, held_out in folds(labels, groups, _PARTS, seed):
+        rows, others = (Rows(features[each], labels[each]) for each in (fitted_on, held_out))
+        measured.append(measure(rows, others, draws=draws, seed=seed, on_progress=told))
+    if len({len(sizes) for sizes, _ in measured}) != 1:
+        return None
+    means = np.mean([sizes for sizes, _ in measured], axis=0)
+    sizes = tuple(int(size) for size in np.round(means))
+    return sizes, np.concatenate([right for _, right in measured], axis=2)
 
 
 def nested_subsets(

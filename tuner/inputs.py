@@ -10,7 +10,7 @@ from search_spaces.resnet50 import Configuration, ResNet50Space
 from tuner.cache import Cache
 from tuner.dataset import ImageFile
 from tuner.decode import read_image
-from tuner.evidence import Evidence, frozen_features, gather
+from tuner.evidence import Evidence, compiled, features_of, gather
 from tuner.findings import Finding, paired_gain
 from tuner.heads import EPOCHS
 from tuner.images import prepare_images
@@ -51,9 +51,9 @@ def scaled_input(
     def prepare(images: Any) -> Any:
         return images @ matrix + offset
 
-    backbone = evidence.backbone.lend(0)
+    program = compiled(evidence.backbone.lend(0), training=False, prepare=prepare)
     training, validation = (
-        Rows(frozen_features(backbone, rows.x, prepare), rows.y)
+        Rows(features_of(program, rows.x), rows.y)
         for rows in (evidence.training, evidence.validation)
     )
     wrong = evidence.heads.fit(configuration, [training], validation, epochs, seed).right

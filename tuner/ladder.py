@@ -19,7 +19,7 @@ from search_spaces.backbone import preprocess
 from search_spaces.recipes import plain_head
 from search_spaces.resnet50 import Configuration
 from tuner.environment import release_memory
-from tuner.evidence import Evidence, compiled, frozen_features
+from tuner.evidence import Evidence, compiled, features_of
 from tuner.heads import EPOCHS, HeadFit
 from tuner.training import Rows
 
@@ -223,8 +223,9 @@ class Ladder:
         before = _statistics(network)
         recalibrate(network, evidence.training.x)
         moved = _differing(before, _statistics(network))
+        program = compiled(network, training=False)
         training, validation = (
-            Rows(frozen_features(network, rows.x), rows.y)
+            Rows(features_of(program, rows.x), rows.y)
             for rows in (evidence.training, evidence.validation)
         )
         return self._over("recalibrated", [training], validation, moved)

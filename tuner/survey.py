@@ -146,6 +146,20 @@ class Survey:
         return {self.pictures[number].label for number in numbers}
 
 
+def listed(data: Path) -> Manifest:
+    """What images a folder or a table names; none is read.
+
+    Args:
+        data: as for `survey`.
+
+    Raises:
+        DataError: there is no such folder, or it does not hold images in at least two classes.
+    """
+    with readable(data):
+        is_file = data.is_file()
+    return table_manifest(data) if is_file and is_table(data) else folder_manifest(data)
+
+
 def survey(
     data: Path, cache: Cache | None = None, on_progress: Callable[[int, int], None] | None = None
 ) -> Survey:
@@ -164,9 +178,7 @@ def survey(
             than a fifth of them are damaged.
         CacheError: the cache folder is full, or may not be written.
     """
-    with readable(data):
-        is_file = data.is_file()
-    manifest = table_manifest(data) if is_file and is_table(data) else folder_manifest(data)
+    manifest = listed(data)
     pictures: list[Picture] = []
     fingerprints: list[bytes] = []
     damaged: list[Skipped] = []

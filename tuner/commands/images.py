@@ -105,15 +105,17 @@ def diagnose(
     """
     prepare_device()
     from tuner.dataset import SplitOptions, load_dataset
-    from tuner.diagnosis import Options, run_diagnosis
+    from tuner.diagnosis import Options, prepare, run_prepared
     from tuner.diagnosistable import diagnosis_report
     from tuner.loading import load_model
     from tuner.printing import print_json, print_report
     from tuner.progress import SearchProgress
+    from tuner.survey import listed
 
     split = SplitOptions(val_fraction, test_fraction, split_seed, drop_leaks, keep_conflicts)
     options = Options(weights, image_size, crop, full, seed)
-    own = None if model is None else load_model(model)
+    listed(data)  # what is quick to look at comes before what is not
+    prepared = prepare(options, None if model is None else load_model(model))
     with (
         SearchProgress(DEFAULTS.objective, quiet) as progress,
         Cache(cache_dir or default_cache_dir()) as cache,
@@ -121,7 +123,7 @@ def diagnose(
         reading = functools.partial(progress.counting, "reading images")
         dataset = load_dataset(data, split, cache=cache, on_progress=reading)
         saying.say_dataset(progress, dataset)
-        found = run_diagnosis(dataset, cache, options, own, progress.counting)
+        found = run_prepared(dataset, cache, prepared, progress.counting)
     if as_json:
         print_json(found.to_json())
     else:
