@@ -15,6 +15,7 @@ part in that.
 
 import argparse
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -27,38 +28,47 @@ HEALTHY = "nothing"
 def main() -> None:
     options = _parse()
     report = Report("planted", "Does a diagnosis name the fault that was planted?", options)
+    faults = options.only or list(plants.FAULTS)
     with scratch_folder(options) as scratch:
-        found = run_arm(
-            diagnose_all,
-            faults=options.only or list(plants.FAULTS),
-            data=str(options.data),
-            healthy=options.healthy,
-            most=options.images_a_class,
-            weights=str(options.weights),
-            image_size=options.image_size,
-            network_images=(options.network_training, options.network_validation),
-            scratch=str(scratch),
-        )
-    rows = [each.pop("row") for each in found.values()]
+        some = scratch / "some"
+        plants.some_images(options.data, some, options.images_a_class)
+
+        def arm(faults: list[str]) -> dict[str, Any]:
+            return run_arm(
+                diagnose_all,
+                faults=faults,
+                data=str(options.data),
+                some=str(some),
+                healthy=options.healthy,
+                weights=str(options.weights),
+                image_size=options.image_size,
+                network_images=(options.network_training, options.network_validation),
+                scratch=str(scratch),
+            )
+
+        with ThreadPoolExecutor(options.jobs) as pool:
+            parts = list(
+                pool.map(arm, (faults[job :: options.jobs] for job in range(options.jobs)))
+            )
+    diagnoses = {fault: part[fault] for fault in faults for part in parts if fault in part}
+    rows = [each.pop("row") for each in diagnoses.values()]
     report.table("What was planted, and the cause that was ranked first", rows)
     right = sum(row["verdict"] == "right" for row in rows)
     report.note(f"{right} of {len(rows)} are right.")
-    report.keep("diagnoses", found)
+    report.keep("diagnoses", diagnoses)
     report.write()
 
 
 def diagnose_all(
-    faults: list[str], data: str, healthy: list[str], most: int, scratch: str, **how: Any
+    faults: list[str], data: str, some: str, healthy: list[str], scratch: str, **how: Any
 ) -> dict[str, Any]:
     """An arm: one fault after the other, each in images and a cache of its own."""
-    some = Path(scratch) / "some"
-    plants.some_images(Path(data), some, most)
     found = {}
-    for number, fault in enumerate(faults):
-        own = Path(scratch) / f"{number}"
+    for fault in faults:
+        own = Path(scratch) / fault.replace(" ", "-")
         own.mkdir()
         # What is healthy should be so with all images that there are.
-        source = data if fault == HEALTHY else str(some)
+        source = data if fault == HEALTHY else some
         found[fault] = diagnose(fault, source, healthy, scratch=str(own), **how)
         progress(" | ".join(f"{key}: {value}" for key, value in found[fault]["row"].items()))
     return found
@@ -125,9 +135,10 @@ def _parse() -> argparse.Namespace:
     add("--weights", type=Path, required=True, help="pretrained weights")
     add("--healthy", nargs="+", required=True, metavar="CLASS", help="classes easy to tell apart")
     add("--image-size", type=int, default=64, help="pixels a side (64)")
-    add("--images-a-class", type=int, default=100, help="at most, but for the healthy set (100)")
-    add("--network-training", type=int, default=240, help="images of BatchNorm's treatments (240)")
-    add("--network-validation", type=int, default=120, help="and that validate them (120)")
+    add("--images-a-class", type=int, default=60, help="at most, but for the healthy set (60)")
+    add("--network-training", type=int, default=160, help="images of BatchNorm's treatments (160)")
+    add("--network-validation", type=int, default=80, help="and that validate them (80)")
+    add("--jobs", type=int, default=1, help="diagnoses at a time (1)")
     add("--only", nargs="+", choices=list(plants.FAULTS), help="some faults instead of all")
     add("--scratch", type=Path, help="folder for temporary files")
     add("--results", type=Path, default=RESULTS, help="folder of the JSON files")

@@ -86,7 +86,7 @@ def test_rows_are_left_as_they_were_and_progress_is_told() -> None:
         training, validation, draws=2, on_progress=lambda *step: told.append(step)
     )
     assert training.x.tobytes() == before.tobytes()
-    heads = 2 * (len(curve.sizes) - 1)
+    heads = 4 * 2 * (len(curve.sizes) - 1)  # in each of four parts
     assert told == [(done, heads) for done in range(1, heads + 1)]
 
 
@@ -108,7 +108,7 @@ def test_a_class_of_one_image_is_in_every_subset() -> None:
     assert all(7 in subset for subset in subsets)
 
 
-@pytest.mark.parametrize(("count", "held_out"), [(8, 50), (400, 1)])
+@pytest.mark.parametrize(("count", "held_out"), [(8, 50), (8, 8)])
 def test_too_few_images_to_tell_are_called_so(count: int, held_out: int) -> None:
     curve = learning_curve(rows(count, 1), rows(held_out, 2), draws=2)
     finding = data_finding(curve)
@@ -137,6 +137,29 @@ def test_a_plateau_asks_for_nothing() -> None:
     assert not is_cause
     assert told.sentence.startswith("More images would hardly raise accuracy")
     assert told.remedy == ""
+
+
+def test_of_few_images_the_curve_is_that_of_all_of_them() -> None:
+    training, validation = rows(160, 1, noise=3.0), rows(40, 2, noise=3.0)
+    curve = learning_curve(training, validation)
+    assert curve.sizes[-1] == 150  # three parts of four
+    sizes, right = measure(training, validation, draws=10, seed=0)
+    alone = LearningCurve(sizes, right.mean(axis=2), fit_laws(sizes, right, 160))
+    assert curve.laws is not None
+    assert alone.laws is not None
+    surer, less_sure = (each.laws.forecast(320) for each in (curve, alone))
+    assert surer.high - surer.low < less_sure.high - less_sure.low
+
+
+def test_images_that_are_alike_stay_in_one_part() -> None:
+    """Each image stands twice: apart from its copy it is no easier than without."""
+    labels = np.random.default_rng(1).integers(0, 4, 60)
+    noise = np.random.default_rng(2).normal(size=(60, FEATURES))
+    twice = Rows(np.repeat(noise, 2, axis=0), np.repeat(labels, 2))
+    halves = Rows(twice.x[:90], twice.y[:90]), Rows(twice.x[90:], twice.y[90:])
+    groups = np.repeat(np.arange(60), 2)
+    assert learning_curve(*halves, groups=groups).accuracies[:, -1].mean() < 0.45
+    assert learning_curve(*halves).accuracies[:, -1].mean() > 0.5
 
 
 def test_a_sentence_says_both_forecasts_with_their_intervals() -> None:

@@ -59,22 +59,22 @@ def learning_curve(
 ) -> LearningCurve:
     """Trains heads on nested subsets of the training rows and fits power laws to their accuracy.
 
-    Fewer than 200 validation images would hardly tell a rise from chance: then all rows are divided
-    into four parts, each is scored by heads that learn from the other three, and the curve is that
-    of all images.
+    Fewer than 200 validation images, if training has more, would hardly tell a rise from chance:
+    then all rows are divided into four parts, each is scored by heads that learn from the other
+    three, and the curve is that of all images.
 
     Args:
         training: pooled features with their labels, shape (rows, features).
         validation: the same of the images that heads are scored on.
         groups: of the training rows followed by the validation rows, shape (rows,): images that
             are alike stay in one part. None where each stands alone.
-        draws: how often the subsets are drawn anew, at least 4.
+        draws: how often the subsets are drawn anew, at least 2.
         seed: of the draws.
         on_progress: is told (heads trained, of how many).
     """
     measured = None
-    if len(validation.y) < _FEW_VALIDATION:
-        measured = _crossed(training, validation, groups, draws // 2, seed, on_progress)
+    if len(validation.y) < min(_FEW_VALIDATION, len(training.y)):
+        measured = _crossed(training, validation, groups, max(2, draws // 2), seed, on_progress)
     sizes, right = measured or measure(
         training, validation, draws=draws, seed=seed, on_progress=on_progress
     )
