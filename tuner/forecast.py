@@ -184,8 +184,8 @@ def _crossed(
         measured.append(measure(rows, others, draws=draws, seed=seed, on_progress=told))
     if len({len(sizes) for sizes, _ in measured}) != 1:
         return None
-    means = np.mean([sizes for sizes, _ in measured], axis=0)
-    sizes = tuple(int(size) for size in np.round(means))
+    columns = zip(*(sizes for sizes, _ in measured), strict=True)
+    sizes = tuple(round(sum(column) / len(measured)) for column in columns)
     return sizes, np.concatenate([right for _, right in measured], axis=2)
 
 
