@@ -1,16 +1,25 @@
 """A run of many trials and images that was never searched: what a report has to cope with."""
 
+import atexit
+import functools
 import hashlib
 import math
 import os
+import shutil
+import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from tuner.cache import Cache
 from tuner.dataset import Dataset, ImageFile
 from tuner.journal import Journal, RungRecord
 from tuner.outcomes import Outcomes
+from tuner.report import thumbnails
+from tuner.report.contents import Contents, Doubtful, Validation, gather
+from tuner.report.doubts import Doubts
 from tuner.run import FINISHED, Run, create_run
 from tuner.schedule import Pause, Schedule, Standing, Task, hyperband, next_task
 from tuner.settings import SearchSettings
@@ -138,3 +147,27 @@ def _outcomes(score: float, dataset: Dataset) -> Outcomes:
         predicted.astype("<u2"), confidence.astype("<f2"),
         np.where(right, confidence, 1 - confidence).astype("<f2"),
     )  # fmt: skip
+
+
+@functools.cache
+def many_trials() -> Run:
+    """A run of 197 trials and 10,000 images; a test that changes it puts it back."""
+    folder = Path(tempfile.mkdtemp(prefix="synthetic-run."))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return synthetic_run(folder)
+
+
+@functools.cache
+def many_contents() -> Contents:
+    """What a report shows of `many_trials`; heat maps and doubtful labels are made up."""
+    run = many_trials()
+    with Cache(run.folder / "cache") as cache:
+        found = gather(run, cache, lambda what, done, count: None)
+    assert isinstance(found.validation, Validation)
+    noise = np.random.default_rng(0).integers(0, 256, (thumbnails.SIDE, thumbnails.SIDE, 3))
+    heat = thumbnails.data_address(noise.astype(np.uint8))
+    shown = tuple(replace(image, heat=heat) for image in found.validation.worst)
+    doubts = Doubtful(found.validation.worst, Doubts((), 321, 8572))
+    return replace(
+        found, validation=replace(found.validation, worst=shown, no_heat=""), doubtful=doubts
+    )
