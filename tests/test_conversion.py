@@ -5,9 +5,10 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from tuner.conversion import convert, elsewhere, last_line
+from tuner.conversion import _rename, convert, elsewhere, last_line
 from tuner.errors import TuneError
 
 
@@ -52,3 +53,36 @@ def test_last_lines() -> None:
     assert last_line("a\n b \n\n") == "b"
     assert last_line("") == "no message"
     assert elsewhere()["PYTHONPATH"].startswith(str(Path(__file__).parents[1]))
+
+
+def test_an_onnx_file_does_not_show_what_its_converter_named() -> None:
+    onnx = pytest.importorskip("onnx")
+    helper, numpy_helper = onnx.helper, onnx.numpy_helper
+
+    def graph(prefix: str, turned: bool) -> Any:
+        constants = [
+            numpy_helper.from_array(np.full(2, number, np.float32), f"{prefix}{number}")
+            for number in (3, 5)
+        ]
+        nodes = [
+            helper.make_node("Add", ["x", f"{prefix}3"], [f"{prefix}sum"], name=f"{prefix}a"),
+            helper.make_node("Mul", [f"{prefix}sum", f"{prefix}5"], ["Identity:0"]),
+        ]
+        kind = onnx.TensorProto.FLOAT
+        made = helper.make_graph(
+            nodes, "graph", [helper.make_tensor_value_info("x", kind, [2])],
+            [helper.make_tensor_value_info("Identity:0", kind, [2])],
+            constants[::-1] if turned else constants,
+        )  # fmt: skip
+        _rename(made)
+        return made
+
+    one, other = graph("const__7_", False), graph("another", True)
+    assert one.SerializeToString() == other.SerializeToString()
+    assert one.output[0].name == "probabilities"
+    assert one.input[0].name == "rgb"
+    onnx.checker.check_model(helper.make_model(one))
+    from onnx.reference import ReferenceEvaluator
+
+    (found,) = ReferenceEvaluator(helper.make_model(one)).run(None, {"rgb": np.ones(2, np.float32)})
+    np.testing.assert_array_equal(found, [20, 20])

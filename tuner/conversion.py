@@ -142,14 +142,31 @@ def _write_onnx(model: Any, path: Path) -> None:
     model.export(str(path), format="onnx", verbose=False, input_signature=signature)
     content = onnx.load(str(path))
     _name_axes(content.graph.input[0], ("batch", "height", "width"))
-    output = content.graph.output[0]
-    for node in content.graph.node:
-        node.output[:] = ["probabilities" if n == output.name else n for n in node.output]
-        node.input[:] = ["probabilities" if n == output.name else n for n in node.input]
-    output.name = "probabilities"
-    _name_axes(output, ("batch",))
+    _name_axes(content.graph.output[0], ("batch",))
+    _rename(content.graph)
     onnx.checker.check_model(content)
     onnx.save(content, str(path))
+
+
+def _rename(graph: Any) -> None:
+    """Names the input and the output, and numbers all else, which the converter names by chance."""
+    names = {graph.input[0].name: "rgb", graph.output[0].name: "probabilities", "": ""}
+    inner = any(attribute.HasField("g") for node in graph.node for attribute in node.attribute)
+
+    def renamed(name: str) -> str:
+        # A graph within may use any name of the graph around it.
+        return names.get(name, name) if inner else names.setdefault(name, f"tensor_{len(names)}")
+
+    for number, node in enumerate(graph.node):
+        node.name = f"{node.op_type}_{number}"
+        node.input[:] = [renamed(name) for name in node.input]
+        node.output[:] = [renamed(name) for name in node.output]
+    for tensor in graph.initializer:
+        tensor.name = renamed(tensor.name)
+    numbers = {name: number for number, name in enumerate(names.values())}
+    graph.initializer.sort(key=lambda tensor: numbers.get(tensor.name, 0))
+    del graph.value_info[:]
+    graph.input[0].name, graph.output[0].name = "rgb", "probabilities"
 
 
 def _name_axes(value: Any, names: Sequence[str]) -> None:
