@@ -126,14 +126,14 @@ def test_before_the_first_epoch_the_estimate_is_shown(clock: Clock, terminal: io
         with shown(SearchProgress("val_accuracy")) as progress:
             progress.search_begins(SCHEDULE, (), [], seconds)
             progress.rung_begins(trial(0), 1)
-            progress._screen.refresh()
+            progress._frames.refresh()
         assert expected in terminal.getvalue()
 
 
 @contextlib.contextmanager
 def shown(progress: SearchProgress) -> Iterator[SearchProgress]:
     """The progress, drawn only when it is refreshed."""
-    progress._screen.auto_refresh = False
+    progress._frames._done.set()
     with progress:
         yield progress
 
@@ -181,7 +181,7 @@ def test_quiet_says_nothing(clock: Clock, terminal: io.StringIO) -> None:
 def test_a_terminal_shows_a_screen_below_what_was_said(clock: Clock, terminal: io.StringIO) -> None:
     with shown(SearchProgress("val_accuracy")) as progress:
         play(progress, clock)
-        progress._screen.refresh()
+        progress._frames.refresh()
         lines = screen(terminal.getvalue())
     total, epochs = SCHEDULE.total_trials, SCHEDULE.total_epochs
     assert sum(line.endswith("about 36s left") for line in lines) == 1
@@ -209,7 +209,7 @@ def test_a_screen_that_cannot_be_drawn_ends_no_search(
     monkeypatch.setattr(progress_module, "LiveView", None)
     with shown(SearchProgress("val_accuracy")) as progress:
         play(progress, clock)
-        progress._screen.refresh()
+        progress._frames.refresh()
         assert "The screen cannot be drawn: 'NoneType'" in terminal.getvalue()
         progress.search_ends([trial(0)])
     assert "Searched 1 trial" in terminal.getvalue()
@@ -218,11 +218,11 @@ def test_a_screen_that_cannot_be_drawn_ends_no_search(
 def test_the_line_goes_when_images_are_counted(clock: Clock, terminal: io.StringIO) -> None:
     with shown(SearchProgress("val_accuracy")) as progress:
         progress.counting("decoding test images", 1, 2)
-        progress._screen.refresh()
+        progress._frames.refresh()
         assert screen(terminal.getvalue())[-1].startswith("decoding test images ━")
         progress.counting("decoding test images", 2, 2)
         progress.say("Exporting.")
-        progress._screen.refresh()
+        progress._frames.refresh()
     assert [line for line in screen(terminal.getvalue()) if line] == ["Exporting."]
 
 
@@ -234,7 +234,7 @@ def test_no_color(
         monkeypatch.setenv(variable, "1")
     with SearchProgress("val_accuracy") as progress:
         play(progress, clock)
-        progress._screen.refresh()
+        progress._frames.refresh()
     colours = re.findall(r"\x1b\[(?:\d+;)*3\d[;m]", terminal.getvalue())
     assert bool(colours) is (variable is None)
 

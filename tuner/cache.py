@@ -74,6 +74,11 @@ def default_cache_dir() -> Path:
     return platformdirs.user_cache_path("tune-resnet50")
 
 
+def folder_size(folder: Path) -> int:
+    """Bytes of all complete entries of a cache folder, looked at without taking any lock."""
+    return folder_bytes(folder / "entries")
+
+
 class Cache(AbstractContextManager["Cache"]):
     """The entries below `folder`, and the holds of this process on some of them.
 

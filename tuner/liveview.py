@@ -1,6 +1,6 @@
 """A search on one screen, as wide and as high as the terminal is at the moment."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from rich.cells import cell_len
@@ -48,9 +48,17 @@ class LiveView:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Lines that fit the terminal."""
-        width = options.max_width
+        yield from self.fitting(options.max_width, console.size.height)
+
+    def fitting(self, width: int, height: int) -> Iterator[Text]:
+        """Lines that fit a terminal.
+
+        Args:
+            width: of the terminal, in characters.
+            height: of it, in lines; two stay free.
+        """
         lines = [(rank, line) for rank, line in self._lines(width) if line is not None]
-        room = max(1, console.size.height - _MARGIN)
+        room = max(1, height - _MARGIN)
         kept = sorted(range(len(lines)), key=lambda number: (lines[number][0], number))[:room]
         for number in sorted(kept):
             line = lines[number][1]

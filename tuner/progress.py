@@ -2,17 +2,18 @@
 
 import resource
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from rich.console import Console, Group, RenderableType
-from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.text import Text
 
 from tuner.course import Course
+from tuner.frames import Frames
 from tuner.journal import FAILED, TrialRecord
 from tuner.liveview import LiveView, Resources
 from tuner.observer import SearchObserver
@@ -25,7 +26,6 @@ if TYPE_CHECKING:  # it needs TensorFlow
     from tuner.training import EpochMetrics
 
 _LINE_SECONDS, _COUNT_SECONDS = 60.0, 10.0
-_FRAMES_A_SECOND = 4
 # How long the size of the cache, which is added up from its files, is taken to stay.
 _CACHE_SECONDS = 10.0
 # Bytes of a unit in which the system tells the memory of a process.
@@ -42,15 +42,21 @@ class SearchProgress(SearchObserver):
         objective: name of the score.
         quiet: whether nothing is shown.
         cache_bytes: how much the cache holds; None where it is not to be shown.
+        plain: whether a terminal gets plain lines too.
     """
 
     def __init__(
-        self, objective: str, quiet: bool = False, cache_bytes: Callable[[], int] | None = None
+        self,
+        objective: str,
+        quiet: bool = False,
+        cache_bytes: Callable[[], int] | None = None,
+        plain: bool = False,
     ) -> None:
         self._objective = objective
         self._console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
         # FORCE_COLOR alone makes a log file no terminal.
-        self._live = self._console.is_interactive and self._console.file.isatty() and not quiet
+        self._live = self._console.is_interactive and self._console.file.isatty()
+        self._live = self._live and not (quiet or plain)
         self._bar = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=10),
@@ -58,13 +64,8 @@ class SearchProgress(SearchObserver):
             TextColumn("{task.fields[status]}", markup=False),
             console=self._console,
         )
-        self._screen = Live(
-            console=self._console,
-            get_renderable=self._drawn,
-            refresh_per_second=_FRAMES_A_SECOND,
-            transient=True,
-        )
-        self._size = self._console.size
+        self._frames = Frames(self._console, self._drawn, self._live)
+        self._lock = threading.RLock()
         self._task: TaskID | None = None
         self._counted = ""
         self._course: Course | None = None
@@ -74,8 +75,7 @@ class SearchProgress(SearchObserver):
 
     def __enter__(self) -> "SearchProgress":
         """Begins to show."""
-        if self._live:
-            self._screen.start()
+        self._frames.start()
         return self
 
     def __exit__(
@@ -85,11 +85,11 @@ class SearchProgress(SearchObserver):
         trace: TracebackType | None,
     ) -> None:
         """Clears the screen."""
-        self._screen.stop()
+        self._frames.stop()
 
     def say(self, text: str) -> None:
         """Prints a line that stays."""
-        self._console.print(printable(text), markup=False)
+        self._frames.say(printable(text))
 
     def note(self, text: str) -> None:
         """Prints it."""
@@ -134,21 +134,22 @@ class SearchProgress(SearchObserver):
     def rung_begins(self, trial: TrialRecord, end_epoch: int) -> None:
         """Shows which rung is trained, and counts the trial if it is new."""
         assert self._course is not None
-        self._course.rung_begins(trial, end_epoch)
-        self._fit()
+        with self._lock:
+            self._course.rung_begins(trial, end_epoch)
 
     def epoch_ends(self, trial: TrialRecord, epoch: int, metrics: "EpochMetrics") -> None:
         """Counts an epoch."""
         assert self._course is not None
-        self._course.epoch_ends(trial, epoch)
-        self._fit()
+        with self._lock:
+            self._course.epoch_ends(trial, epoch)
         if not self._live and self._due(_LINE_SECONDS):
             self.say(f"trial {trial_name(trial.id)} epoch {epoch}: {self._standing()}")
 
     def rung_ends(self, trial: TrialRecord, best: TrialRecord | None) -> None:
         """Says why a trial failed, and in a log that another leads."""
         assert self._course is not None
-        leads = self._course.rung_ends(trial, best, time.monotonic())
+        with self._lock:
+            leads = self._course.rung_ends(trial, best, time.monotonic())
         name = f"trial {trial_name(trial.id)}"
         if trial.status == FAILED:
             self.say(f"{name} failed: {brief(trial.message)}")
@@ -173,23 +174,19 @@ class SearchProgress(SearchObserver):
                 return self._bar.get_renderable()
             if self._course is None:
                 return Group()
-            return LiveView(self._course, self._objective, self._resources(), time.monotonic())
+            view = LiveView(self._course, self._objective, self._resources(), time.monotonic())
+            with self._lock:  # the search goes on meanwhile
+                return Group(*view.fitting(*self._console.size))
         except Exception as error:
             return Text(f"The screen cannot be drawn: {error}")
-
-    def _fit(self) -> None:
-        """Begins anew when the terminal has another size: what was drawn has wrapped."""
-        if not self._live or self._console.size == self._size:
-            return
-        self._size = self._console.size
-        self._screen.stop()
-        self._console.clear()
-        self._screen.start()
 
     def _resources(self) -> Resources:
         now = time.monotonic()
         if self._cache_bytes is not None and now - self._cached[0] >= _CACHE_SECONDS:
-            self._cached = now, self._cache_bytes()
+            self._cached = now, self._cached[1]
+            found = self._cache_bytes()
+            # A large one takes long to look at, and is looked at more rarely.
+            self._cached = time.monotonic() + 100 * (time.monotonic() - now), found
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _MEMORY_UNIT
         return Resources(self._cached[1], memory)
 

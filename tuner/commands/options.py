@@ -43,6 +43,9 @@ Crop = Annotated[
     typer.Option("--crop/--no-crop", help="Take each image's centre square, not a squashed whole."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+EventsAsJson = Annotated[
+    bool, typer.Option("--json", help="Print JSON, an object a line for each event; last the run.")
+]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
 Keep = Annotated[int, typer.Option(min=1, help="Best trials that keep their weights.")]
 CacheLimit = Annotated[str, typer.Option(help="Most that the cache may hold, such as 500MB.")]

@@ -10,14 +10,13 @@ from typing import Annotated, Any
 
 import typer
 
-from tuner.cache import default_cache_dir
+from tuner.cache import default_cache_dir, folder_size
 from tuner.commands import saying
 from tuner.commands.options import (
     DEFAULT_OBJECTIVE,
     DEFAULTS,
     NO_AUGMENTATION,
     NO_CLASS_WEIGHTS,
-    AsJson,
     Augmentation,
     Budget,
     CacheDir,
@@ -25,6 +24,7 @@ from tuner.commands.options import (
     ClassWeights,
     Crop,
     DropLeaks,
+    EventsAsJson,
     ImageSize,
     Keep,
     KeepConflicts,
@@ -110,7 +110,7 @@ def search(
         bool, typer.Option("--dry-run", help="Only print the schedule and how long it would take.")
     ] = False,
     quiet: Quiet = False,
-    as_json: AsJson = False,
+    as_json: EventsAsJson = False,
 ) -> None:
     """Search for the best head and unfreeze depth.
 
@@ -165,7 +165,7 @@ def resume(
     cache_dir: CacheDir = None,
     cache_limit: CacheLimit = "20GB",
     quiet: Quiet = False,
-    as_json: AsJson = False,
+    as_json: EventsAsJson = False,
 ) -> None:
     """Go on with an interrupted search, from its own settings; or add to a finished one.
 
@@ -218,13 +218,20 @@ def _search(
     stop = StopRequest()
     device = prepare_device()
     from tuner.evaluation import winner_of
-    from tuner.printing import print_json, print_trials
+    from tuner.jsonlines import JsonLines
+    from tuner.observer import Observers
+    from tuner.printing import print_trials
     from tuner.progress import SearchProgress
     from tuner.search import SearchControl, SearchFolders, existing_run
     from tuner.search import search as run_search
 
     cache_dir = places.cache_dir or default_cache_dir()
-    with SearchProgress(settings.objective, quiet) as progress:
+    in_use = functools.partial(folder_size, cache_dir)
+    lines = JsonLines(sys.stdout, settings.objective)
+    # On a terminal the lines themselves would break the screen.
+    plain = as_json and sys.stdout.isatty()
+    with SearchProgress(settings.objective, quiet, in_use, plain) as progress:
+        told = Observers(progress, lines) if as_json else progress
         progress.say(f"Computing on {device}.")
         try:
             with stop_on_signals(stop, lambda: progress.say(_STOPPING)):
@@ -235,9 +242,9 @@ def _search(
                     overwrite=overwrite,
                     resume=resume,
                     keep=keep,
-                    observer=progress,
+                    observer=told,
                     on_dataset=functools.partial(saying.say_dataset, progress),
-                    on_progress=progress.counting,
+                    on_progress=told.counting,
                     control=SearchControl(stop, _BEGUN),
                 )
         except StoppedError as error:
@@ -249,7 +256,8 @@ def _search(
             ) from error
     trials, best = finished.journal.trials(), winner_of(finished)
     if as_json:
-        print_json({"run": name, "folder": str(finished.folder), "winner": best.id})
+        result = {"run": name, "folder": str(finished.folder), "winner": best.id}
+        lines.write("result", result)
     else:
         print_trials(finished, trials, best)
         command = ["tune", "best", name, *places.options(), "--export", "model"]
