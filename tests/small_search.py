@@ -38,11 +38,16 @@ class SmallSearch:
 
     def copy_of_runs(self, folder: Path) -> Path:
         """The run as the search left it: its winner has not been evaluated."""
-        runs = Path(shutil.copytree(self.runs, folder / "runs"))
-        with contextlib.closing(sqlite3.connect(runs / "small" / "journal.db")) as connection:
-            connection.execute("DELETE FROM evaluations")
-            connection.commit()
+        listed = shutil.ignore_patterns(".looks.jsonl")
+        runs = Path(shutil.copytree(self.runs, folder / "runs", ignore=listed))
+        forget_looks(runs / "small")
         return runs
+
+
+def forget_looks(run: Path) -> None:
+    """Makes a run one whose test images nobody has looked at."""
+    with contextlib.closing(sqlite3.connect(run / "journal.db")) as connection:
+        connection.executescript("DELETE FROM evaluations; DELETE FROM looks")
 
 
 @functools.cache

@@ -149,11 +149,11 @@ def test_looks_are_counted_and_results_replaced(journal: Journal) -> None:
     journal.begin_trial({}, slot=(0, 0))
     journal.begin_trial({}, slot=(0, 0))
     assert journal.looks() == []
-    journal.set_evaluation(1, {"right": 3}, look={"when": "yesterday"})
-    journal.set_evaluation(0, {"right": 4}, look={"when": "today"})
+    journal.add_look(1, {"when": "yesterday"}, {1: {"right": 3}, 0: {"right": 2}})
+    journal.add_look(0, {"when": "today"}, {0: {"right": 4}})
     journal.set_evaluation(1, {"right": 5})
     assert journal.looks() == [(1, {"when": "yesterday"}), (0, {"when": "today"})]
-    assert journal.evaluation(1) == {"right": 5}
+    assert [journal.evaluation(number) for number in (0, 1)] == [{"right": 4}, {"right": 5}]
 
 
 def test_a_damaged_outcome_is_not_taken_for_one(journal: Journal, path: Path) -> None:
@@ -419,7 +419,7 @@ def eventful(path: Path) -> None:
             rung = RungRecord(2, 4, number / 6, 2.5)
             journal.finish_rung(number, rung, metrics, outcomes=_outcomes(9), completed=True)
     journal.set_notes({"asked": {"a": 1}, "made_from": {"images": "x"}, "finished": True})
-    journal.set_evaluation(1, {"accuracy": 0.5}, look={"when": "2026-01-02T03:04:05Z"})
+    journal.add_look(1, {"when": "2026-01-02T03:04:05Z"}, {1: {"accuracy": 0.5}})
     journal.close()
 
 

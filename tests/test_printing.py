@@ -1,12 +1,20 @@
 """What `tune best` prints of a winner: each accuracy beside what chance would score."""
 
 import dataclasses
+import json
+from pathlib import Path
 
+import numpy as np
 import pytest
 
+from tuner.dataset import Dataset, ImageFile
 from tuner.evaluation import Winner
+from tuner.intervals import share_interval
 from tuner.journal import COMPLETED, RungRecord, TrialRecord
-from tuner.printing import print_winner
+from tuner.luck import Luck
+from tuner.opponents import compare
+from tuner.printing import print_winner, winner_row
+from tuner.tested import details_of
 
 TRIAL = TrialRecord(3, None, 0, 0, {}, COMPLETED, 5, None, (RungRecord(0, 2, 0.9, 1.0),))
 WINNER = Winner(TRIAL, 0.91, 0.9, 120, 0.5, 0.48, 4, 0.71, 0.7)
@@ -40,3 +48,65 @@ def test_a_balanced_accuracy_that_was_not_recorded_is_not_shown(
 ) -> None:
     print_winner(dataclasses.replace(WINNER, test_balanced_accuracy=None), "val_balanced_accuracy")
     assert "Mean of the classes" not in capsys.readouterr().out
+
+
+def scored_winner() -> Winner:
+    """A winner with all that is known of the test images, of seven classes with long names."""
+    random = np.random.default_rng(0)
+    names = tuple(f"a class with a very long name, number {number}" for number in range(7))
+    labels = np.repeat(np.arange(7), 12)
+    files = [
+        ImageFile(f"{row:03}.png", names[label], "test", f"{row:03}")
+        for row, label in enumerate(labels)
+    ]
+    probabilities = random.dirichlet(np.ones(7), 84) + 0.5 * np.eye(7)[labels]
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    right = probabilities.argmax(axis=1) == labels
+    details = details_of(probabilities, Dataset(Path(), names, tuple(files)))
+    opponents = (
+        compare("plain head", right, np.roll(right, 1), trial=0),
+        compare("logistic regression", right, labels == 0),
+    )
+    values = {f"hyperparameter {number}": 0.1 for number in range(7)}
+    return dataclasses.replace(
+        WINNER,
+        trial=dataclasses.replace(TRIAL, hyperparameters=values),
+        test_accuracy=float(right.mean()),
+        test_images=84,
+        test_accuracy_interval=share_interval(int(right.sum()), 84),
+        luck=Luck(60, 0.91, 0.874),
+        opponents=opponents,
+        details=details,
+        looks=({"run": "first", "trial": "0003", "when": "2026-01-02T03:04:05+00:00"},),
+    )
+
+
+def test_a_winner_is_one_screen(capsys: pytest.CaptureFixture[str]) -> None:
+    print_winner(scored_winner(), "val_accuracy")
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) <= 32
+    assert max(map(len, lines)) <= 80
+    text = "\n".join(lines)
+    assert "  without its luck    87.4 %: chosen of 60, it flatters by 3.6 points" in text
+    assert "%: too few images to say more" in text
+    assert "2 more, found better, with --json" in text
+    assert "nothing that can be told from chance. Take the simple one." in " ".join(lines)
+    assert "The test images were opened once, on 2026-01-02 for trial 0003." in text
+
+
+def test_earlier_looks_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    look = {"run": "first", "trial": "0003", "when": "2026-01-02T03:04:05+00:00"}
+    looks = (look, look | {"run": "second"})
+    print_winner(dataclasses.replace(WINNER, looks=looks), "val_accuracy")
+    assert "opened 2 times (runs: first, second)" in capsys.readouterr().out
+
+
+def test_the_row_of_a_winner_is_json() -> None:
+    row = json.loads(json.dumps(winner_row(scored_winner())))
+    low, high = row["test_accuracy_interval"]
+    assert low < row["test_accuracy"] < high
+    assert row["luck"]["flattery"] == pytest.approx(0.036)
+    assert [each["name"] for each in row["opponents"]] == ["plain head", "logistic regression"]
+    assert len(row["per_class"]) == 7
+    assert row["test_balanced_accuracy"] == 0.7
+    assert row["test_scores"]["macro_f1"] > 0

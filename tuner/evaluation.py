@@ -1,7 +1,13 @@
-"""How good the winner is: as the search recorded it, and on images that took no part in it."""
+"""How good the winner is: as the search recorded it, and on images that took no part in it.
 
-from collections.abc import Callable
-from dataclasses import dataclass
+The test images are sealed: nobody opens them between the split and the first call of
+`evaluate_winner`, which opens them once, for the winner and for all that it is compared with. What
+it finds is kept in the journal, and later calls answer from there.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import keras
 import keras_tuner
@@ -9,17 +15,27 @@ import numpy as np
 
 from search_spaces import load_space
 from search_spaces.resnet50 import Configuration, can_be_cut
+from tuner.answers import Answer, Counting, opponents_answers
 from tuner.balance import balanced_accuracy
 from tuner.cache import Cache
 from tuner.checkpoint import read_checkpoint, state_file
+from tuner.choice import simplest
 from tuner.dataset import Dataset
 from tuner.errors import RunError
 from tuner.images import prepare_images
+from tuner.intervals import share_interval
 from tuner.journal import FAILED, TrialRecord
+from tuner.looks import all_looks, list_look, look_now
+from tuner.luck import Luck, luck_of
+from tuner.opponents import SIMPLE_CHOICE, Opponent, compare, verdict
 from tuner.ranking import rank, trial_name
 from tuner.run import Run
+from tuner.settings import BEST
 from tuner.sources import build_seeded
+from tuner.tested import details_of
 from tuner.training import restore_weights
+
+Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -37,6 +53,14 @@ class Winner:
         validation_balanced_accuracy: the mean of the classes' own accuracies, as recorded; None in
             runs of versions that did not record it.
         test_balanced_accuracy: the same on the test images; likewise.
+        test_accuracy_interval: 95 % interval of the test accuracy.
+        luck: what being the best of many is worth; None in runs of versions that did not keep what
+            each trial made of each image.
+        opponents: what it is compared with on the test images, the simplest network first.
+        details: everything else that `tested.details_of` tells of the test images, as JSON holds
+            it; empty where an older version evaluated it.
+        looks: every time that these test images were opened, by any run, the oldest first.
+        preferred: "best" or "simple": how it was chosen.
     """
 
     trial: TrialRecord
@@ -48,6 +72,17 @@ class Winner:
     classes: int
     validation_balanced_accuracy: float | None = None
     test_balanced_accuracy: float | None = None
+    test_accuracy_interval: tuple[float, float] | None = None
+    luck: Luck | None = None
+    opponents: tuple[Opponent, ...] = ()
+    details: Mapping[str, Any] = field(default_factory=dict)
+    looks: tuple[Mapping[str, Any], ...] = ()
+    preferred: str = BEST
+
+    @property
+    def verdict(self) -> str | None:
+        """What the search gained over the simplest network, in a sentence."""
+        return verdict(self.opponents, self.trial.recipe) if self.opponents else None
 
 
 def winner_of(run: Run) -> TrialRecord:
@@ -74,7 +109,9 @@ def evaluate_winner(
     run: Run,
     dataset: Dataset,
     cache: Cache,
-    on_progress: Callable[[int, int], None] | None = None,
+    on_progress: Progress | None = None,
+    prefer: str = BEST,
+    on_counting: Counting | None = None,
 ) -> Winner:
     """Evaluates the winner on the test images, once; later calls answer from the journal.
 
@@ -83,41 +120,158 @@ def evaluate_winner(
         dataset: the run's images.
         cache: holds decoded images.
         on_progress: is told (done, of how many) while test images are decoded.
+        prefer: "best", or "simple" for the simplest trial within one standard error of the best.
+        on_counting: is told (what is done, images done, of how many) while training images are
+            prepared for the opponents, where the cache has not kept them.
 
     Raises:
-        RunError: no trial has finished, or the winner's weights are gone.
+        RunError: no trial has finished, or the winner's weights are gone; or a simple one is asked
+            for and the run was searched by a version that did not keep what is needed to tell.
         DataError: a test image has changed since the search, or is gone.
     """
-    trial = winner_of(run)
-    results = run.journal.evaluation(trial.id)
-    if results is None or results.get("epochs") != trial.epochs:
-        files, labels = dataset.of("test"), dataset.labels("test")
-        settings = run.settings
-        images = prepare_images(
-            files, dataset.root, settings.image_size, cache, on_progress, crop=settings.crop
+    trial = chosen_trial(run, dataset, prefer)
+    if _results(run, trial) is None:
+        _look(run, dataset, cache, on_progress, on_counting)
+    return _winner(run, dataset, trial, prefer)
+
+
+def chosen_trial(run: Run, dataset: Dataset, prefer: str = BEST) -> TrialRecord:
+    """The winner, or the simplest trial within one standard error of it.
+
+    Raises:
+        RunError: see `evaluate_winner`.
+    """
+    winner = winner_of(run)
+    if prefer == BEST:
+        return winner
+    simple = _simple(run, dataset)
+    if simple is None:
+        raise RunError(
+            f"what trial {trial_name(winner.id)} of run {run.name} made of each validation image "
+            "was not kept, so that its standard error is not known. Take it with --prefer best."
         )
-        model = trained_model(run, trial, len(dataset.classes))
-        probabilities = model.predict(images, batch_size=settings.batch_size, verbose=0)
-        correct = count_correct(probabilities, labels)
-        results = {
-            "epochs": trial.epochs,
-            "test_correct": correct,
-            "test_images": len(files),
-            "test_balanced_accuracy": balanced_accuracy(probabilities, labels),
-        }
-        run.journal.set_evaluation(trial.id, results)
+    return simple
+
+
+def recorded_evaluation(run: Run) -> dict[str, Any] | None:
+    """What `evaluate_winner` has found, without opening any image; None before it was called.
+
+    Returns:
+        As JSON holds it: "trial", "test_accuracy" and "test_accuracy_interval", "test_images",
+        "luck", "looks", "verdict"; and, unless an older version evaluated it, "opponents" and what
+        `tested.details_of` describes.
+    """
+    if not rank(run.journal.trials(), run.settings.direction):
+        return None
+    trial, dataset = winner_of(run), run.dataset()
+    if _results(run, trial) is None:
+        return None
+    winner = _winner(run, dataset, trial, BEST)
+    return {
+        "trial": trial_name(trial.id),
+        "test_accuracy": winner.test_accuracy,
+        "test_accuracy_interval": winner.test_accuracy_interval,
+        "test_images": winner.test_images,
+        "luck": winner.luck and winner.luck.to_json(),
+        "looks": list(winner.looks),
+        "opponents": [opponent.to_json() for opponent in winner.opponents],
+        "verdict": winner.verdict,
+        **winner.details,
+    }
+
+
+def _results(run: Run, trial: TrialRecord) -> dict[str, Any] | None:
+    """What was found for a trial as it is now."""
+    results = run.journal.evaluation(trial.id)
+    return results if results is not None and results.get("epochs") == trial.epochs else None
+
+
+def _simple(run: Run, dataset: Dataset) -> TrialRecord | None:
+    labels = dataset.labels("validation")
+    found = simplest(run.journal, labels, run.settings.objective)
+    return None if found is None else found[0]
+
+
+def _winner(run: Run, dataset: Dataset, trial: TrialRecord, prefer: str) -> Winner:
+    """A trial with what the journal has of it."""
+    results = _results(run, trial)
+    assert results is not None
     metrics = run.journal.epochs(trial.id)[trial.epochs - 1]
+    right, images = results["test_correct"], results["test_images"]
+    labels = dataset.labels("validation")
     return Winner(
         trial,
         metrics["val_accuracy"],
-        results["test_correct"] / results["test_images"],
-        results["test_images"],
+        right / images,
+        images,
         dataset.majority_rate("test"),
         dataset.majority_rate("validation"),
         len(dataset.classes),
         metrics.get("val_balanced_accuracy"),
         results.get("test_balanced_accuracy"),
+        share_interval(right, images),
+        luck_of(run.journal, labels, run.settings.objective, prefer),
+        tuple(Opponent.from_json(row) for row in results.get("opponents", [])),
+        results.get("details", {}),
+        tuple(asdict(look) for look in all_looks(run, dataset)),
+        prefer,
     )
+
+
+def _look(
+    run: Run,
+    dataset: Dataset,
+    cache: Cache,
+    on_progress: Progress | None,
+    on_counting: Counting | None,
+) -> None:
+    """Opens the test images for the winner, the simple choice and all opponents."""
+    settings, best = run.settings, winner_of(run)
+    images = prepare_images(
+        dataset.of("test"), dataset.root, settings.image_size, cache, on_progress,
+        crop=settings.crop,
+    )  # fmt: skip
+    simple = _simple(run, dataset)
+    asked = {trial.id: trial for trial in (best, simple) if trial is not None}
+    probabilities = {
+        number: np.asarray(
+            trained_model(run, trial, len(dataset.classes)).predict(
+                images, batch_size=settings.batch_size, verbose=0
+            )
+        )
+        for number, trial in asked.items()
+    }
+    answers = opponents_answers(run, dataset, cache, images, on_counting)
+    if simple is not None and simple.id not in {best.id, *(answer.trial for answer in answers)}:
+        named = probabilities[simple.id].argmax(axis=1)
+        answers.append(Answer(SIMPLE_CHOICE, named, simple.id))
+    results = {
+        number: _result(asked[number], probabilities[number], dataset, answers) for number in asked
+    }
+    look = look_now(run, best.id, dataset)
+    list_look(run, look)
+    run.journal.add_look(best.id, asdict(look), results)
+
+
+def _result(
+    trial: TrialRecord, probabilities: np.ndarray, dataset: Dataset, answers: Sequence[Answer]
+) -> dict[str, Any]:
+    """What the journal keeps of a trial on the test images."""
+    labels = dataset.labels("test")
+    right = probabilities.argmax(axis=1) == labels
+    opponents = [
+        compare(answer.name, right, answer.named == labels, answer.trial)
+        for answer in answers
+        if answer.trial != trial.id
+    ]
+    return {
+        "epochs": trial.epochs,
+        "test_correct": int(right.sum()),
+        "test_images": len(labels),
+        "test_balanced_accuracy": balanced_accuracy(probabilities, labels),
+        "opponents": [opponent.to_json() for opponent in opponents],
+        "details": details_of(probabilities, dataset),
+    }
 
 
 def trained_model(run: Run, trial: TrialRecord, num_classes: int) -> keras.Model:

@@ -20,6 +20,7 @@ from tuner.balance import balanced_weights
 from tuner.budget import TimeBudget
 from tuner.cache import Cache, default_cache_dir
 from tuner.checkpoint import read_checkpoint, remove_leftovers, state_file
+from tuner.choice import may_be_simplest, near_best
 from tuner.errors import RunError, SettingsError, TuneError
 from tuner.identity import check_asked, note_or_check
 from tuner.journal import Journal, RungRecord, TrialRecord, is_unused
@@ -62,7 +63,8 @@ class HyperbandTuner(keras_tuner.Tuner):
         resume: whether a run of that name is gone on with; without one it begins. More
             `hyperband_iterations` than it was begun with are added to it.
         observer: is told what happens.
-        keep: how many of the best trials keep their weights; recipes keep theirs besides.
+        keep: how many of the best trials keep their weights. Recipes keep theirs besides, and so
+            do the simpler trials that cannot be told from the best; see `choice`.
         cache: keeps features; None for the user's cache folder.
         journal: the journal in the run's folder; None makes folder and journal, or opens them.
         backbone: the space's backbone, if it has been built already.
@@ -188,6 +190,7 @@ class HyperbandTuner(keras_tuner.Tuner):
             self._cache or Cache(default_cache_dir()) as cache,
         ):
             self.oracle.ongoing_trials.clear()
+            self._validation_labels = images.validation.y
             self._source = self._make_source(images, cache)
             note = note_or_check(self._journal, self._asked, self._source.fingerprint)
             if note:
@@ -372,7 +375,9 @@ class HyperbandTuner(keras_tuner.Tuner):
 
     def _drop_states(self) -> None:
         """Deletes the weights that nothing can need any more."""
-        needed = {trial_name(number) for number in self.oracle.needed_states(self._keep)}
+        near = near_best(self._journal, self._validation_labels, self.oracle.objective.name)
+        numbers = self.oracle.needed_states(self._keep) | may_be_simplest(near[0] if near else ())
+        needed = {trial_name(number) for number in numbers}
         for folder in (self._folder / "trials").glob("*"):
             if folder.name not in needed:
                 try:

@@ -333,22 +333,27 @@ class Journal:
         )
         return Outcomes.from_bytes(rows[0][2]) if rows else None
 
-    def set_evaluation(
-        self, trial: int, results: Mapping[str, Any], look: Mapping[str, Any] | None = None
+    def set_evaluation(self, trial: int, results: Mapping[str, Any]) -> None:
+        """Notes what a trial's model reached on the test images, in place of earlier results."""
+        self.add_look(trial, None, {trial: results})
+
+    def add_look(
+        self, trial: int, look: Mapping[str, Any] | None, results: Mapping[int, Mapping[str, Any]]
     ) -> None:
-        """Notes what a trial's model reached on the test images.
+        """Notes that the test images were looked at, and what that gave, all of it or nothing.
 
         Args:
-            trial: number of the trial.
-            results: what it reached, as JSON can hold it; in place of earlier results.
-            look: what is to be remembered of the test images having been looked at for it.
+            trial: number of the trial that it was done for.
+            look: what is to be remembered of it; None for no look.
+            results: number of a trial to what it reached, as JSON can hold it.
         """
         with self._transaction() as execute:
-            row = (trial, json.dumps(dict(results)))
-            _insert(execute, "INSERT OR REPLACE INTO evaluations", row)
+            for number, reached in results.items():
+                row = (number, json.dumps(dict(reached)))
+                _insert(execute, "INSERT OR REPLACE INTO evaluations", row)
             if look is not None:
-                number = execute("SELECT COUNT(*) FROM looks").fetchone()[0]
-                _insert(execute, "INSERT INTO looks", (number, trial, json.dumps(dict(look))))
+                count = execute("SELECT COUNT(*) FROM looks").fetchone()[0]
+                _insert(execute, "INSERT INTO looks", (count, trial, json.dumps(dict(look))))
 
     def looks(self) -> list[tuple[int, dict[str, Any]]]:
         """Each time that the test images were looked at: for which trial, and what was noted."""

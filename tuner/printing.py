@@ -4,6 +4,7 @@ import csv
 import json
 import shlex
 import sys
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,11 +18,17 @@ from tuner.errors import InputError
 from tuner.journal import TrialRecord
 from tuner.ranking import trial_name
 from tuner.run import Run
+from tuner.settings import SIMPLE
 from tuner.tables import CHANCE, percent, trial_table
 
 if TYPE_CHECKING:  # these need TensorFlow
     from tuner.deployment import Exported
     from tuner.evaluation import Winner
+
+# Points between the ends of an interval from which on too little is known.
+_WIDE = 10
+# Classes that are shown on one screen.
+_CLASSES = 5
 
 
 def print_table(table: RenderableType) -> None:
@@ -78,19 +85,21 @@ def print_winner(
         typer.echo(
             f"  {name:<20}{value:.3g}" if isinstance(value, float) else f"  {name:<20}{value}"
         )
-    typer.echo("\n".join(_accuracies(winner, objective)))
+    typer.echo("\n".join([*_accuracies(winner, objective), *_details(winner)]))
     if export is not None and exported is not None:
         _print_export(export, exported)
 
 
 def _accuracies(winner: "Winner", objective: str) -> list[str]:
     """Lines that show each accuracy beside that of always answering the most frequent class."""
-    chose = {objective: ", which chose it"}
+    chose = {} if winner.preferred == SIMPLE else {objective: ", which chose it"}
     lines = [
         f"Validation accuracy   {percent(winner.validation_accuracy)}"
         f"{chose.get('val_accuracy', '')}",
+        *_luck(winner),
         f"Test accuracy         {percent(winner.test_accuracy)} of {winner.test_images} images "
         "that took no part in the search",
+        *_interval(winner),
         f"{CHANCE} {percent(winner.validation_majority_rate)} (validation), "
         f"{percent(winner.majority_rate)} (test)",
     ]
@@ -102,6 +111,98 @@ def _accuracies(winner: "Winner", objective: str) -> list[str]:
             f"{CHANCE} {percent(1 / winner.classes)} (mean of the classes)",
         ]
     return lines
+
+
+def _luck(winner: "Winner") -> list[str]:
+    """What is left of the validation accuracy without the luck of having been chosen."""
+    luck = winner.luck
+    if luck is None or luck.trials == 1:
+        return []
+    return [
+        f"  without its luck    {percent(luck.corrected)}: chosen of {luck.trials}, it flatters by "
+        f"{100 * luck.flattery:.1f} points"
+    ]
+
+
+def _interval(winner: "Winner") -> list[str]:
+    """What the test images leave open; and that it is much, where it is."""
+    if winner.test_accuracy_interval is None:
+        return []
+    low, high = (100 * end for end in winner.test_accuracy_interval)
+    if high - low > _WIDE:
+        said = f"between {low:.0f} and {high:.0f} %: too few images to say more"
+    else:
+        said = f"between {low:.1f} and {high:.1f} %"
+    return [f"  95 % interval       {said}"]
+
+
+def _details(winner: "Winner") -> list[str]:
+    """Other scores, the classes that are found worst, the opponents, and the looks."""
+    return [*_scores(winner), *_classes(winner), *_opponents(winner), *_looks(winner)]
+
+
+def _scores(winner: "Winner") -> list[str]:
+    scores = winner.details.get("scores")
+    if scores is None:
+        return []
+    return [
+        f"Of the test images    balanced {percent(scores['balanced_accuracy'])}, macro F1 "
+        f"{percent(scores['macro_f1'])}, log loss {scores['log_loss']:.2f},",
+        f"                      Brier {scores['brier_score']:.2f}, calibration error "
+        f"{percent(scores['calibration_error'])}",
+    ]
+
+
+def _classes(winner: "Winner") -> list[str]:
+    rows = winner.details.get("per_class", ())
+    if not rows:
+        return []
+    worst = sorted(rows, key=lambda row: (row["recall"] is None, row["recall"] or 0.0))
+    shown = worst[:_CLASSES]
+    width = min(max(len(row["class"]) for row in [*shown, {"class": "Class"}]), 30)
+    more = len(rows) - len(shown)
+    return [
+        f"{'Class':<{width}}  images  recall  precision",
+        *(
+            f"{row['class'][:width]:<{width}}  {row['images']:>6}  {_of(row['recall']):>6}  "
+            f"{_of(row['precision']):>9}"
+            for row in shown
+        ),
+        *([f"{more} more, found better, with --json"] if more > 0 else []),
+    ]
+
+
+def _of(share: float | None) -> str:
+    return "-" if share is None else percent(share)
+
+
+def _opponents(winner: "Winner") -> list[str]:
+    if not winner.opponents:
+        return []
+    lines = ["On the same images     accuracy  the winner gains (95 %), exact McNemar"]
+    for opponent in winner.opponents:
+        low, high = (100 * end for end in opponent.gain_interval)
+        gain = f"{100 * opponent.gain:+.1f} points ({low:.1f} to {high:.1f})"
+        lines.append(
+            f"  {opponent.name:<20} {percent(opponent.accuracy):>8}  {gain:<28} "
+            f"p = {opponent.p_value:.2g}"
+        )
+    return [*lines, *textwrap.wrap(winner.verdict or "", 79)]
+
+
+def _looks(winner: "Winner") -> list[str]:
+    looks = winner.looks
+    if not looks:
+        return []
+    first = f"{looks[-1]['when'][:10]} for trial {looks[-1]['trial']}"
+    if len(looks) == 1:
+        return [f"The test images were opened once, on {first}."]
+    runs = ", ".join(dict.fromkeys(look["run"] for look in looks))
+    text = (
+        f"The test images were opened {len(looks)} times (runs: {runs}), last on {first}. Each "
+        "look before more searching makes the next one less honest: new images alone can tell."
+    )
+    return textwrap.wrap(text, 79)
 
 
 def _chance(run: Run) -> float | None:
@@ -173,6 +274,15 @@ def winner_row(winner: "Winner") -> dict[str, Any]:
         "test_balanced_accuracy": winner.test_balanced_accuracy,
         "recipe": winner.trial.recipe,
         "epochs": winner.trial.epochs,
+        "preferred": winner.preferred,
+        "test_accuracy_interval": winner.test_accuracy_interval,
+        "validation_majority_rate": winner.validation_majority_rate,
+        "luck": None if winner.luck is None else winner.luck.to_json(),
+        "opponents": [opponent.to_json() for opponent in winner.opponents],
+        "verdict": winner.verdict,
+        "looks": list(winner.looks),
+        "test_scores": winner.details.get("scores"),
+        **{name: value for name, value in winner.details.items() if name != "scores"},
     }
 
 

@@ -10,6 +10,8 @@ from tuner.errors import RunError, SettingsError
 
 SCHEMA_VERSION = 1
 OBJECTIVES = ("val_accuracy", "val_balanced_accuracy", "val_loss")
+BEST, SIMPLE = "best", "simple"
+PREFERENCES = (BEST, SIMPLE)  # of `tune best`
 AUGMENTATIONS = ("none", "flip", "light", "strong")
 CLASS_WEIGHTS = ("none", "balanced")
 

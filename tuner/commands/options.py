@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from tuner.artifacts import FORMATS, QUANTIZATIONS
-from tuner.settings import AUGMENTATIONS, CLASS_WEIGHTS, OBJECTIVES, SearchSettings
+from tuner.settings import AUGMENTATIONS, CLASS_WEIGHTS, OBJECTIVES, PREFERENCES, SearchSettings
 
 DEFAULTS = SearchSettings()
 Objective = StrEnum("Objective", list(OBJECTIVES))  # type: ignore[misc]
@@ -19,6 +19,9 @@ NO_CLASS_WEIGHTS = ClassWeights(DEFAULTS.class_weights)
 TableFormat = StrEnum("TableFormat", ["table", "json", "csv"])
 ExportFormat = StrEnum("ExportFormat", list(FORMATS))  # type: ignore[misc]
 Quantization = StrEnum("Quantization", list(QUANTIZATIONS))  # type: ignore[misc]
+
+Preference = StrEnum("Preference", list(PREFERENCES))  # type: ignore[misc]
+PREFER_BEST = Preference(PREFERENCES[0])
 
 RunArgument = Annotated[str | None, typer.Argument(help="Name of the run; left out, the newest.")]
 RunsDir = Annotated[Path, typer.Option(help="Folder of the runs.")]

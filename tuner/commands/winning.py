@@ -8,9 +8,11 @@ import typer
 
 from tuner.cache import Cache, default_cache_dir
 from tuner.commands.options import (
+    PREFER_BEST,
     AsJson,
     CacheDir,
     ExportFormat,
+    Preference,
     Quantization,
     Quiet,
     RunArgument,
@@ -41,13 +43,18 @@ def best(
             help="Export probabilities that a temperature fitted on validation mends.",
         ),
     ] = False,
+    prefer: Annotated[
+        Preference,
+        typer.Option(help="simple: the cheapest trial within one standard error of the best."),
+    ] = PREFER_BEST,
     cache_dir: CacheDir = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show the winner and its accuracy on the test images; export it.
+    """Show the winner and how good it is on the test images; export it.
 
-    The test images are those that the search neither trained on nor chose by.
+    The test images are those that the search neither trained on nor chose by. They are opened
+    once; the journal tells when, and later calls answer from there.
 
     An export is checked before it is kept: each file predicts the validation and test images in its
     own runtime, and has to give the network's answers.
@@ -56,7 +63,7 @@ def best(
     """
     prepare_device()
     from tuner.deployment import ExportOptions
-    from tuner.evaluation import evaluate_winner, winner_of
+    from tuner.evaluation import chosen_trial, evaluate_winner
     from tuner.export import check_target, export_winner
     from tuner.printing import print_json, print_winner, winner_row
     from tuner.progress import SearchProgress
@@ -71,15 +78,17 @@ def best(
         calibrate,
     )
     opened = open_run(runs_dir, run)
-    winner_of(opened)
+    dataset = opened.dataset()
+    chosen_trial(opened, dataset, prefer.value)
     if export is not None:
         check_target(export.absolute())
     cache_folder = cache_dir or default_cache_dir()
-    dataset = opened.dataset()
     exported = None
     with SearchProgress(opened.settings.objective, quiet) as progress, Cache(cache_folder) as cache:
         counting = functools.partial(progress.counting, "decoding test images")
-        winner = evaluate_winner(opened, dataset, cache, counting)
+        winner = evaluate_winner(
+            opened, dataset, cache, counting, prefer.value, on_counting=progress.counting
+        )
         if export is not None:
             progress.say("Exporting, and checking each file in another process.")
             exported = export_winner(
