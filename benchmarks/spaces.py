@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import keras_tuner
 
-from search_spaces.resnet50 import ResNet50Space
+from search_spaces.resnet50 import UNFREEZE_BLOCKS, ResNet50Space
 
 
 class DrawnOnly(ResNet50Space):
@@ -29,6 +29,23 @@ class WideHeads(DrawnOnly):
     def declare_hyperparameters(self, hp: keras_tuner.HyperParameters) -> None:
         choices = {"head_layers": [1, 2], "head_width": [2048]}
         super().declare_hyperparameters(_Restricted(hp, choices))
+
+
+class UpTo(ResNet50Space):
+    """Without the deepest networks, which take longest to trace.
+
+    Args:
+        deepest: most blocks that are unfrozen.
+        *arguments: of ResNet50Space.
+        **options: likewise.
+    """
+
+    def __init__(self, deepest: int, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._depths = [blocks for blocks in UNFREEZE_BLOCKS if blocks <= deepest]
+
+    def declare_hyperparameters(self, hp: keras_tuner.HyperParameters) -> None:
+        super().declare_hyperparameters(_Restricted(hp, {"unfreeze_blocks": self._depths}))
 
 
 class PlainSpace(ResNet50Space):

@@ -1,0 +1,168 @@
+"""What does watching a head-only search cost: the live view and TensorBoard's files together?
+
+    python benchmarks/watching.py
+    python benchmarks/watching.py --max-epochs 30 --train 600
+
+A head-only search is the hardest case, since it trains many epochs a second and each is told. The
+search runs as `tune search` runs it: the live view on a pseudo-terminal of 80 x 24, its events as
+JSON lines, TensorBoard's files. Counted are the wall time that the search spends in telling them,
+and the processor time of the thread that draws, as shares of the wall time from the first trial to
+the end. Comparing whole searches with and without would measure the machine's other work.
+"""
+
+import fcntl
+import functools
+import io
+import os
+import pty
+import struct
+import sys
+import termios
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from common import (
+    Report,
+    Workload,
+    arguments,
+    import_all,
+    run_arm,
+    scratch_folder,
+    workload_of,
+)
+
+AIM = 0.02
+QUESTION = "What do the live view and TensorBoard's files cost a head-only search?"
+_TOLD = ("search_begins", "rung_begins", "epoch_ends", "rung_ends", "time_left", "search_ends")
+
+
+def main() -> None:
+    options = _parse()
+    with scratch_folder(options) as scratch:
+        report = Report("watching", QUESTION, options)
+        workload = workload_of(options, scratch)
+        measured = run_arm(
+            watched_search,
+            workload=workload,
+            max_epochs=options.max_epochs,
+            folder=str(scratch),
+        )
+        seconds = measured.pop("search")
+        rows = [
+            {"what": what, "seconds": spent, "share": spent / seconds}
+            for what, spent in measured["spent"].items()
+        ]
+        together = sum(row["share"] for row in rows)
+        rows.append({"what": "together", "seconds": together * seconds, "share": together})
+        report.table("Of the search from its first trial", rows)
+        report.keep("search_seconds", seconds)
+        report.keep("told", measured["told"])
+        report.note(
+            f"{measured['told']['epoch_ends']} epochs in {seconds:.1f} s; together "
+            f"{together:.2%} of it, where the aim is less than {AIM:.0%}."
+        )
+        report.write()
+    if together >= AIM:
+        raise SystemExit(1)
+
+
+def watched_search(workload: Workload, max_epochs: int, folder: str) -> dict[str, Any]:
+    """The arm: a whole head-only search that is watched, and the seconds that each part took."""
+    import_all()
+    terminal = _terminal()
+    from search_spaces.resnet50 import ResNet50Space
+    from tuner.cache import Cache
+    from tuner.frames import Frames
+    from tuner.hyperband import HyperbandTuner
+    from tuner.jsonlines import JsonLines
+    from tuner.observer import Observers, SearchObserver
+    from tuner.progress import SearchProgress
+
+    spent: dict[str, float] = {}
+    told: dict[str, int] = {}
+    begun: list[float] = []
+
+    class Clock(SearchObserver):
+        def search_begins(self, *news: Any, **more: Any) -> None:
+            begun.append(time.perf_counter())
+
+    sys.stderr = terminal
+    clocked(Frames, "refresh", "drawing, in its thread", spent, time.thread_time)
+    lines = JsonLines(io.StringIO(), "val_accuracy")
+    with SearchProgress("val_accuracy") as progress, Cache(Path(folder, "cache")) as cache:
+        tuner = HyperbandTuner(
+            ResNet50Space(
+                num_classes=workload.class_count(),
+                image_size=workload.image_size,
+                weights=workload.weights,
+            ),
+            max_epochs=max_epochs,
+            batch_size=workload.batch_size,
+            fixed={"unfreeze_blocks": "0"},
+            directory=Path(folder, "runs"),
+            cache=cache,
+            observer=Observers(Clock(), progress, lines),
+        )
+        parts = {
+            "live view": progress, "JSON lines": lines, "TensorBoard's files": tuner.summaries,
+        }  # fmt: skip
+        for what, part in parts.items():
+            for method in _TOLD:
+                clocked(part, method, what, spent, time.perf_counter, told)
+        x, y, validation = workload.arrays()
+        tuner.search(x, y, validation)
+        seconds = time.perf_counter() - begun[0]
+    counts = {name: count // len(parts) for name, count in told.items()}
+    return {"search": seconds, "spent": spent, "told": counts}
+
+
+def clocked(
+    owner: Any,
+    name: str,
+    what: str,
+    spent: dict[str, float],
+    clock: Callable[[], float],
+    told: dict[str, int] | None = None,
+) -> None:
+    """Lets a method add what each of its calls takes to `spent[what]`."""
+    method = getattr(owner, name)
+    spent.setdefault(what, 0.0)
+
+    @functools.wraps(method)
+    def timed(*arguments: Any, **options: Any) -> Any:
+        before = clock()
+        try:
+            return method(*arguments, **options)
+        finally:
+            spent[what] += clock() - before
+            if told is not None:
+                told[name] = told.get(name, 0) + 1
+
+    setattr(owner, name, timed)
+
+
+def _terminal() -> io.TextIOWrapper:
+    """A pseudo-terminal of 80 x 24 that is read as a terminal would."""
+    os.environ["TERM"] = "xterm-256color"
+    reading, writing = pty.openpty()
+    fcntl.ioctl(writing, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+
+    def drain() -> None:
+        while os.read(reading, 65536):
+            pass
+
+    threading.Thread(target=drain, daemon=True).start()
+    return open(writing, "w", encoding="utf-8", buffering=1)  # noqa: PTH123 - a number
+
+
+def _parse() -> Any:
+    parser = arguments(__doc__, image_size=32, training=600, validation=200)
+    parser.add_argument("--max-epochs", type=int, default=10, help="of the last rung (10)")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
