@@ -15,17 +15,14 @@ import numpy as np
 
 from tuner.archives import ArchiveError, check_keras_file
 from tuner.decode import DecodeError, on_all_cores, read_image
-from tuner.errors import ExportError, SettingsError
-from tuner.exported import (
-    LABELS_FILE,
-    MODEL_FILE,
-    ExportFolder,
-    open_export,
-)
+from tuner.errors import ExportError, SettingsError, first_line
+from tuner.exported import LABELS_FILE, ExportFolder, open_export
+from tuner.graphs import check_litert, check_onnx, check_savedmodel
 
 # Class probabilities, float32, (images, classes), of uint8 RGB images of any sizes.
 Model = Callable[[Sequence[np.ndarray]], np.ndarray]
 
+_CHECKS = {"savedmodel": check_savedmodel, "onnx": check_onnx, "litert": check_litert}
 _BATCH = 32
 # Of decoded images that wait to be computed, and of those that are computed at once, where each
 # byte becomes several numbers of four.
@@ -58,19 +55,20 @@ class Export:
 
     Args:
         folder: as `tune best --export` wrote it.
+        kind: which of its formats is loaded; None for the first of `FORMATS` that it has.
 
     Attributes:
         labels: class names in the order of the model's outputs.
 
     Raises:
-        ExportError: it is no export, was changed, was written by a newer version, or holds what is
-            not safe to load.
+        ExportError: it is no export, was changed, was written by a newer version, has no such
+            format, or holds what is not safe to load.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, kind: str | None = None) -> None:
         opened = open_export(folder)
         self.labels = list(opened.labels)
-        self._model = _load(opened)
+        self._model = _load(opened, kind)
 
     def check_top(self, top: int | None) -> int:
         """How many classes to name of each image: 3 or, where there are fewer, all by default.
@@ -154,19 +152,60 @@ def probabilities_of(model: Any, images: Sequence[np.ndarray]) -> np.ndarray:
     return np.stack([results[number] for number in range(len(images))])
 
 
-def _load(opened: ExportFolder) -> Model:
-    path = opened.models.get("keras")
+def _load(opened: ExportFolder, kind: str | None) -> Model:
+    """A model of an export, found to take images and to give a probability for each class."""
+    kind = next(iter(opened.models)) if kind is None else kind
+    path = opened.models.get(kind)
     if path is None:
-        raise ExportError(f"{opened.folder} has no {MODEL_FILE}. Export again with --format keras.")
+        raise ExportError(
+            f"{opened.folder} has no {kind} model, but {', '.join(opened.models)}. Choose one of "
+            f"these, or export again with --format {kind}."
+        )
+    model = _load_keras_images(path) if kind == "keras" else _load_other(path, kind)
+    compute = _explaining(path, model)
+    found = compute([np.zeros((4, 4, 3), np.uint8)])
+    if found.shape != (1, len(opened.labels)):
+        raise ExportError(
+            f"{opened.folder / LABELS_FILE} does not name one class for each output of "
+            f"{path.name}. Export again."
+        )
+    return compute
+
+
+def _load_keras_images(path: Path) -> Model:
     model = load_keras(path)
     if getattr(model, "input_shape", None) != (None, None, None, 3):
         raise ExportError(f"{path} does not take images. Export again.")
-    if model.output_shape != (None, len(opened.labels)):
-        raise ExportError(
-            f"{opened.folder / LABELS_FILE} does not name one class for each output of the model. "
-            "Export again."
-        )
     return keras_function(model)
+
+
+def _load_other(path: Path, kind: str) -> Model:
+    from tuner.runtimes import load_runtime
+
+    try:
+        _CHECKS[kind](path)
+    except ArchiveError as error:
+        raise ExportError(f"{path} {error}. It was not opened.") from error
+    except ImportError as error:
+        raise ExportError(
+            f"{error.name} is not installed, which {path.name} needs. Install it with: "
+            "pip install 'tune-resnet50[export]'"
+        ) from error
+    return load_runtime(kind, path)
+
+
+def _explaining(path: Path, model: Model) -> Model:
+    """The model, with a sentence for what its runtime raises."""
+
+    def compute(images: Sequence[np.ndarray]) -> np.ndarray:
+        try:
+            return model(images)
+        except Exception as error:  # each runtime raises its own types
+            raise ExportError(
+                f"{path} cannot be computed with ({first_line(error)}). Export again."
+            ) from error
+
+    return compute
 
 
 def keras_function(model: Any) -> Model:

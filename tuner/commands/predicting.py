@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tuner.commands.options import DEFAULTS, AsJson, Quiet
+from tuner.commands.options import DEFAULTS, AsJson, ExportFormat, Quiet
 from tuner.environment import prepare_device
 from tuner.errors import InputError
 
@@ -26,6 +26,10 @@ def predict(
     top: Annotated[
         int | None,
         typer.Option(help="Most probable classes to name of each image; left out, 1, in JSON 3."),
+    ] = None,
+    kind: Annotated[
+        ExportFormat | None,
+        typer.Option("--format", help="Which model of the export; left out, the Keras one."),
     ] = None,
     null: Annotated[
         bool, typer.Option("--null", "-0", help="Names on standard input end with a zero byte.")
@@ -47,10 +51,12 @@ def predict(
     from tuner.printing import print_table
     from tuner.progress import SearchProgress
 
-    loaded = Export(export)
+    loaded = Export(export, kind and kind.value)
     count, shown = loaded.check_top(top), top or 1
     listed = sys.stdin.buffer.read() if LISTED in images else b""
     paths = chosen_images(images, listed, b"\0" if null else b"\n")
+    if not paths:
+        raise InputError("no image is named on standard input. Give names, one on each line.")
     streaming, output, errors = as_csv or as_json, sys.stdout, 0
     # On a terminal the rows that appear are progress enough.
     silent = quiet or (streaming and output.isatty())
