@@ -82,9 +82,9 @@ FLOORS = (
         "leakage",
         "board",
     ),
-    ("ladder", "inputs", "description"),
-    ("diagnosis",),
-    ("estimate", "refit"),
+    ("ladder", "inputs", "refit"),
+    ("diagnosis", "description"),
+    ("estimate",),
     ("export",),
     (
         "report",

@@ -1,17 +1,19 @@
 """A refitted network has learnt from everything but the test images."""
 
+import json
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
-from small_search import COLOURS, IMAGES_PER_CLASS, small_search
+from small_search import COLOURS, IMAGES_PER_CLASS, small_search, tune
 
 from tuner.cache import Cache
 from tuner.dataset import Dataset
 from tuner.errors import DataError
 from tuner.evaluation import trained_model, winner_of
+from tuner.prediction import Export
 from tuner.refit import Refit, grown_dataset, merged, refit
 from tuner.run import Run, open_run
 
@@ -154,3 +156,41 @@ def test_folders_that_are_not_of_the_run(
         (grown / file.path).unlink(missing_ok=True)
     with pytest.raises(DataError, match="none of the images of the run small"):
         grown_dataset(run, grown, tmp_path / "cache", nothing)
+
+
+def test_options_that_do_not_go_together(tmp_path: Path) -> None:
+    runs = ("--runs-dir", small_search().runs)
+    for options, expected in {
+        ("--data", tmp_path): "--data says what --refit trains on",
+        ("--refit",): "--refit says what --export writes",
+        ("--refit", "--calibrate", "--export", tmp_path / "model"): "--calibrate needs validation",
+    }.items():
+        result = tune("best", *runs, *options)
+        assert result.exit_code == 2
+        (line,) = result.stderr.splitlines()
+        assert expected in line
+    assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.slow
+def test_the_export_is_the_refitted_network(grown: Path, tmp_path: Path) -> None:
+    runs, folder = small_search().copy_of_runs(tmp_path), tmp_path / "model"
+    result = tune(
+        "best", "--runs-dir", runs, "--cache-dir", tmp_path / "cache", "--export", folder,
+        "--refit", "--data", grown, "--json",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    said = json.loads(result.stdout)["refit"]
+    assert said["validation_accuracy"] is None
+    described = json.loads((folder / "export.json").read_text())
+    assert described["refit"] == said
+    assert described["name"] == f"trial {described['trial']}, refitted"
+    assert described["validation_accuracy"] is None
+    assert described["images"]["validation"] == 0
+    assert described["test_accuracy"] == said["test_accuracy"]
+    assert said["sentence"] in (folder / "MODEL_CARD.md").read_text()
+    tests = [grown / file.path for file in grown_dataset(
+        open_run(runs), grown, tmp_path / "cache", nothing).of("test")]  # fmt: skip
+    predicted = list(Export(folder).predict(tests))
+    right = sum(found.label == found.path.parent.name for found in predicted)
+    assert right == round(said["test_accuracy"] * said["test_images"])

@@ -16,13 +16,23 @@ from tuner.exported import SCHEMA_VERSION, sha256
 from tuner.modelcard import confusions, model_card
 from tuner.parity import Parity
 from tuner.ranking import trial_name
+from tuner.refit import Refit, refit_row
 from tuner.run import Run
 
 
-def describe(folder: Path, run: Run, winner: Winner, dataset: Dataset, exported: Exported) -> None:
+def describe(
+    folder: Path,
+    run: Run,
+    winner: Winner,
+    dataset: Dataset,
+    exported: Exported,
+    refitted: Refit | None = None,
+) -> None:
     """Writes the three files, export.json with the SHA-256 of every other file in the folder."""
     write_text(folder / "labels.json", json.dumps(list(dataset.classes), indent=1))
     description = _description(run, winner, dataset, exported)
+    if refitted is not None:
+        description |= _refitted(refitted)
     write_text(folder / "MODEL_CARD.md", model_card(description, dataset.classes))
     description["files"] = {
         path.relative_to(folder).as_posix(): sha256(path)
@@ -40,6 +50,7 @@ def _description(run: Run, winner: Winner, dataset: Dataset, exported: Exported)
         "schema": SCHEMA_VERSION,
         "run": run.name,
         "trial": trial_name(winner.trial.id),
+        "name": f"trial {trial_name(winner.trial.id)}",
         "hyperparameters": winner.trial.hyperparameters,
         "validation_accuracy": winner.validation_accuracy,
         "test_accuracy": winner.test_accuracy,
@@ -65,6 +76,22 @@ def _description(run: Run, winner: Winner, dataset: Dataset, exported: Exported)
         "plainly_decoded": sum(reference.plain),
         "formats": {name: _format(name, exported) for name in exported.parities},
         "versions": {"python": platform.python_version()} | versions(),
+    }  # fmt: skip
+
+
+def _refitted(refitted: Refit) -> dict[str, Any]:
+    """What is otherwise of a winner that was trained again."""
+    return {
+        "name": f"trial {trial_name(refitted.trial.id)}, refitted",
+        "validation_accuracy": None,
+        "validation_balanced_accuracy": None,
+        "test_accuracy": refitted.test_accuracy,
+        "test_balanced_accuracy": refitted.test_balanced_accuracy,
+        "test_images": len(refitted.dataset.of("test")),
+        "majority_rate": {
+            "validation": None, "test": refitted.dataset.majority_rate("test"),
+        },
+        "refit": refit_row(refitted),
     }  # fmt: skip
 
 

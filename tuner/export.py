@@ -31,6 +31,7 @@ from tuner.evaluation import Winner, count_correct, trained_model
 from tuner.exported import sha256
 from tuner.images import prepare_images
 from tuner.parity import Reference
+from tuner.refit import Refit
 from tuner.run import Run, is_writable
 
 # Training images that tell int8 how large numbers get.
@@ -55,6 +56,7 @@ def export_winner(
     cache: Cache,
     options: ExportOptions | None = None,
     on_progress: Progress | None = None,
+    refitted: Refit | None = None,
 ) -> Exported:
     """Writes the winner's files and what describes them, all or nothing.
 
@@ -70,6 +72,8 @@ def export_winner(
         cache: holds decoded images.
         options: what is written; left out, model.keras.
         on_progress: is told (what, done, of how many).
+        refitted: the winner trained again, which is exported in its place with the images that it
+            was tested on.
 
     Raises:
         ExportError: the folder cannot be written, or is not empty; or the network cannot be
@@ -81,19 +85,24 @@ def export_winner(
     """
     options, folder = options or ExportOptions(), folder.absolute()
     check_target(folder)
+    dataset = dataset if refitted is None else refitted.dataset
     _check_unchanged(dataset)
     keras.utils.clear_session()  # Keras numbers layers: the same network gets the same names
     with _whole_or_nothing(folder) as temporary:
-        network = trained_model(run, winner.trial, len(dataset.classes))
+        network = (
+            trained_model(run, winner.trial, len(dataset.classes))
+            if refitted is None
+            else refitted.network
+        )
         reference, calibration = _calibrated(
-            network, winner, _predict(network, run, dataset, cache), options,
+            network, None if refitted else winner, _predict(network, run, dataset, cache), options,
             lambda: _predict(network, run, dataset, cache),
         )  # fmt: skip
         examples = _examples(run, dataset, cache) if options.quantize == "int8" else None
         whole = export_model(network, run.settings.image_size, run.settings.crop)
         write_files(whole, temporary, options, examples)
         exported = check_files(temporary, reference, options, calibration, on_progress)
-        describe(temporary, run, winner, dataset, exported)
+        describe(temporary, run, winner, dataset, exported, refitted)
     return exported
 
 
@@ -168,13 +177,14 @@ def _predict(network: keras.Model, run: Run, dataset: Dataset, cache: Cache) -> 
 
 def _calibrated(
     network: keras.Model,
-    winner: Winner,
+    winner: Winner | None,
     trained: Reference,
     options: ExportOptions,
     again: Callable[[], Reference],
 ) -> tuple[Reference, Calibration]:
     """What the network that is exported makes of the images, and its calibration."""
-    _check_recorded(trained, winner)
+    if winner is not None:
+        _check_recorded(trained, winner)
     before = _test_error(trained)
     if not options.calibrate:
         return trained, Calibration(None, before, before)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tuner import artifacts
 from tuner.errors import ExportError
 
 SCHEMA_VERSION = 1
@@ -21,12 +22,7 @@ MODEL_FILE = "model.keras"
 LABELS_FILE = "labels.json"
 _DESCRIPTION = "export.json"
 # What an export may hold, by format, in the order in which prediction prefers them.
-FORMATS = {
-    "keras": MODEL_FILE,
-    "savedmodel": "savedmodel",
-    "onnx": "model.onnx",
-    "litert": "model.tflite",
-}
+FORMATS = {name: made.file for name, made in artifacts.FORMATS.items()}
 _NAME = re.compile(
     r"labels\.json|\w+\.(json|md)|model[\w.-]*\.(keras|onnx|tflite)|"
     r"savedmodel[\w-]*/(saved_model\.pb|fingerprint\.pb|"

@@ -143,6 +143,8 @@ def _metrics(description: Mapping[str, Any]) -> str:
     ]
     for split in ("validation", "test"):
         accuracy, images = description[f"{split}_accuracy"], description["images"][split]
+        if accuracy is None:  # nothing validates a network that was trained on everything
+            continue
         low, high = interval(round(accuracy * images), images)
         chosen = " (chosen by)" if split == "validation" else ""
         rows.append(
@@ -150,6 +152,8 @@ def _metrics(description: Mapping[str, Any]) -> str:
             f"| {description['majority_rate'][split]:.1%} |"
         )
     text = "\n".join(rows)
+    if "refit" in description:
+        text = f"{description['refit']['sentence']}\n\n{text}"
     balanced = description.get("test_balanced_accuracy")
     if balanced is not None:
         text += f"\n\nMean of the classes' own accuracies on the test images: {balanced:.1%}."
@@ -191,11 +195,14 @@ def _files(formats: Mapping[str, Any], description: Mapping[str, Any]) -> str:
         "| --- | --- | --- | --- | --- | --- |",
     ]
     for name, found in formats.items():
-        test = found["test_accuracy"]
+        validation, test = (
+            "" if share is None else f"{share:.1%}"
+            for share in (found["validation_accuracy"], found["test_accuracy"])
+        )
         lines.append(
             f"| `{found['file']}` ({name}) | {found['numbers']} | {found['differing']} of "
             f"{found['images']} | {found['largest_difference']:.1e} "
-            f"| {found['validation_accuracy']:.1%} | {'' if test is None else f'{test:.1%}'} |"
+            f"| {validation} | {test} |"
         )
     encoded = formats.get("savedmodel", {}).get("encoded")
     if encoded:

@@ -24,6 +24,7 @@ from tuner.tables import CHANCE, percent, trial_table
 if TYPE_CHECKING:  # these need TensorFlow
     from tuner.deployment import Exported
     from tuner.evaluation import Winner
+    from tuner.refit import Refit
 
 # Points between the ends of an interval from which on too little is known.
 _WIDE = 10
@@ -68,6 +69,7 @@ def print_winner(
     objective: str,
     export: Path | None = None,
     exported: "Exported | None" = None,
+    refitted: "Refit | None" = None,
 ) -> None:
     """Prints the winner, and the export if there is one with its check.
 
@@ -76,6 +78,7 @@ def print_winner(
         objective: what it was chosen by.
         export: folder of the export.
         exported: its check.
+        refitted: the winner trained again, which is what was exported.
     """
     trial = winner.trial
     recipe = f", the {trial.recipe}" if trial.recipe else ""
@@ -86,6 +89,8 @@ def print_winner(
             f"  {name:<20}{value:.3g}" if isinstance(value, float) else f"  {name:<20}{value}"
         )
     typer.echo("\n".join([*_accuracies(winner, objective), *_details(winner)]))
+    if refitted is not None:
+        typer.echo(f"Refitted accuracy     {percent(refitted.test_accuracy)}. {refitted.sentence}")
     if export is not None and exported is not None:
         _print_export(export, exported)
 

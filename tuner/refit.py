@@ -8,6 +8,7 @@ images have stayed out of its training.
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -152,6 +153,20 @@ def refit(
         count_correct(probabilities, labels) / len(labels),
         balanced_accuracy(probabilities, labels),
     )
+
+
+def refit_row(refitted: Refit) -> dict[str, Any]:
+    """A refit as `tune best --json` prints it and export.json keeps it."""
+    return {
+        "epochs": refitted.trial.epochs,
+        "training_images": len(refitted.dataset.of("train")),
+        "added_images": refitted.added,
+        "validation_accuracy": None,
+        "test_accuracy": refitted.test_accuracy,
+        "test_balanced_accuracy": refitted.test_balanced_accuracy,
+        "test_images": len(refitted.dataset.of("test")),
+        "sentence": refitted.sentence,
+    }
 
 
 def _as_before(files: tuple[ImageFile, ...], before: dict[str, str]) -> tuple[ImageFile, ...]:

@@ -2,7 +2,7 @@
 
 import functools
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -20,6 +20,13 @@ from tuner.commands.options import (
 )
 from tuner.environment import prepare_device
 from tuner.errors import InputError
+
+if TYPE_CHECKING:
+    from tuner.dataset import Dataset
+    from tuner.journal import TrialRecord
+    from tuner.progress import SearchProgress
+    from tuner.refit import Refit
+    from tuner.run import Run
 
 
 def best(
@@ -47,6 +54,16 @@ def best(
         Preference,
         typer.Option(help="simple: the cheapest trial within one standard error of the best."),
     ] = PREFER_BEST,
+    refit: Annotated[
+        bool,
+        typer.Option(
+            "--refit", help="Export it trained once more, on training and validation images."
+        ),
+    ] = False,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="With --refit: the folder or table, which may have grown since."),
+    ] = None,
     cache_dir: CacheDir = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
@@ -58,6 +75,8 @@ def best(
 
     An export is checked before it is kept: each file predicts the validation and test images in its
     own runtime, and has to give the network's answers.
+
+    With --refit there is nothing left to validate on: the accuracy is that on the test images.
 
     Example: tune best first --export model --format keras --format onnx
     """
@@ -72,6 +91,7 @@ def best(
     if export is None and (export_format or quantize or calibrate):
         given = "--format" if export_format else "--quantize" if quantize else "--calibrate"
         raise InputError(f"{given} says how --export writes. Give both.")
+    _check_refit(refit, data, export, calibrate)
     options = ExportOptions(
         tuple(name.value for name in export_format or [ExportFormat("keras")]),
         quantize and quantize.value,
@@ -83,18 +103,51 @@ def best(
     if export is not None:
         check_target(export.absolute())
     cache_folder = cache_dir or default_cache_dir()
-    exported = None
+    exported = refitted = None
     with SearchProgress(opened.settings.objective, quiet) as progress, Cache(cache_folder) as cache:
         counting = functools.partial(progress.counting, "decoding test images")
         winner = evaluate_winner(
             opened, dataset, cache, counting, prefer.value, on_counting=progress.counting
         )
         if export is not None:
+            if refit:
+                refitted = _refitted(opened, winner.trial, dataset, data, cache, progress)
             progress.say("Exporting, and checking each file in another process.")
             exported = export_winner(
-                opened, winner, dataset, export, cache, options, progress.counting
+                opened, winner, dataset, export, cache, options, progress.counting, refitted
             )
     if as_json:
-        print_json(winner_row(winner) | ({"export": str(export)} if export else {}))
+        more: dict[str, Any] = {"export": str(export)} if export else {}
+        if refitted is not None:
+            from tuner.refit import refit_row
+
+            more["refit"] = refit_row(refitted)
+        print_json(winner_row(winner) | more)
     else:
-        print_winner(winner, opened.settings.objective, export, exported)
+        print_winner(winner, opened.settings.objective, export, exported, refitted)
+
+
+def _check_refit(refit: bool, data: Path | None, export: Path | None, calibrate: bool) -> None:
+    if data is not None and not refit:
+        raise InputError("--data says what --refit trains on. Give both.")
+    if refit and export is None:
+        raise InputError("--refit says what --export writes. Give both.")
+    if refit and calibrate:
+        raise InputError(
+            "--calibrate needs validation images that --refit trains on. Give one of them."
+        )
+
+
+def _refitted(
+    run: "Run",
+    trial: "TrialRecord",
+    dataset: "Dataset",
+    data: Path | None,
+    cache: Cache,
+    progress: "SearchProgress",
+) -> "Refit":
+    from tuner.refit import grown_dataset, refit
+
+    if data is not None:
+        dataset = grown_dataset(run, data, cache.folder, progress.counting)
+    return refit(run, trial, dataset, cache, progress.counting)
