@@ -231,6 +231,7 @@ def test_print_is_light_and_fits_the_sheet(browser: "Browser", report: Path) -> 
         ground = watched.page.evaluate("getComputedStyle(document.body).backgroundColor")
         assert brightness(ground) > 600
         assert not watched.page.locator("nav.parts").is_visible()
+        assert not is_too_wide(watched)
         assert len(watched.page.pdf(format="A4")) > 10_000
         assert watched.errors == []
 

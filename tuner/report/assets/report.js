@@ -38,7 +38,7 @@
     trigger: "item", confine: true, formatter, padding: 0, borderWidth: 0, backgroundColor: "transparent", extraCssText: "box-shadow:none",
   });
   const axis = (extra) => ({
-    axisLine: { onZero: false, lineStyle: { color: colour("grey") } }, axisTick: { show: false }, axisLabel: { color: colour("soft"), fontSize: 12, hideOverlap: true },
+    axisLine: { onZero: false, lineStyle: { color: colour("grey") } }, axisTick: { show: false }, axisLabel: { color: colour("soft"), fontSize: 12, hideOverlap: true, formatter: (value) => String(Number(value.toPrecision(6))) },
     splitLine: { lineStyle: { color: colour("line") } }, nameTextStyle: { color: colour("soft") }, ...extra,
   });
 
@@ -131,7 +131,7 @@
       : { min: -0.5, max: names.length - 0.5, interval: 1, axisLabel: { color: colour("soft"), formatter: (value) => names[Math.round(value + 0.5)] ?? "", showMaxLabel: false, hideOverlap: true, align: "center" } };
     if (!parameter.range) { // marks in the middle of each choice
       x.axisLabel = { show: false };
-      series.push({ type: "scatter", symbolSize: 0, silent: true, data: names.map((name, i) => ({ value: [i, data.ends.min], name })), label: { show: true, position: "bottom", distance: 6, formatter: (found) => found.name, color: colour("soft"), fontSize: 11 } });
+      series.push({ type: "scatter", symbolSize: 0, silent: true, labelLayout: { hideOverlap: true }, data: names.map((name, i) => ({ value: [i, data.ends.min], name })), label: { show: true, position: "bottom", distance: 6, formatter: (found) => found.name, color: colour("soft"), fontSize: 11 } });
     }
     return {
       animation: false, grid: { left: 44, right: 14, top: 12, bottom: 28 }, tooltip: tooltip((found) => trialHint(found.data.trial)),
@@ -164,13 +164,13 @@
     return {
       animation: false,
       parallel: narrow
-        ? { layout: "vertical", left: 24, right: 24, top: 34, bottom: 30 }
+        ? { layout: "vertical", left: 112, right: 22, top: 16, bottom: 30 }
         : { left: 50, right: 60, top: 44, bottom: 26 },
       parallelAxis: axes.map((one, dim) => {
         const [from, to] = extent(one);
         const common = {
-          id: `axis-${dim}`, dim, name: one.name, nameLocation: narrow ? "start" : "end", nameGap: narrow ? 4 : 14, inverse: Boolean(data.loss && dim === axes.length - 1),
-          nameTextStyle: { color: colour("ink"), fontSize: narrow ? 11 : 12, ...(narrow ? { align: "left", padding: [0, 0, 26, 0] } : {}) },
+          id: `axis-${dim}`, dim, name: one.name, nameLocation: narrow ? "start" : "end", nameGap: narrow ? 8 : 14, nameTruncate: { maxWidth: narrow ? 100 : 110 }, inverse: Boolean(data.loss && dim === axes.length - 1),
+          nameTextStyle: { color: colour("ink"), fontSize: narrow ? 11 : 12 },
           areaSelectStyle: { width: 22, borderColor: colour("accent"), color: colour("accent"), opacity: 0.25 },
           axisLine: { lineStyle: { color: colour("grey") } }, axisTick: { show: false },
         };
@@ -183,7 +183,7 @@
       series: [{
         type: "parallel", inactiveOpacity: 0.04, activeOpacity: 1, progressive: 0, emphasis: { disabled: true },
         lineStyle: { width: 1.4, opacity: 0.75 },
-        data: compared.map((trial) => {
+        data: [...compared].sort((a, b) => (a.id === data.winner) - (b.id === data.winner)).map((trial) => { // the winner on top
           const won = trial.id === data.winner;
           return { value: axes.map((one) => coordinate(one, trial) ?? "-"), lineStyle: won ? { color: colour("accent"), width: 3.5, opacity: 1 } : { color: mixed(goodness(trial)), opacity: 0.25 + 0.6 * goodness(trial) } };
         }),
