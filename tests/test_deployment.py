@@ -5,6 +5,7 @@ import importlib.util
 import json
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import keras
@@ -67,6 +68,19 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Reference:
     model = small_model()
     rows = [np.asarray(model(read_image(path)[None]))[0] for path in paths]
     return Reference(paths, np.arange(len(paths)) % 3, 7, np.stack(rows))
+
+
+def test_how_a_network_was_compiled_is_not_exported(tmp_path: Path) -> None:
+    network = keras.Sequential([keras.Input((SIZE, SIZE, 3)), keras.layers.Flatten()])
+    network.compile(keras.optimizers.SGD(name="of our own"), "mse")
+    assert b"of our own" in _saved_config(network, tmp_path / "compiled.keras")
+    assert b"of our own" not in _saved_config(export_model(network, SIZE), tmp_path / "model.keras")
+
+
+def _saved_config(model: keras.Model, path: Path) -> bytes:
+    model.save(path)
+    with zipfile.ZipFile(path) as archive:
+        return archive.read("config.json")
 
 
 @pytest.fixture(scope="module")

@@ -1,27 +1,15 @@
 """What docs/ says of the commands is what their help says; what it links to is there."""
 
 import enum
-import importlib.util
 import re
 import shlex
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import pytest
 import typer
 import typer.main
-
-ROOT = Path(__file__).resolve().parents[1]
-
-
-def script(path: str) -> Any:
-    """A script of the repository as a module; packages of others have folders named docs too."""
-    spec = importlib.util.spec_from_file_location(Path(path).stem, ROOT / path)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
+from repository import ROOT, script
 
 generator = script("docs/commands.py")
 COMMANDS = generator.commands()

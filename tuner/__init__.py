@@ -12,6 +12,7 @@ import importlib
 from typing import Any
 
 _HOMES = {
+    "Cache": "tuner.cache",
     "Export": "tuner.prediction",
     "HyperbandTuner": "tuner.hyperband",
     "InputError": "tuner.errors",
@@ -20,10 +21,13 @@ _HOMES = {
     "SearchSettings": "tuner.settings",
     "TuneError": "tuner.errors",
     "check_model": "tuner.checkup",
+    "digits_dataset": "tuner.dataset",
     "evaluate_winner": "tuner.evaluation",
+    "export_model": "tuner.deployment",
     "export_winner": "tuner.export",
     "load_dataset": "tuner.dataset",
     "open_run": "tuner.run",
+    "prepare_images": "tuner.images",
     "search": "tuner.search",
 }
 __all__ = sorted(_HOMES)

@@ -81,7 +81,8 @@ def export_model(network: keras.Model, image_size: int, crop: bool = False) -> k
     """Puts the resize, and the crop before it, in front of a network.
 
     Args:
-        network: from (batch, image_size, image_size, 3) to probabilities, uncompiled.
+        network: from (batch, image_size, image_size, 3) to probabilities. That it is compiled, with
+            an optimizer that plain Keras may not know, does not get into the result.
         image_size: in pixels.
         crop: whether the network was trained on the centre square of each image.
 
@@ -89,7 +90,8 @@ def export_model(network: keras.Model, image_size: int, crop: bool = False) -> k
         Model from RGB values 0 to 255, (batch, any height, any width, 3), to probabilities.
     """
     resized = resizer(image_size, crop)
-    return keras.Model(resized.input, network(resized.output), name="tuned_resnet50")
+    uncompiled = keras.Model(network.inputs[0], network.outputs[0], name=network.name)
+    return keras.Model(resized.input, uncompiled(resized.output), name="tuned_resnet50")
 
 
 def write_files(

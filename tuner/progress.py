@@ -64,7 +64,7 @@ class SearchProgress(SearchObserver):
             TextColumn("{task.fields[status]}", markup=False),
             console=self._console,
         )
-        self._frames = Frames(self._console, self._drawn, self._live)
+        self._frames = Frames(self._console, self.drawn, self._live)
         self._lock = threading.RLock()
         self._task: TaskID | None = None
         self._counted = ""
@@ -167,7 +167,7 @@ class SearchProgress(SearchObserver):
         what = "1 trial" if len(trials) == 1 else f"{len(trials)} trials"
         self.say(f"Searched {what} in {duration(time.monotonic() - self._begun)}.")
 
-    def _drawn(self) -> RenderableType:
+    def drawn(self) -> RenderableType:
         """What the screen shows now; nothing that goes wrong with it ends a search."""
         try:
             if self._task is not None:
