@@ -11,6 +11,7 @@ from tuner.cache import Cache
 from tuner.evidence import Evidence, compiled, frozen_features, gather
 from tuner.heads import HeadFit
 from tuner.ladder import (
+    FINE_TUNED,
     HISTORY,
     TREATMENTS,
     Ladder,
@@ -145,9 +146,19 @@ def test_recalibration_moves_every_statistic(ladder: Ladder) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["tutorial", "thawed"])
 def test_what_is_trained_end_to_end_moves_every_statistic(ladder: Ladder, name: str) -> None:
-    (treatment,) = ladder.run([name])
+    told: list[tuple[int, int]] = []
+    (treatment,) = ladder.run([name], lambda *done: told.append(done))
     assert treatment.moved == treatment.statistics == 106
     assert treatment.right.shape == (1, 20)
+    epochs = treatment.epochs
+    assert told == [(3 * each, 3 * epochs) for each in (*range(epochs + 1), epochs)]
+
+
+@pytest.mark.slow
+def test_fine_tuning_with_frozen_batchnorm_moves_no_statistic(ladder: Ladder) -> None:
+    (treatment,) = ladder.run([FINE_TUNED])
+    assert (treatment.moved, treatment.statistics) == (0, 106)
+    assert not treatment.equals_frozen
 
 
 def test_the_backbone_is_left_as_it_was(ladder: Ladder, evidence: Evidence) -> None:

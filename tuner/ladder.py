@@ -8,6 +8,7 @@ deal is one view, and epoch e trains on view e mod their number. So a treatment 
 all seeds; what is trained end to end alone is computed anew.
 """
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -27,6 +28,8 @@ BATCH = 32
 # Deals of the training images into batches. An epoch of legacy training met a new deal each time;
 # over four, what a head can learn of one deal's statistics is averaged out.
 _VIEWS = 4
+# Backwards takes twice as long as forwards.
+_PASSES_OF_AN_EPOCH = 3
 # Of the batch that statistics are measured in: 512 images of 64 px, 42 of 224; about 2 GB.
 _RECALIBRATION_PIXELS = 512 * 64 * 64
 _FINE_TUNING_RATE = 1e-5  # https://keras.io/guides/transfer_learning/
@@ -152,23 +155,35 @@ class Ladder:
 
         Args:
             names: keys of HISTORY.
-            on_progress: is told (treatments done, of how many).
+            on_progress: is told (passes over the training images done, of about how many): before
+                each treatment, after each epoch that is trained end to end, and in the end.
         """
-        results = []
-        for done, name in enumerate(names):
+        results: list[Treatment] = []
+        whole, done = sum(map(self._passes, names)), 0
+
+        def tell(further: int = 0) -> None:
             if on_progress is not None:
-                on_progress(done, len(names))
-            results.append(self._run_one(name))
+                on_progress(done + further, whole)
+
+        for name in names:
+            tell()
+            results.append(self._run_one(name, tell))
+            done += self._passes(name)
             release_memory()
-        if on_progress is not None:
-            on_progress(len(names), len(names))
+        tell()
         return results
 
-    def _run_one(self, name: str) -> Treatment:
+    def _passes(self, name: str) -> int:
+        """About how long a treatment takes, in passes over the training images."""
+        if name not in _END_TO_END:
+            return _VIEWS if name == "legacy" else 1
+        return _PASSES_OF_AN_EPOCH * self._end_to_end_epochs * len(self._end_to_end_seeds)
+
+    def _run_one(self, name: str, tell: Callable[[int], None]) -> Treatment:
         if name in _LIKE_FROZEN:
             return self._like_frozen(name)
         if name in _END_TO_END:
-            return self._trained_whole(name)
+            return self._trained_whole(name, tell)
         if name == "frozen":
             return self.frozen()
         return {
@@ -230,9 +245,14 @@ class Ladder:
         )
         return self._over("recalibrated", [training], validation, moved)
 
-    def _trained_whole(self, name: str) -> Treatment:
+    def _trained_whole(self, name: str, tell: Callable[[int], None]) -> Treatment:
         """Trains backbone and head together, by Keras's own `fit`."""
-        fits = [self._fit_whole(name, seed) for seed in self._end_to_end_seeds]
+        epochs = itertools.count(1)
+
+        def told() -> None:
+            tell(_PASSES_OF_AN_EPOCH * next(epochs))
+
+        fits = [self._fit_whole(name, seed, told) for seed in self._end_to_end_seeds]
         rights, train, moved = zip(*fits, strict=True)
         return Treatment(
             name, np.stack(rights), tuple(float(right.mean()) for right in rights), train,
@@ -240,7 +260,9 @@ class Ladder:
             equals_frozen=False,
         )  # fmt: skip
 
-    def _fit_whole(self, name: str, seed: int) -> tuple[np.ndarray, float, int]:
+    def _fit_whole(
+        self, name: str, seed: int, on_epoch: Callable[[], None]
+    ) -> tuple[np.ndarray, float, int]:
         training, validation = self._evidence.training, self._evidence.validation
         base, head = self._copy(trainable=True), self._head(seed)
         if name in _HEAD_FIRST:
@@ -257,6 +279,7 @@ class Ladder:
             order = np.random.default_rng((seed, epoch)).permutation(len(training.y))
             history = network.fit(images[order], training.y[order], BATCH, shuffle=False, verbose=0)
             accuracy = float(history.history["accuracy"][-1])
+            on_epoch()
         probabilities = network.predict(np.asarray(validation.x), BATCH, verbose=0)
         right = probabilities.argmax(axis=1) == validation.y
         return right, accuracy, _differing(before, _statistics(base))
