@@ -1,6 +1,6 @@
 """What the opponents answer for the test images: recipes, logistic regression, the majority class.
 
-The backbone passes over the test images once for all of them; nothing of it is stored.
+The backbone passes over the test images once for all of them.
 """
 
 from collections.abc import Callable
@@ -91,8 +91,9 @@ class _Pooled:
         self._cache = cache
         self._on_progress = on_progress
         self._backbone = PretrainedBackbone(space.build_backbone())
-        size = run.settings.batch_size
-        self._pooled = self._backbone.lend(0).predict(images, batch_size=size, verbose=0)
+        self._store = FeatureStore(self._backbone.lend(0), cache)
+        self._store.stored = (0,)
+        self._pooled = self._store.open(images).rows(0)[:]
 
     def of_head(self, trial: TrialRecord) -> np.ndarray | None:
         """A head-only trial's probabilities, (n, classes); None where its weights are gone."""
@@ -120,10 +121,8 @@ class _Pooled:
             )  # fmt: skip
         except InputError:
             return None
-        store = FeatureStore(self._backbone.lend(0), self._cache)
-        store.stored = (0,)
         told = self._told("training features")
-        rows = (store.open(pixels, told) if told else store.open(pixels)).rows(0)[:]
+        rows = self._store.open(pixels, told).rows(0)[:]
         groups = np.array([file.group or file.sha256 for file in files])
         named, _ = regression(rows, dataset.labels("train"), groups, settings.seed)
         return np.asarray(named(self._pooled))
