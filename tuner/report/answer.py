@@ -5,6 +5,8 @@ from typing import Any
 
 from tuner.dataset import Dataset
 from tuner.journal import TrialRecord
+from tuner.luck import Luck, luck_of
+from tuner.opponents import Opponent, verdict
 from tuner.ranking import trial_name
 from tuner.report.mistakes import Interval
 from tuner.report.story import Story
@@ -34,10 +36,12 @@ class Test:
     Attributes:
         accuracy: with its interval.
         balanced: mean of the classes' own accuracies; None where it was not recorded.
+        opponents: beside the winner on the same images; none from an older version.
     """
 
     accuracy: Interval
     balanced: float | None
+    opponents: tuple[Opponent, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,7 @@ def answer_of(run: Run, story: Story) -> Answer:
         return Answer(None, None, (), None, (_why_none(story),))
     contenders = _contenders(story)
     test = _test(run, story)
-    sentences = (*_against(story, contenders), *_caution(story), _of_test(story, test))
+    sentences = (*_against(story, contenders), *_caution(run, story), *_of_test(story, test))
     return Answer(story.winner, story.winner.score, contenders, test, sentences)
 
 
@@ -131,11 +135,17 @@ def _difference(best: Interval, other: Contender) -> str:
     return f"That is {abs(points):.1f} points {'more' if points > 0 else 'less'} than {than}."
 
 
-def _caution(story: Story) -> list[str]:
+def _caution(run: Run, story: Story) -> list[str]:
     """What a score that was chosen by is worth."""
     assert story.winner is not None
     lines = []
-    if len(story.trials) > 1:
+    luck = _luck(run, story)
+    if luck is not None and luck.flattery > 0:
+        lines.append(
+            f"The winner was chosen by these very images: without that luck, about "
+            f"{percent(luck.corrected)} is to be expected of new ones."
+        )
+    elif len(story.trials) > 1:
         lines.append(
             f"The winner was chosen from {len(story.trials)} trials by these very images, so part "
             "of its lead is luck: on new images expect a little less."
@@ -149,6 +159,14 @@ def _caution(story: Story) -> list[str]:
     return lines
 
 
+def _luck(run: Run, story: Story) -> Luck | None:
+    """How much the validation accuracy flatters the best of many; None where it is not known."""
+    if story.dataset is None or story.damage is not None:
+        return None
+    labels = story.dataset.labels("validation")
+    return luck_of(run.journal, labels, story.objective, "best")
+
+
 def _test(run: Run, story: Story) -> Test | None:
     assert story.winner is not None
     if story.damage is not None:
@@ -157,14 +175,18 @@ def _test(run: Run, story: Story) -> Test | None:
     if found is None or found.get("epochs") != story.winner.epochs:
         return None
     accuracy = Interval.of(found["test_correct"], found["test_images"])
-    return Test(accuracy, found.get("test_balanced_accuracy"))
+    opponents = tuple(Opponent.from_json(row) for row in found.get("opponents", []))
+    return Test(accuracy, found.get("test_balanced_accuracy"), opponents)
 
 
-def _of_test(story: Story, test: Test | None) -> str:
+def _of_test(story: Story, test: Test | None) -> list[str]:
     if test is None:
-        return "On the test images: not yet measured. They are opened once, by tune best."
+        return ["On the test images: not yet measured. They are opened once, by tune best."]
     share = test.accuracy
-    return (
+    lines = [
         f"On {share.count} test images that took no part in the search it reaches "
         f"{percent(share.share)} (95 % interval {percent(share.low)} to {percent(share.high)})."
-    )
+    ]
+    if test.opponents and story.winner is not None:
+        lines.append(verdict(test.opponents, story.winner.recipe))
+    return lines
