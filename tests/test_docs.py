@@ -50,7 +50,7 @@ def test_a_command_takes_its_own_examples(name: str) -> None:
 
 def words_of_command(line: str) -> list[str]:
     """What a command gets of a line for the shell: nothing behind a pipe or a redirection."""
-    words = shlex.split(line)
+    words = shlex.split(line, comments=True)
     return words[: next((n for n, word in enumerate(words) if word in ("|", ">", "<")), None)]
 
 
@@ -97,3 +97,12 @@ def test_what_a_text_links_to_is_there(path: Path) -> None:
         if not re.match(r"[a-z]+:", target):
             file = target.partition("#")[0]
             assert not file or (path.parent / file).exists(), f"{path.name} links to {target}"
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_commands_that_a_text_shows_are_taken(path: Path) -> None:
+    lines = re.findall(r"^(?: {4})?tune [^\[\n]*$", path.read_text("utf-8"), re.MULTILINE)
+    for line in lines:
+        _, name, *arguments = words_of_command(line.strip())
+        if not name.startswith("-"):
+            COMMANDS[name].make_context(name, arguments)
