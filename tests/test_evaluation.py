@@ -9,6 +9,7 @@ import pytest
 from small_search import COLOURS, IMAGES_PER_CLASS, small_search
 
 from tuner import evaluation
+from tuner.answers import opponents_answers
 from tuner.atomic import read_arrays, write_arrays
 from tuner.cache import Cache
 from tuner.dataset import Dataset
@@ -107,6 +108,24 @@ def test_evaluated_once(
     monkeypatch.setattr(evaluation, "trained_model", None)
     with Cache(tmp_path / "other cache") as cache:
         assert evaluate_winner(run, dataset, cache) == first
+
+
+def test_opponents_answer_as_their_whole_networks_do(
+    tmp_path: Path, run: Run, dataset: Dataset
+) -> None:
+    (recipe,) = (trial for trial in run.journal.trials() if trial.recipe)
+    network = trained_model(run, recipe, len(dataset.classes))
+    images = resized(dataset, "test").astype(np.uint8)
+    with Cache(tmp_path / "cache") as cache:
+        answers = {
+            answer.name: answer for answer in opponents_answers(run, dataset, cache, images, None)
+        }
+    assert [*answers] == ["plain head", "logistic regression", "majority class"]
+    expected = np.asarray(network(images.astype(np.float32))).argmax(axis=1)
+    assert answers["plain head"].named.tolist() == expected.tolist()
+    assert answers["plain head"].trial == recipe.id
+    right = answers["logistic regression"].named == dataset.labels("test")
+    assert right.mean() > 0.8  # three colours
 
 
 def test_a_run_from_before_the_balanced_accuracy_still_reads(

@@ -59,7 +59,7 @@ def scored_winner() -> Winner:
         ImageFile(f"{row:03}.png", names[label], "test", f"{row:03}")
         for row, label in enumerate(labels)
     ]
-    probabilities = random.dirichlet(np.ones(7), 84) + 0.5 * np.eye(7)[labels]
+    probabilities = random.dirichlet(np.ones(7), 84) + 0.2 * np.eye(7)[labels]
     probabilities /= probabilities.sum(axis=1, keepdims=True)
     right = probabilities.argmax(axis=1) == labels
     details = details_of(probabilities, Dataset(Path(), names, tuple(files)))

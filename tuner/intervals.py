@@ -53,12 +53,17 @@ def mean_interval(values: np.ndarray, seed: int = 0) -> tuple[float, float]:
 def difference_interval(one: np.ndarray, other: np.ndarray, seed: int = 0) -> tuple[float, float]:
     """95 % interval of how many more of the same images `one` names rightly, as a share.
 
+    By the bootstrap over images, to which two are added that speak for either side, as Bonett and
+    Price (2012) do for the normal interval: of few images percentiles alone are too narrow, and of
+    classifiers that never differ they would claim to know that they never will.
+
     Args:
         one: whether each image is named rightly, bool, shape (images,).
         other: the same of another classifier.
         seed: of the draws.
     """
-    return mean_interval(one.astype(np.float64) - other.astype(np.float64), seed)
+    differences = one.astype(np.float64) - other.astype(np.float64)
+    return mean_interval(np.append(differences, [1.0, -1.0]), seed)
 
 
 def mcnemar_p(one: np.ndarray, other: np.ndarray) -> float:
@@ -81,7 +86,10 @@ def mcnemar_p(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def balanced_interval(right: np.ndarray, labels: np.ndarray, seed: int = 0) -> tuple[float, float]:
-    """95 % interval of the mean of the classes' own accuracies, by the bootstrap within each class.
+    """95 % interval of the mean of the classes' own accuracies.
+
+    Each class's accuracy is drawn from its Jeffreys posterior, Beta(right + 1/2, wrong + 1/2)
+    (Brown, Cai and DasGupta 2001), so that a class that is always named rightly is not certain.
 
     Args:
         right: whether each image is named rightly, bool, shape (images,).
@@ -92,10 +100,8 @@ def balanced_interval(right: np.ndarray, labels: np.ndarray, seed: int = 0) -> t
     counts = np.bincount(labels)
     hits = np.bincount(labels, weights=right)
     present = counts > 0
-    draws = random.binomial(
-        counts[present], hits[present] / counts[present], (_DRAWS, present.sum())
-    )
-    means = (draws / counts[present]).mean(axis=1)
+    right_of, wrong_of = hits[present] + 0.5, (counts - hits)[present] + 0.5
+    means = random.beta(right_of, wrong_of, (_DRAWS, int(present.sum()))).mean(axis=1)
     low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return float(low), float(high)
 
