@@ -13,7 +13,9 @@ from tuner.cache import Cache
 from tuner.dataset import Dataset
 from tuner.errors import DataError
 from tuner.evaluation import trained_model, winner_of
+from tuner.looks import all_looks
 from tuner.prediction import Export
+from tuner.ranking import trial_name
 from tuner.refit import Refit, grown_dataset, merged, refit
 from tuner.run import Run, open_run
 
@@ -23,8 +25,8 @@ def nothing(what: str, done: int, count: int) -> None:
 
 
 @pytest.fixture(scope="module")
-def run() -> Run:
-    return open_run(small_search().runs)
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return open_run(small_search().copy_of_runs(tmp_path_factory.mktemp("run")))
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +72,10 @@ def test_its_accuracy_is_stated_as_what_it_is(refitted: Refit) -> None:
     )
     assert refitted.test_accuracy * 9 == pytest.approx(round(refitted.test_accuracy * 9))
     assert 0 <= refitted.test_balanced_accuracy <= 1
+
+
+def test_its_test_is_a_look_at_the_test_images(run: Run, refitted: Refit, dataset: Dataset) -> None:
+    assert [look.trial for look in all_looks(run, dataset)] == [trial_name(refitted.trial.id)]
 
 
 def test_the_network_is_another(run: Run, refitted: Refit) -> None:

@@ -9,11 +9,13 @@ from tuner.tables import percent
 
 
 def format_table(exported: Exported) -> Table:
-    """One row a file: how its answers differ from the network's, accuracies, time and size."""
+    """One row a file, in 80 columns: accuracies, time, size, and how its answers differ from the
+    network's: for how many images the class, and a probability by how much at most.
+    """
     table = Table(box=None, pad_edge=False)
     table.add_column("file", no_wrap=True)
-    for name in ("other class", "largest difference", "validation", "test", "ms/image", "size"):
-        table.add_column(name, justify="right")
+    for name in ("differ", "by", "validation", "test", "ms/image", "size"):
+        table.add_column(name, justify="right", no_wrap=True)
     for name, parity in exported.parities.items():
         quantized = exported.quantize if name == "litert" else None
         table.add_row(
@@ -28,7 +30,7 @@ def format_table(exported: Exported) -> Table:
     encoded = exported.encoded
     if encoded is not None:
         table.add_row(
-            "savedmodel, from encoded bytes", f"{encoded.differing} of {encoded.images}",
+            "savedmodel, bytes", f"{encoded.differing} of {encoded.images}",
             f"{encoded.largest:.1e}", "", "", f"{encoded.milliseconds:.1f}", "",
         )  # fmt: skip
     return table

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.stats import binomtest
+
+from tuner.intervals import share_interval
+from tuner.quantities import percent
 
 _DECODING = """\
 from PIL import Image, ImageOps
@@ -79,12 +81,6 @@ def confusions(
     ]
 
 
-def interval(correct: int, images: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share (Wilson 1927, JASA 22:209)."""
-    found = binomtest(correct, images).proportion_ci(0.95, method="wilson")
-    return float(found.low), float(found.high)
-
-
 def model_card(description: Mapping[str, Any], labels: Sequence[str]) -> str:
     """The card, in Markdown.
 
@@ -145,18 +141,18 @@ def _metrics(description: Mapping[str, Any]) -> str:
         accuracy, images = description[f"{split}_accuracy"], description["images"][split]
         if accuracy is None:  # nothing validates a network that was trained on everything
             continue
-        low, high = interval(round(accuracy * images), images)
+        low, high = share_interval(round(accuracy * images), images)
         chosen = " (chosen by)" if split == "validation" else ""
         rows.append(
-            f"| {images} {split}{chosen} | {accuracy:.1%} | {low:.1%} to {high:.1%} "
-            f"| {description['majority_rate'][split]:.1%} |"
+            f"| {images} {split}{chosen} | {percent(accuracy)} | {percent(low)} to {percent(high)} "
+            f"| {percent(description['majority_rate'][split])} |"
         )
     text = "\n".join(rows)
     if "refit" in description:
         text = f"{description['refit']['sentence']}\n\n{text}"
     balanced = description.get("test_balanced_accuracy")
     if balanced is not None:
-        text += f"\n\nMean of the classes' own accuracies on the test images: {balanced:.1%}."
+        text += f"\n\nMean of the classes' own accuracies on the test images: {percent(balanced)}."
     return f"{text}\n\n{_calibration(description)}"
 
 
@@ -164,13 +160,14 @@ def _calibration(description: Mapping[str, Any]) -> str:
     error = description["calibration_error"]
     if description["temperature"] is None:
         return (
-            f"The probabilities are as trained: their expected calibration error is {error:.1%} on "
-            "the test images (15 bins)."
+            f"The probabilities are as trained: their expected calibration error is {percent(error)} "
+            "on the test images (15 bins)."
         )
     return (
         f"The logits were divided by {description['temperature']:.3f}, fitted on the validation "
         f"images, in the weights of the last layer. Expected calibration error on the test images "
-        f"(15 bins): {description['calibration_error_before']:.1%} before, {error:.1%} after."
+        f"(15 bins): {percent(description['calibration_error_before'])} before, {percent(error)} "
+        "after."
     )
 
 
@@ -196,7 +193,7 @@ def _files(formats: Mapping[str, Any], description: Mapping[str, Any]) -> str:
     ]
     for name, found in formats.items():
         validation, test = (
-            "" if share is None else f"{share:.1%}"
+            "" if share is None else f"{percent(share)}"
             for share in (found["validation_accuracy"], found["test_accuracy"])
         )
         lines.append(

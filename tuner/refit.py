@@ -25,6 +25,7 @@ from tuner.evaluation import count_correct, network_with
 from tuner.features import BATCH
 from tuner.images import prepare_images
 from tuner.journal import TrialRecord
+from tuner.looks import list_look, look_now
 from tuner.oracle import declared_space
 from tuner.ranking import trial_name
 from tuner.run import Run
@@ -144,6 +145,7 @@ def refit(
         batch_size=run.settings.batch_size,
         verbose=0,
     )
+    list_look(run, look_now(run, trial.id, whole))
     labels = whole.labels("test")
     return Refit(
         network,
