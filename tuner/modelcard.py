@@ -160,8 +160,8 @@ def _calibration(description: Mapping[str, Any]) -> str:
     error = description["calibration_error"]
     if description["temperature"] is None:
         return (
-            f"The probabilities are as trained: their expected calibration error is {percent(error)} "
-            "on the test images (15 bins)."
+            "The probabilities are as trained: their expected calibration error on the test images "
+            f"(15 bins) is {percent(error)}."
         )
     return (
         f"The logits were divided by {description['temperature']:.3f}, fitted on the validation "
