@@ -1,11 +1,5 @@
-"""Prediction from an export: plain Keras, none of our layers, nothing that could run code.
+"""Prediction from an export: plain Keras, none of our layers, nothing that could run code."""
 
-`python -m tuner.prediction MODEL LIST OUT` predicts the files that LIST, a JSON array, names and
-writes their probabilities to OUT (.npy); the parity check of an export runs it.
-"""
-
-import json
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -256,17 +250,3 @@ def _same_sized(images: Sequence[np.ndarray]) -> list[list[int]]:
         most = min(_BATCH, max(1, _BATCH_BYTES // max(1, images[numbers[0]].nbytes)))
         batches += [numbers[start : start + most] for start in range(0, len(numbers), most)]
     return batches
-
-
-def _main(model: str, list_file: str, out: str) -> None:
-    paths = json.loads(Path(list_file).read_text("utf-8"))
-    compute = keras_function(load_keras(Path(model)))
-    parts = [
-        compute([read_image(Path(path)) for path in paths[start : start + _BATCH]])
-        for start in range(0, len(paths), _BATCH)
-    ]
-    np.save(out, np.concatenate(parts), allow_pickle=False)
-
-
-if __name__ == "__main__":
-    _main(*sys.argv[1:])
