@@ -322,13 +322,5 @@ def test_a_reader_that_has_seen_enough(export: Path, pictures: list[Path]) -> No
         assert "Traceback" not in process.stderr.read()
 
 
-def test_what_the_other_process_writes(tmp_path: Path, export: Path, pictures: list[Path]) -> None:
-    paths = [str(path) for path in pictures] * 12  # more than one batch
-    (tmp_path / "list.json").write_text(json.dumps(paths))
-    out = tmp_path / "out.npy"
-    prediction._main(str(export / "model.keras"), str(tmp_path / "list.json"), str(out))
-    assert np.load(out, allow_pickle=False).argmax(axis=1).tolist() == [0, 1, 2] * 12
-
-
 def test_a_prediction_is_plain_data(tmp_path: Path) -> None:
     assert Prediction(tmp_path, "a", 0.5).error is None
