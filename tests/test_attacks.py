@@ -251,6 +251,7 @@ def refused(place: Path, *arguments: object) -> str:
 @pytest.mark.parametrize("attack", MODELS, ids=lambda attack: attack.__name__)
 def test_a_hostile_model(place: Path, attack: Attack) -> None:
     folder, canary = place / "model", place / "canary"
+    write_photos(place / "photos", per_class=8)
     attack(folder / "model.keras", canary)
     (folder / "labels.json").write_text(json.dumps(LABELS))
     describe(folder)

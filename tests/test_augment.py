@@ -268,7 +268,7 @@ class RecordingSource:
 
     def trainer(self, hyperparameters: Any, trial: int, batch_size: int | None = None) -> Any:
         met = self.met.setdefault(trial, [])
-        trainer = SimpleNamespace(parameters=1, model=None, epoch=0)
+        trainer = SimpleNamespace(parameters=1, model=None, epoch=0, outcomes=lambda: None)
 
         def run_epoch(training: Rows, validation: Rows) -> EpochMetrics:
             met.append((int(training.x[0]), int(validation.x[0])))

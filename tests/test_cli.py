@@ -644,9 +644,15 @@ def test_resume_as_json(tmp_path: Path, at_once: None) -> None:
     search = small_search()
     runs = search.copy_of_runs(tmp_path)
     given = ("resume", "--runs-dir", runs, "--cache-dir", search.cache, "--json")
-    row = json.loads(tune(*given).stdout)
+    row = json.loads(tune(*given).stdout.splitlines()[-1])
+    del row["time"]
     best = json.loads(tune("trials", "--runs-dir", runs, "--json").stdout)[0]
-    assert row == {"run": "small", "folder": str(runs / "small"), "winner": int(best["id"])}
+    assert row == {
+        "event": "result",
+        "run": "small",
+        "folder": str(runs / "small"),
+        "winner": int(best["id"]),
+    }
 
 
 def test_a_run_goes_on_with_its_own_settings_alone(tmp_path: Path, at_once: None) -> None:

@@ -210,7 +210,11 @@ def keras_function(model: Any) -> Model:
     import tensorflow as tf
 
     signature = tf.TensorSpec((None, None, None, 3), tf.uint8)
-    compute = tf.function(lambda x: model(x, training=False), input_signature=[signature])
+    compute = tf.function(
+        lambda x: model(x, training=False),
+        input_signature=[signature],
+        autograph=False,  # there is nothing to convert, and it would leave a file behind
+    )
     return lambda images: probabilities_of(compute, images)
 
 

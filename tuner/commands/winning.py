@@ -82,7 +82,7 @@ def best(
     """
     prepare_device()
     from tuner.deployment import ExportOptions
-    from tuner.evaluation import chosen_trial, evaluate_winner
+    from tuner.evaluation import chosen_trial, evaluate_winner, winner_of
     from tuner.export import check_target, export_winner
     from tuner.printing import print_json, print_winner, winner_row
     from tuner.progress import SearchProgress
@@ -98,6 +98,7 @@ def best(
         calibrate,
     )
     opened = open_run(runs_dir, run)
+    winner_of(opened)
     dataset = opened.dataset()
     chosen_trial(opened, dataset, prefer.value)
     if export is not None:
