@@ -397,7 +397,7 @@ def test_the_size_of_a_window_changes_no_bit(monkeypatch: pytest.MonkeyPatch) ->
         assert dataclasses.replace(piece, loss=one.loss, val_loss=one.val_loss) == one
         assert piece.loss == pytest.approx(one.loss, rel=1e-6)  # a report: it is summed otherwise
         # Some processors compute a row in its last bit otherwise beside fewer rows.
-        assert piece.val_loss == pytest.approx(one.val_loss, rel=1e-9)
+        assert piece.val_loss == pytest.approx(one.val_loss, rel=1e-7)
 
 
 def test_many_windows_train_on_every_row_once(monkeypatch: pytest.MonkeyPatch) -> None:
