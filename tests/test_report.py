@@ -101,9 +101,8 @@ def test_the_answer_comes_first_with_its_interval_and_opponents(html: str) -> No
 
 
 def test_the_test_set_is_not_opened(html: str, synthetic: Run) -> None:
-    assert not any(
-        (synthetic.dataset().root / f.path).exists() for f in synthetic.dataset().of("test")
-    )
+    dataset = synthetic.dataset()
+    assert not any((dataset.root / file.path).exists() for file in dataset.of("test"))
     assert "not yet measured" in html
 
 
