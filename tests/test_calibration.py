@@ -4,8 +4,9 @@ import keras
 import numpy as np
 import pytest
 
-from tuner.calibration import calibration_error, fit_temperature, fold_temperature
+from tuner.calibration import fit_temperature, fold_temperature
 from tuner.errors import ExportError
+from tuner.metrics import calibration_error
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

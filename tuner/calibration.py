@@ -9,7 +9,6 @@ from scipy.optimize import minimize_scalar
 
 from tuner.errors import ExportError
 
-_BINS = 15  # the paper's
 _LEAST, _GREATEST = 0.05, 20.0
 _TINY = 1e-30
 
@@ -50,19 +49,6 @@ def fold_temperature(network: keras.Model, temperature: float) -> None:
         )
     for variable in layer.trainable_variables + layer.non_trainable_variables:
         variable.assign(variable / temperature)
-
-
-def calibration_error(probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """Expected calibration error, 0 to 1: how far confidence and accuracy lie apart.
-
-    Images stand in 15 bins of equal width by the probability of their predicted class; the bins'
-    distances between mean probability and accuracy are averaged, weighted by their images.
-    """
-    confidence = probabilities.max(axis=1)
-    right = probabilities.argmax(axis=1) == labels
-    bins = np.minimum((confidence * _BINS).astype(int), _BINS - 1)
-    gaps = np.bincount(bins, right - confidence.astype(np.float64), _BINS)
-    return float(np.abs(gaps).sum() / len(labels))
 
 
 def _logits_layer(network: keras.Model) -> keras.layers.Dense | None:

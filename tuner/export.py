@@ -13,7 +13,7 @@ import numpy as np
 
 from tuner.atomic import sync
 from tuner.cache import Cache
-from tuner.calibration import calibration_error, fit_temperature, fold_temperature
+from tuner.calibration import fit_temperature, fold_temperature
 from tuner.dataset import Dataset
 from tuner.deployment import (
     Calibration,
@@ -30,6 +30,7 @@ from tuner.errors import DataError, ExportError, TuneError
 from tuner.evaluation import Winner, count_correct, trained_model
 from tuner.exported import sha256
 from tuner.images import prepare_images
+from tuner.metrics import calibration_error
 from tuner.parity import Reference
 from tuner.refit import Refit
 from tuner.run import Run, is_writable

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from tuner import metrics
 from tuner.intervals import share_interval
 from tuner.quantities import percent
 
@@ -67,17 +68,12 @@ def confusions(
     probabilities: np.ndarray, labels: np.ndarray, classes: Sequence[str]
 ) -> list[Confusion]:
     """The most frequent mistakes, at most ten, the most frequent first."""
-    size = len(classes)
-    pairs = np.bincount(labels * size + probabilities.argmax(axis=1), minlength=size * size)
-    matrix = pairs.reshape(size, size)
-    totals = matrix.sum(axis=1)
-    np.fill_diagonal(matrix, 0)
-    order = np.argsort(-matrix, axis=None, kind="stable")[:_MOST_CONFUSIONS]
-    found = ((int(row), int(column)) for row, column in zip(*divmod(order, size), strict=True))
+    totals = np.bincount(labels)
+    wrong = [each for each in metrics.confusions(probabilities, labels) if each[0] != each[1]]
+    wrong.sort(key=lambda each: -each[2])
     return [
-        Confusion(classes[row], classes[column], int(matrix[row, column]), int(totals[row]))
-        for row, column in found
-        if matrix[row, column]
+        Confusion(classes[own], classes[named], count, int(totals[own]))
+        for own, named, count in wrong[:_MOST_CONFUSIONS]
     ]
 
 

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tuner.intervals import share_interval
 from tuner.outcomes import Outcomes
 from tuner.tables import percent
 
 # Bins of the reliability diagram, as Guo et al. 2017 (arXiv:1706.04599) draw it with 15; a hundred
 # images fill no more than ten.
 _BINS = 10
-_CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
@@ -65,10 +65,7 @@ class Interval:
     @classmethod
     def of(cls, successes: int, count: int) -> "Interval":
         """So many successes of `count`, at least 1."""
-        from scipy.stats import binomtest
-
-        ends = binomtest(successes, count).proportion_ci(_CONFIDENCE, method="wilson")
-        return cls(successes / count, float(ends.low), float(ends.high), count)
+        return cls(successes / count, *share_interval(successes, count), count)
 
 
 @dataclass(frozen=True)
