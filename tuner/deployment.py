@@ -64,7 +64,7 @@ class Exported:
         parities: the check of each format.
         reference: what the network itself made of the images.
         calibration: what its probabilities are worth.
-    bytes: the size of each format's file or folder.
+        bytes: the size of each format's file or folder.
         encoded: the check of SavedModel's signature on bytes, or None.
         quantize: how LiteRT stores its numbers.
     """

@@ -12,10 +12,10 @@ def format_table(exported: Exported) -> Table:
     """One row a file, in 80 columns: accuracies, time, size, and how its answers differ from the
     network's: for how many images the class, and a probability by how much at most.
     """
-    table = Table(box=None, pad_edge=False)
-    table.add_column("file", no_wrap=True)
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("file", overflow="fold")
     for name in ("differ", "by", "validation", "test", "ms/image", "size"):
-        table.add_column(name, justify="right", no_wrap=True)
+        table.add_column(name, justify="right", overflow="fold")
     for name, parity in exported.parities.items():
         quantized = exported.quantize if name == "litert" else None
         table.add_row(
