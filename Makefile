@@ -3,6 +3,8 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 DEMO_CACHE := .demo-cache
 DEMO_EXPORT := runs/demo-export
+# Most of a test's work keeps one core busy. A file stays whole, since its fixtures are slow to make.
+PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test check format-check lint types test-fast test-slow bench-quick docs format clean
@@ -40,10 +42,10 @@ types: install
 	$(BIN)/mypy
 
 test-fast: install
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 test-slow: install ## only the tests that are marked slow
-	$(BIN)/python -m pytest -m slow --durations=10 || test $$? -eq 5  # 5: there are none
+	$(PYTEST) -m slow --durations=10 || test $$? -eq 5  # 5: there are none
 
 bench-quick: install ## shortened benchmarks against the recorded ratios, under 5 minutes
 	$(BIN)/python benchmarks/quick.py

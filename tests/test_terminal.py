@@ -111,6 +111,15 @@ class Terminal:
                 break
         return self.lines()
 
+    def wait_until_ready(self, seconds: float) -> None:
+        """Reads until the program has said on its standard output that it is where it should be."""
+        assert self.process.stdout is not None
+        end = time.monotonic() + seconds
+        while not select.select([self.process.stdout], [], [], 0)[0]:
+            assert time.monotonic() < end, self.lines()
+            self.read(0.1)
+        assert self.process.stdout.readline() == b"READY\n"
+
     def lines(self) -> list[str]:
         return [line.rstrip() for line in self.screen.display]
 
@@ -133,9 +142,8 @@ def played(columns: int, lines: int, **environment: str) -> Iterator[Terminal]:
     """A terminal once eight trials have been told of and the ninth is being trained."""
     terminal = Terminal(columns, lines)
     try:
-        process = terminal.start(sys.executable, "-c", PLAYED, "0.02", **environment)
-        assert process.stdout is not None
-        terminal.read(60 if columns >= 40 else 10, "trial 0009")  # narrower, it is cut
+        terminal.start(sys.executable, "-c", PLAYED, "0.02", **environment)
+        terminal.wait_until_ready(60)
         terminal.read(1)
         yield terminal
     finally:
