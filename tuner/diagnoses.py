@@ -14,6 +14,18 @@ from tuner.atomic import write_text
 
 _FOLDER = "diagnoses"
 _SCHEMA = 1
+# What a report shows of a diagnosis: the fields without which there is nothing to show, and those
+# of what it lists.
+_NUMBERS = (
+    "training_images", "validation_images", "accuracy", "train_accuracy", "majority_rate",
+)  # fmt: skip
+_FINDING = ("cause", "gain", "p_value", "sentence", "remedy")
+_LISTS = {
+    "causes": _FINDING,
+    "excluded": ("cause", "sentence"),
+    "prices": _FINDING,
+    "model": ("severity", "name", "sentence", "repair"),
+}
 
 
 def keep_diagnosis(
@@ -44,13 +56,30 @@ def keep_diagnosis(
 def kept_diagnosis(cache_dir: Path, fingerprint: str) -> dict[str, Any] | None:
     """What `keep_diagnosis` wrote of these images: "made", "options", "found"; None without one.
 
-    One that is damaged, or was written by a newer version, counts as none: it can be made again.
+    One that is damaged, lacks a field that a report shows, or was written by a newer version,
+    counts as none: it can be made again.
     """
     try:
         document = json.loads(_file(cache_dir, fingerprint).read_text("utf-8"))
-        return document if document["schema"] == _SCHEMA else None
+        is_known = document["schema"] == _SCHEMA and isinstance(document["made"], str)
+        return document if is_known and _is_whole(document["found"]) else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def _is_whole(found: Mapping[str, Any]) -> bool:
+    """Whether what was found has every field that a report shows, and numbers where it must.
+
+    Raises:
+        KeyError: a field is not there.
+        TypeError: what should hold fields or a list does not.
+    """
+    numbers = [found[name] for name in _NUMBERS]
+    for name, fields in _LISTS.items():
+        listed = [{field: each[field] for field in fields} for each in found[name] or ()]
+        numbers += [each["gain"] for each in listed if "gain" in each]
+        numbers += [each["p_value"] for each in listed if each.get("p_value") is not None]
+    return all(isinstance(number, (int, float)) for number in numbers)
 
 
 def _file(cache_dir: Path, fingerprint: str) -> Path:
