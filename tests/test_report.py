@@ -374,6 +374,28 @@ def no_dataset(run: Run) -> None:
     (run.folder / "dataset.json").unlink()
 
 
+def altered(run: Run, table: str) -> None:
+    """Bytes of a table that were not written so, which its checksums tell."""
+    import contextlib
+    import sqlite3
+
+    run.journal.close()
+    with contextlib.closing(sqlite3.connect(run.folder / "journal.db")) as connection:
+        assert connection.execute(f"UPDATE {table} SET crc = crc + 1").rowcount
+        connection.commit()
+
+
+def outcomes_damaged(run: Run) -> None:
+    altered(run, "outcomes")
+
+
+def evaluation_damaged(run: Run) -> None:
+    winner = story_of(run).winner
+    assert winner is not None
+    run.journal.set_evaluation(winner.id, {"epochs": 1, "test_correct": 3, "test_images": 4})
+    altered(run, "evaluations")
+
+
 def no_weights(run: Run) -> None:
     for path in run.folder.glob("trials/*/state.npz"):
         path.unlink()
@@ -396,6 +418,8 @@ def garbled(run: Run) -> None:
         (empty, "No trial has begun."),
         (all_failed, "every trial failed, the last one with: the loss became <b>NaN</b>"),
         (no_dataset, "The run's description of its images is gone or damaged."),
+        (outcomes_damaged, "How much of its score is luck cannot be told: the journal"),
+        (evaluation_damaged, "what was measured, if anything, cannot be read: the journal"),
         pytest.param(no_weights, "There are no heat maps", marks=pytest.mark.slow),
         pytest.param(garbled, "The journal is damaged.", marks=pytest.mark.slow),
     ],
@@ -412,6 +436,33 @@ def test_a_spoiled_run_gives_a_report_of_what_there_is(
     result = tune("report", "small", "--runs-dir", runs, "--cache-dir", search.cache, "--out", out)
     assert result.exit_code == 0, result.output
     assert said in " ".join(Outline(out.read_text("utf-8")).text)
+
+
+def test_a_damaged_run_is_compared_by_what_there_is(tmp_path: Path) -> None:
+    search = small_search()
+    runs = search.copy_of_runs(tmp_path)
+    shutil.copytree(runs / "small", runs / "other")
+    run = open_run(runs, "other")
+    evaluation_damaged(run)
+    altered(run, "outcomes")
+    out = tmp_path / "both.html"
+    result = tune("report", "small", "other", "--runs-dir", runs, "--out", out)
+    assert result.exit_code == 0, result.output
+    text = " ".join(" ".join(Outline(out.read_text("utf-8")).text).split())
+    assert "test accuracy not yet measured cannot be read" in text
+
+
+def test_what_is_to_be_typed_or_found_is_shown_as_it_is(contents: Contents) -> None:
+    assert isinstance(contents.validation, Validation)
+    image = dataclasses.replace(contents.validation.worst[0], path="at 5 % light.png")
+    changed = dataclasses.replace(
+        contents, command="tune search '/photos/at 5 % light'",
+        validation=dataclasses.replace(contents.validation, worst=(image,)),
+    )  # fmt: skip
+    text = "".join(Outline(page.render(changed, NOW)).text)
+    assert "tune search '/photos/at 5 % light'" in text
+    assert "at 5 % light.png" in text
+    assert re.search(r"\d\u00a0%", text)
 
 
 def test_a_picture_that_is_gone_or_another_is_refused(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tuner.dataset import Dataset
+from tuner.errors import TuneError
 from tuner.journal import TrialRecord
 from tuner.luck import Luck, luck_of
 from tuner.opponents import Opponent, verdict
@@ -52,8 +53,9 @@ class Answer:
         winner: the trial; None while there is none.
         score: the objective that chose it.
         contenders: accuracies on the validation images, the best first; none while nothing can win.
-        test: on the test images; None where nobody has measured.
+        test: on the test images; None where nobody has measured, or where it cannot be read.
         sentences: the same in words.
+        test_problem: why what was measured on the test images cannot be read; empty if it can.
     """
 
     winner: TrialRecord | None
@@ -61,6 +63,12 @@ class Answer:
     contenders: tuple[Contender, ...]
     test: Test | None
     sentences: tuple[str, ...]
+    test_problem: str = ""
+
+    @property
+    def untested(self) -> str:
+        """What is said of the test images in place of a number."""
+        return "cannot be read" if self.test_problem else "not yet measured"
 
     @property
     def lead(self) -> Contender | None:
@@ -73,9 +81,11 @@ def answer_of(run: Run, story: Story) -> Answer:
     if story.winner is None:
         return Answer(None, None, (), None, (_why_none(story),))
     contenders = _contenders(story)
-    test = _test(run, story)
-    sentences = (*_against(story, contenders), *_caution(run, story), *_of_test(story, test))
-    return Answer(story.winner, story.winner.score, contenders, test, sentences)
+    test, problem = _test(run, story)
+    sentences = (
+        *_against(story, contenders), *_caution(run, story), *_of_test(story, test, problem),
+    )  # fmt: skip
+    return Answer(story.winner, story.winner.score, contenders, test, sentences, problem)
 
 
 def _why_none(story: Story) -> str:
@@ -139,7 +149,11 @@ def _caution(run: Run, story: Story) -> list[str]:
     """What a score that was chosen by is worth."""
     assert story.winner is not None
     lines = []
-    luck = _luck(run, story)
+    try:
+        luck = _luck(run, story)
+    except TuneError as error:
+        luck = None
+        lines.append(f"How much of its score is luck cannot be told: {error}")
     if luck is not None and luck.flattery > 0:
         lines.append(
             f"The winner was chosen by these very images: without that luck, about "
@@ -167,19 +181,25 @@ def _luck(run: Run, story: Story) -> Luck | None:
     return luck_of(run.journal, labels, story.objective, "best")
 
 
-def _test(run: Run, story: Story) -> Test | None:
+def _test(run: Run, story: Story) -> tuple[Test | None, str]:
+    """What was measured, and why that cannot be read; the latter is empty if it can."""
     assert story.winner is not None
     if story.damage is not None:
-        return None
-    found: dict[str, Any] | None = run.journal.evaluation(story.winner.id)
+        return None, story.damage
+    try:
+        found: dict[str, Any] | None = run.journal.evaluation(story.winner.id)
+    except TuneError as error:
+        return None, str(error)
     if found is None or found.get("epochs") != story.winner.epochs:
-        return None
+        return None, ""
     accuracy = Interval.of(found["test_correct"], found["test_images"])
     opponents = tuple(Opponent.from_json(row) for row in found.get("opponents", []))
-    return Test(accuracy, found.get("test_balanced_accuracy"), opponents)
+    return Test(accuracy, found.get("test_balanced_accuracy"), opponents), ""
 
 
-def _of_test(story: Story, test: Test | None) -> list[str]:
+def _of_test(story: Story, test: Test | None, problem: str) -> list[str]:
+    if problem:
+        return [f"On the test images: what was measured, if anything, cannot be read: {problem}"]
     if test is None:
         return ["On the test images: not yet measured. They are opened once, by tune best."]
     share = test.accuracy

@@ -13,6 +13,7 @@ from importlib import resources
 from typing import Any
 
 import jinja2
+from markupsafe import Markup
 
 from tuner.quantities import duration
 from tuner.ranking import trial_name
@@ -189,17 +190,20 @@ def _environment() -> jinja2.Environment:
         undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     environment.filters |= {
-        "percent": percent, "number": number, "duration": duration, "trial_name": trial_name,
+        "percent": _percent, "number": number, "duration": duration, "trial_name": trial_name,
     }  # fmt: skip
     environment.tests["absent"] = lambda value: isinstance(value, Absent)
     return environment
 
 
 def _as_text(value: Any) -> Any:
-    """What is put into the page: control characters are shown, never meant; 5 % is not torn."""
-    if isinstance(value, str) and not hasattr(value, "__html__"):
-        return visible(value).replace(" %", "\N{NO-BREAK SPACE}%")
-    return value
+    """What is put into the page: control characters are shown, never meant."""
+    return visible(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
+
+
+def _percent(share: float) -> Markup:
+    """As `percent`, but the sign is not torn off at the end of a line."""
+    return Markup(percent(share).replace(" ", "\N{NO-BREAK SPACE}"))
 
 
 def visible(text: str) -> str:
