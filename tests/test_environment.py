@@ -74,6 +74,10 @@ def test_versions() -> None:
     assert found["keras"] == metadata.version("keras")
     assert {"tensorflow", "tensorflow-cpu"} & set(found)
     assert "" not in found.values()
+    more = environment.all_versions()
+    assert more.items() > found.items()
+    assert more.keys() - found.keys() == {"python", "keras-tuner", "numpy"}
+    assert more["numpy"] == metadata.version("numpy")
 
 
 def test_this_program_has_a_version_only_when_installed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -122,3 +122,12 @@ def test_another_computer_is_told_and_nothing_worse(
     note = note_or_check(begun, ASKED, MADE_FROM)
     assert note is not None
     assert "another Keras, TensorFlow or processor" in note
+
+
+def test_a_run_that_noted_fewer_versions_is_gone_on_with_silently(begun: Journal) -> None:
+    noted = begun.note("computes")
+    fewer = {name: value for name, value in noted.items() if name not in ("python", "numpy")}
+    begun.set_notes({"computes": fewer})
+    assert note_or_check(begun, ASKED, MADE_FROM) is None
+    begun.set_notes({"computes": noted | {"python": "3.0.0"}})
+    assert note_or_check(begun, ASKED, MADE_FROM) is None

@@ -56,6 +56,7 @@ FLOORS = (
         "anatomy",
         "scaling",
         "hparams",
+        "preparation",
         "remaining",
         "course",
         "choice",

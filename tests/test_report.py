@@ -26,6 +26,7 @@ from tests.synthetic_run import (
     CLASSES,
     HOSTILE_CLASS,
     HOSTILE_FILE,
+    PREPARED,
     many_contents,
     many_trials,
     synthetic_run,
@@ -192,10 +193,37 @@ def test_a_hopeless_score_does_not_flatten_the_others(is_loss: bool) -> None:
 
 
 def test_time_adds_up(contents: Contents) -> None:
+    story = contents.story
+    before = sum(story.prepared.values())
     for title, shares in contents.times.items():
         if title != "The slowest trials":
+            total = story.seconds + (before if title == "All of it" else 0)
             assert sum(each.share for each in shares) == pytest.approx(1)
-            assert sum(each.seconds for each in shares) == pytest.approx(contents.story.seconds)
+            assert sum(each.seconds for each in shares) == pytest.approx(total)
+
+
+def test_what_went_before_the_training_has_its_bars(contents: Contents, html: str) -> None:
+    shown = {share.name: share.seconds for share in contents.times["All of it"]}
+    assert shown == PREPARED | {"training": pytest.approx(contents.story.seconds)}
+    text = "".join(Outline(html).text)
+    assert all(name in text for name in PREPARED)
+    assert "images were read and decoded and frozen features computed: 1m22s" in text
+
+
+def test_a_run_that_did_not_note_it_says_so(contents: Contents) -> None:
+    story = dataclasses.replace(contents.story, prepared={})
+    times = figures.time_shares(story)
+    assert next(iter(times)) == "The training, by bracket"
+    shown = page.render(dataclasses.replace(contents, story=story, times=times), NOW)
+    assert "is not in it: this run did not note it." in shown
+
+
+def test_the_versions_are_those_of_the_search(contents: Contents) -> None:
+    story = dataclasses.replace(contents.story, computes={"keras": "3.0.1", "numpy": "2.9"})
+    versions = {"keras": "3.0.1", "numpy": "2.8"}
+    shown = page.render(dataclasses.replace(contents, story=story, versions=versions), NOW)
+    text = " ".join("".join(Outline(shown).text).split())
+    assert "keras3.0.1numpy2.9 (this page: 2.8)" in text
 
 
 ANSWERS = mistakes.Answers.of(
@@ -334,6 +362,10 @@ def test_a_real_run_has_every_section(tmp_path: Path) -> None:
     assert "Nothing was found that holds accuracy back." in text
     assert "Validation images by their label" in text
     assert "confident learning" in text
+    assert "computing frozen features" in text
+    for name in ("python", "keras", "keras-tuner", "numpy"):
+        assert name in run.journal.note("computes")
+        assert name in text
     assert "blue sky" in text
     assert run.dataset().fingerprint in text
     assert run.journal.evaluation(0) is None

@@ -28,6 +28,7 @@ from tuner import search as search_module
 from tuner.dataset import Dataset
 from tuner.errors import DataError, RunError, SettingsError, StoppedError, WeightsError
 from tuner.observer import SearchObserver
+from tuner.preparation import prepared_seconds
 from tuner.run import FINISHED, open_run, sole_writer
 from tuner.search import SearchControl, SearchFolders, existing_run, scan, search
 from tuner.settings import SearchSettings
@@ -137,6 +138,9 @@ def test_what_a_run_holds(photos: Path, tmp_path: Path, trained: list[str]) -> N
     assert {row["split"] for row in document["files"]} == {"train", "validation", "test"}
     assert set(document["files"][0]) == {"path", "label", "split", "sha256", "group"}
     assert ("reading images", 18, 18) in progress
+    spent = prepared_seconds(run.journal)
+    assert spent.keys() == {"reading images", "decoding images"}
+    assert min(spent.values()) > 0
     assert {"journal.db", "settings.json", "dataset.json"} <= {
         path.name for path in run.folder.iterdir()
     }

@@ -86,8 +86,18 @@ def versions() -> dict[str, str]:
     One that is not installed is left out: this program when it runs from its sources, TensorFlow
     when it goes by another name, such as tensorflow-cpu.
     """
+    return _installed("tune-resnet50", "keras", "tensorflow", "tensorflow-cpu")
+
+
+def all_versions() -> dict[str, str]:
+    """`versions`, and those of Python, Keras Tuner and NumPy: what repeating a run takes."""
+    python = {"python": platform.python_version()}
+    return versions() | _installed("keras-tuner", "numpy") | python
+
+
+def _installed(*names: str) -> dict[str, str]:
     found = {}
-    for name in ("tune-resnet50", "keras", "tensorflow", "tensorflow-cpu"):
+    for name in names:
         with contextlib.suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)
     return found

@@ -27,6 +27,7 @@ from tuner.journal import Journal, RungRecord, TrialRecord, is_unused
 from tuner.observer import Observers, SearchObserver
 from tuner.oracle import JournalOracle, declared_space, pin
 from tuner.pacing import Pacing, charged, note_spent
+from tuner.preparation import FEATURES, noted
 from tuner.ranking import trial_name
 from tuner.run import FINISHED, remove_folder, sole_writer
 from tuner.rung import RungTrainer, TimeIsUp
@@ -191,7 +192,8 @@ class HyperbandTuner(keras_tuner.Tuner):
         ):
             self.oracle.ongoing_trials.clear()
             self._validation_labels = images.validation.y
-            self._source = self._make_source(images, cache)
+            with noted(self._journal, FEATURES):
+                self._source = self._make_source(images, cache)
             note = note_or_check(self._journal, self._asked, self._source.fingerprint)
             if note:
                 self._observer.note(note)

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from tuner.environment import processor, versions
+from tuner.environment import all_versions, processor, versions
 from tuner.errors import RunError
 from tuner.journal import Journal
 
@@ -74,7 +74,8 @@ def note_or_check(
     """
     noted = journal.note(_MADE_FROM)
     if noted is None:
-        journal.set_notes({_ASKED: asked, _MADE_FROM: made_from, _COMPUTES: _computes()})
+        computes = all_versions() | {"processor": processor()}
+        journal.set_notes({_ASKED: asked, _MADE_FROM: made_from, _COMPUTES: computes})
         return None
     changed = [name for name, digest in made_from.items() if noted.get(name) != digest]
     if changed:
@@ -83,7 +84,7 @@ def note_or_check(
             "back, or begin again and overwrite it."
         )
     journal.set_notes({_ASKED: asked})
-    if journal.note(_COMPUTES) != _computes():
+    if _differs(journal.note(_COMPUTES) or {}):
         return (
             "The run was begun with another Keras, TensorFlow or processor: its results may differ "
             "in their last digits from those of a search never interrupted."
@@ -91,8 +92,10 @@ def note_or_check(
     return None
 
 
-def _computes() -> dict[str, str]:
-    return versions() | {"processor": processor()}
+def _differs(noted: Mapping[str, str]) -> bool:
+    """Whether what decides the last digits is not what was noted; Python and NumPy do not."""
+    decides = versions() | {"processor": processor()}
+    return any(noted.get(name) != value for name, value in decides.items())
 
 
 def _as_json(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """A whole search from settings: scan the images, make the run, decode, search; or go on with it."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from tuner.images import prepare_images
 from tuner.mistakes import write_mistakes
 from tuner.observer import SearchObserver
 from tuner.oracle import declared_space, pin
+from tuner.preparation import DECODING, READING, note_seconds, timed
 from tuner.run import (
     Run,
     check_free,
@@ -108,7 +109,9 @@ def search(
         check_new(folders.runs_dir, name, overwrite)
     else:
         _check_same_settings(run, settings)
-    dataset = scan(settings, folders.cache_dir, on_progress)
+    seconds: dict[str, float] = {}
+    with timed(seconds, READING):
+        dataset = scan(settings, folders.cache_dir, on_progress)
     if run is not None:
         _check_same_images(run, dataset)
         check_same_weights(run, settings)
@@ -128,19 +131,12 @@ def search(
     if can_be_cut(space):
         backbone = PretrainedBackbone(space.build_backbone())
     with Cache(folders.cache_dir, folders.cache_limit_bytes) as cache:
-        images, validation = (
-            prepare_images(
-                dataset.of(split), dataset.root, settings.image_size, cache,
-                _named(on_progress, f"decoding {split} images"), crop=settings.crop,
-            )
-            for split in ("train", "validation")
-        )  # fmt: skip
-        views = prepare_views(
-            images, settings.augment, settings.views, cache, _named(on_progress, "drawing views")
-        )
+        with timed(seconds, DECODING):
+            views, validation = _decoded(dataset, settings, cache, on_progress)
         if run is None:
             run = create_run(folders.runs_dir, name, settings, dataset, overwrite)
             run.journal.set_notes({_WEIGHTS_FILE: _weights_digest(settings)})
+        note_seconds(run.journal, seconds)
         tuner = HyperbandTuner(
             space,
             objective=settings.objective,
@@ -168,6 +164,21 @@ def search(
             raise
         _show_mistakes(tuner.summaries, run, dataset, validation)
     return run
+
+
+def _decoded(
+    dataset: Dataset, settings: SearchSettings, cache: Cache, on_progress: Progress | None
+) -> tuple[Sequence[np.ndarray], np.ndarray]:
+    """The views of the training images, and the validation images."""
+    images, validation = (
+        prepare_images(
+            dataset.of(split), dataset.root, settings.image_size, cache,
+            _named(on_progress, f"decoding {split} images"), crop=settings.crop,
+        )
+        for split in ("train", "validation")
+    )  # fmt: skip
+    drawing = _named(on_progress, "drawing views")
+    return prepare_views(images, settings.augment, settings.views, cache, drawing), validation
 
 
 def _show_mistakes(

@@ -8,7 +8,7 @@ import numpy as np
 
 from tuner.cache import Cache
 from tuner.diagnoses import kept_diagnosis
-from tuner.environment import versions
+from tuner.environment import all_versions
 from tuner.errors import TuneError
 from tuner.report.answer import Answer, answer_of
 from tuner.report.command import search_command
@@ -132,7 +132,7 @@ def gather(run: Run, cache: Cache, on_progress: Progress) -> Contents:
         _diagnosis(story, cache),
         time_shares(story),
         search_command(story.settings, story.name),
-        versions(),
+        all_versions(),
     )
 
 

@@ -112,11 +112,17 @@ def bracket_pictures(story: Story) -> list[BracketPicture]:
 
 
 def time_shares(story: Story) -> dict[str, list[Share]]:
-    """Where the training time went: by bracket, by depth, and the slowest trials; largest first."""
-    brackets = _grouped(story, _bracket_name)
-    found = {"By bracket": brackets}
+    """Where the time went: before the training and in it; of the latter by bracket and by depth,
+    and the slowest trials, the largest first.
+    """
+    found = {}
+    if story.prepared:
+        spent = [*story.prepared.items(), ("training", story.seconds)]
+        total = sum(seconds for _, seconds in spent) or 1.0
+        found["All of it"] = [Share(name, seconds, seconds / total) for name, seconds in spent]
+    found["The training, by bracket"] = _grouped(story, _bracket_name)
     if any("unfreeze_blocks" in trial.hyperparameters for trial in story.trials):
-        found["By trained residual blocks"] = _grouped(
+        found["The training, by trained residual blocks"] = _grouped(
             story, lambda trial: _depth(trial.hyperparameters.get("unfreeze_blocks"))
         )
     slowest = sorted(story.trials, key=lambda trial: -trial.seconds)[:_MOST_SLOW]

@@ -8,6 +8,7 @@ from tuner.balance import chance_rate
 from tuner.dataset import Dataset
 from tuner.errors import DamagedJournalError, InputError
 from tuner.journal import COMPLETED, FAILED, TrialRecord
+from tuner.preparation import prepared_seconds
 from tuner.ranking import rank, rank_all
 from tuner.run import Run
 from tuner.schedule import Schedule, hyperband, shortened
@@ -52,6 +53,8 @@ class Story:
         dataset: images and split; None where their description is gone.
         chance: score of always answering the most frequent class; None where there is none.
         computes: versions and processor of the search, as it noted them.
+        prepared: seconds that went before the training, by what was done; none of a run that did
+            not note them.
     """
 
     name: str
@@ -66,6 +69,7 @@ class Story:
     dataset: Dataset | None
     chance: float | None
     computes: dict[str, str]
+    prepared: dict[str, float]
 
     @property
     def objective(self) -> str:
@@ -114,11 +118,13 @@ def story_of(run: Run) -> Story:
     settings, damage = run.settings, None
     curves: dict[int, list[dict[str, float]]] = {}
     notes: dict[str, Any] = {}
+    prepared: dict[str, float] = {}
     try:
         journal = run.journal
         records = journal.trials()
         curves = {record.id: journal.epochs(record.id) for record in records}
         notes = {name: journal.note(name) for name in (_PLAN, _ASKED, _COMPUTES)}
+        prepared = prepared_seconds(journal)
         state = _state(run, records)
     except DamagedJournalError as error:
         records, damage, state = run.salvaged(), str(error), "damaged"
@@ -128,7 +134,7 @@ def story_of(run: Run) -> Story:
         next(iter(rank(records, settings.direction)), None), curves,
         _schedule(settings, records, notes.get(_PLAN)),
         _parameters(notes.get(_ASKED) or {}, records), dataset, _chance(dataset, settings),
-        notes.get(_COMPUTES) or {},
+        notes.get(_COMPUTES) or {}, prepared,
     )  # fmt: skip
 
 
