@@ -55,7 +55,6 @@
       },
       again() { if (made) entry.draw(); },
       resize() { if (made) made.resize(); },
-      shown() { return made !== null; },
     };
     charts.push(entry);
     const seen = new IntersectionObserver((found) => {
