@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,8 @@ from small_search import SmallSearch, small_search, tune
 from tuner.board import log_folder, serve
 from tuner.cache import Cache
 from tuner.errors import RunError, SettingsError
+from tuner.journal import TrialRecord
+from tuner.ranking import trial_name
 from tuner.run import open_run, sole_writer
 from tuner.summaries import FOLDER
 
@@ -28,7 +31,6 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 HOSTILE = "<img src=x onerror=alert(1)>"
-START_SECONDS = 120
 
 
 @pytest.fixture
@@ -164,14 +166,14 @@ class TestCommand:
         try:
             assert address.startswith("http://127.0.0.1:")
             assert not address.endswith(":6006/")
-            look(browser, address)
+            look(browser, address, open_run(hostile_runs, "hostile").journal.trials())
         finally:
             process.send_signal(signal.SIGINT)
             code = process.wait(timeout=30)
         assert code == 0
 
 
-def look(browser: "Browser", address: str) -> None:
+def look(browser: "Browser", address: str, trials: list[TrialRecord]) -> None:
     """The pages, as a user sees them; screenshots go where TUNE_SCREENSHOTS says."""
     with watched_page(browser) as watched:
         page = watched.page
@@ -180,6 +182,11 @@ def look(browser: "Browser", address: str) -> None:
         table.get_by_text("0000", exact=True).wait_for(timeout=60_000)
         assert table.get_by_text("winner", exact=True).count()
         picture(page, "hparams")
+        rates = {trial_name(t.id): t.hyperparameters["learning_rate"] for t in trials}
+        assert len(set(rates.values())) > 1
+        for direction in ("Ascending", "Descending"):
+            sort(page, "learning_rate", direction)
+            wait_for_rows(page, rates, direction)
         page.goto(f"{address}#timeseries")
         page.get_by_text("epoch/val_accuracy", exact=True).first.wait_for(timeout=60_000)
         picture(page, "timeseries")
@@ -191,6 +198,31 @@ def look(browser: "Browser", address: str) -> None:
     assert watched.dialogs == []
     assert watched.outside == []
     assert watched.errors == []
+
+
+def sort(page: Any, column: str, direction: str) -> None:
+    """Sorts the table of the HParams page as a user does."""
+    menus = page.locator("tf-hparams-query-pane .sorting paper-dropdown-menu")
+    for number, item in enumerate((column, direction)):
+        menus.nth(number).click()
+        menus.nth(number).locator("paper-item", has_text=item).click()
+        page.locator("iron-dropdown:visible").wait_for(state="detached")
+
+
+def wait_for_rows(page: Any, values: dict[str, float], direction: str) -> None:
+    """Waits until the table shows the trials, from top to bottom, by their values."""
+    table = page.locator("tf-hparams-table-view")
+    expected = sorted(values.values(), reverse=direction == "Descending")
+    deadline = time.monotonic() + 30
+    while True:
+        boxes = {
+            name: table.get_by_text(name, exact=True).first.bounding_box() or {} for name in values
+        }
+        shown = sorted(values, key=lambda name: boxes[name].get("y", 0))
+        if [values[name] for name in shown] == expected:
+            return
+        assert time.monotonic() < deadline, f"the rows are {shown}"
+        page.wait_for_timeout(100)
 
 
 def picture(page: Any, name: str) -> None:
