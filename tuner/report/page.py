@@ -8,12 +8,13 @@ class or file name that looks like HTML is text, whatever went wrong before.
 import base64
 import hashlib
 import math
+import re
 from datetime import datetime
 from importlib import resources
 from typing import Any
 
 import jinja2
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from tuner.quantities import duration
 from tuner.ranking import trial_name
@@ -190,7 +191,8 @@ def _environment() -> jinja2.Environment:
         undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     environment.filters |= {
-        "percent": _percent, "number": number, "duration": duration, "trial_name": trial_name,
+        "percent": _percent, "prose": _prose, "number": number, "duration": duration,
+        "trial_name": trial_name,
     }  # fmt: skip
     environment.tests["absent"] = lambda value: isinstance(value, Absent)
     return environment
@@ -204,6 +206,12 @@ def _as_text(value: Any) -> Any:
 def _percent(share: float) -> Markup:
     """As `percent`, but the sign is not torn off at the end of a line."""
     return Markup(percent(share).replace(" ", "\N{NO-BREAK SPACE}"))
+
+
+def _prose(sentence: str) -> Markup:
+    """A sentence in which no number is torn from its % sign."""
+    escaped = str(escape(visible(sentence)))
+    return Markup(re.sub(r"(?<=\d) %", "\N{NO-BREAK SPACE}%", escaped))
 
 
 def visible(text: str) -> str:
