@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -85,15 +85,11 @@ def test_two_hundred_trials_and_ten_thousand_images_stay_small(report: Path) -> 
     assert report.stat().st_size < 8_000_000
 
 
-def test_nothing_goes_wrong_and_names_are_text(
-    opened: Watched, record_property: Callable[[str, object], None]
-) -> None:
+def test_nothing_goes_wrong_and_names_are_text(opened: Watched) -> None:
     text = opened.page.inner_text("body")
     assert HOSTILE_CLASS in text
     assert "</script><script>alert(2)</script>" in text
     assert opened.page.evaluate(CHARTS) == 8
-    entries = "performance.getEntriesByName('first-contentful-paint')[0].startTime"
-    record_property("first_paint_ms", opened.page.evaluate(entries))
 
 
 def test_a_hint_tells_of_the_trial_under_the_mouse(opened: Watched) -> None:
