@@ -7,7 +7,7 @@ DEMO_EXPORT := runs/demo-export
 PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format-check lint types test-fast test-slow bench-quick docs format clean
+.PHONY: help install demo test check format-check lint types test-fast test-slow bench-quick docs pictures format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -52,6 +52,9 @@ bench-quick: install ## shortened benchmarks against the recorded ratios, under 
 
 docs: install ## make the pages of docs/commands from the help of the commands
 	$(BIN)/python docs/commands.py
+
+pictures: install ## draw the pictures of the README: make pictures DATA=FOLDER WEIGHTS=FILE
+	$(BIN)/python docs/pictures.py "$(DATA)" --weights "$(WEIGHTS)"
 
 format: install ## put the code into shape
 	$(BIN)/ruff format .
