@@ -1,4 +1,4 @@
-"""Causes are those that are certain or no chance, faults before limits; the rest is examined."""
+"""A diagnosis runs every experiment on a folder and tells the verdict on one screen."""
 
 import json
 from dataclasses import replace
@@ -8,20 +8,11 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from tuner.checkup import INPUT_SCALING, LAGGING_HEAD, LEARNING_RATE, ModelFinding
+from tuner.checkup import ModelFinding
 from tuner.dataset import Dataset, ImageFile
-from tuner.diagnosis import (
-    BATCHNORM_IN_TRAINING,
-    Diagnosis,
-    Options,
-    mistakes,
-    run_diagnosis,
-    sampled,
-    verdict,
-)
+from tuner.diagnosis import Diagnosis, Options, run_diagnosis, sampled
 from tuner.diagnosistable import diagnosis_report
 from tuner.findings import Finding
-from tuner.inputs import SCALED_INPUT
 from tuner.ladder import Treatment
 
 
@@ -51,92 +42,9 @@ def text(shown: Diagnosis, width: int = 100) -> str:
     return capture.get()
 
 
-def test_faults_come_before_limits_and_larger_gains_first() -> None:
-    causes, others = verdict(
-        [
-            finding("too few images", 0.2, 0.001),
-            finding("leak", 0.03, None),
-            finding("wrong labels", 0.08, 0.001),
-            finding("overfitting", 0.05, 0.9),
-        ]
-    )
-    assert [cause.cause for cause in causes] == ["wrong labels", "leak", "too few images"]
-    assert [other.cause for other in others] == ["overfitting"]
-
-
-def test_a_certain_fault_ranks_as_if_it_cost_5_points() -> None:
+def test_a_certain_fault_is_shown_as_seen() -> None:
     certain = replace(finding("BatchNorm in training mode", -0.01, 0.8), certain=True)
-    causes, _ = verdict(
-        [
-            finding("too few images", 0.2, 0.001),
-            finding("wrong labels", 0.04, 0.001),
-            certain,
-            finding("leak", 0.06, None),
-        ]
-    )
-    assert [cause.cause for cause in causes] == [
-        "leak", "BatchNorm in training mode", "wrong labels", "too few images"
-    ]  # fmt: skip
     assert "-1.0 points, p 0.8, seen in your model" in text(diagnosis(certain))
-
-
-def test_what_is_no_point_is_no_cause() -> None:
-    assert verdict([finding("leak", 0.004, None), finding("wrong labels", 0.009, 0.0001)])[0] == []
-
-
-def test_chances_are_corrected_for_all_that_were_tested() -> None:
-    lucky = finding("wrong labels", 0.1, 0.02)
-    assert verdict([lucky])[0] == [lucky]
-    tested = [finding(f"{number}", 0.0, 1.0) for number in range(3)]
-    assert verdict([lucky, *tested])[0] == []
-    counted = [finding(f"{number}", 0.0, None) for number in range(3)]
-    assert verdict([lucky, *counted])[0] == [lucky]
-
-
-def test_a_models_mistakes_get_their_price_here() -> None:
-    treatments = {name: treatment(name, accuracy) for name, accuracy in (
-        ("frozen", 0.9), ("legacy", 0.6), ("tutorial", 0.7), ("own_input_batch", 0.5))}  # fmt: skip
-    prices = {
-        SCALED_INPUT: finding(SCALED_INPUT, 0.5, 0.001),
-        "lagging head BatchNorm": finding("lagging head BatchNorm", 0.2, 0.001),
-    }
-    checked = (
-        ModelFinding("batch statistics of frozen layers", "error", "It does.", "mend()"),
-        ModelFinding(INPUT_SCALING, "error", "It scales.", "rescale()"),
-        ModelFinding(LAGGING_HEAD, "warning", "It lags.", ""),
-        ModelFinding("unknown backbone", "warning", "Unknown."),
-    )
-    found = mistakes(checked, treatments, prices)
-    assert [each.cause for each in found] == [
-        BATCHNORM_IN_TRAINING, SCALED_INPUT, "lagging head BatchNorm"
-    ]  # fmt: skip
-    assert found[0].gain == pytest.approx(0.3)
-    assert found[0].sentence.startswith("It does.")
-    assert [each.certain for each in found] == [True, True, False]
-    assert found[0].remedy == "Repair: mend()"
-    assert found[2].remedy == "Mend lagging head BatchNorm."
-
-
-def test_a_fault_that_no_experiment_prices_is_a_cause_too() -> None:
-    mates = ModelFinding("batch mates", "error", "in fit, features change.")
-    (found,) = mistakes((mates,), {}, {})
-    assert (found.cause, found.certain) == ("batch mates", True)
-    assert found.sentence.startswith("In fit, features change. ")
-
-
-def test_fine_tuning_in_training_mode_is_priced_against_fine_tuning_without() -> None:
-    treatments = {name: treatment(name, accuracy) for name, accuracy in (
-        ("frozen", 0.6), ("tutorial", 0.7), ("fine_tuned", 0.9))}  # fmt: skip
-    checked = (ModelFinding("batch statistics in fit", "error", "It moves."),)
-    assert mistakes(checked, treatments, {})[0].gain == pytest.approx(0.2)
-
-
-def test_a_wild_learning_rate_gets_the_price_of_the_range_test() -> None:
-    prices = {"learning rate": finding("learning rate", 0.4, 0.001)}
-    wild = (ModelFinding(LEARNING_RATE, "error", "It is wild.", "Adam(1e-3)"),)
-    (found,) = mistakes(wild, {"frozen": treatment("frozen", 0.9)}, prices)
-    assert found.gain == 0.4
-    assert mistakes((), {}, prices) == []
 
 
 def test_the_report_tells_the_cause_its_remedy_and_the_ladder() -> None:

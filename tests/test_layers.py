@@ -83,6 +83,8 @@ FLOORS = (
         "board",
     ),
     ("ladder", "inputs", "refit"),
+    ("pricing",),
+    ("verdict",),
     ("diagnosis", "description"),
     ("estimate",),
     ("export",),

@@ -1,7 +1,6 @@
 """Why is accuracy stuck? All experiments on one dataset, and a verdict.
 
-Faults, which spoil what the data could give, are ranked before limits, which only more or other
-data moves; within each, what removing it would gain decides. A cause counts where the gain is at
+A cause counts where the gain is at
 least a point and no chance, after correction for all causes that were examined (Holm 1979). A fault
 that was seen in the user's own model is a cause whatever it costs here: a short experiment on some
 of the images bounds it from below. Without a model of the user's, what a network can do wrong is
@@ -9,7 +8,7 @@ only priced: what it would cost here.
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -19,47 +18,28 @@ import numpy as np
 from search_spaces.recipes import plain_head
 from search_spaces.resnet50 import Configuration, ResNet50Space
 from tuner import checkup, fitting, labels, rates
-from tuner.anatomy import dissect
 from tuner.cache import Cache
 from tuner.dataset import Dataset
-from tuner.evidence import Evidence, gather
+from tuner.evidence import Evidence, Progress, gather, telling
 from tuner.findings import Finding, judged, paired_gain
 from tuner.forecast import LearningCurve, data_finding, learning_curve
 from tuner.heads import EPOCHS, HeadFit
 from tuner.images import prepare_images
-from tuner.inputs import SCALED_INPUT, TO_UNIT, image_size, scaled_input
-from tuner.ladder import FINE_TUNED, HISTORY, TREATMENTS, Ladder, Treatment
-from tuner.leakage import LEAK, conflict_finding, group_of, imbalance_finding, leak_finding, leaked
+from tuner.inputs import image_size
+from tuner.ladder import HISTORY, TREATMENTS, Ladder, Treatment
+from tuner.leakage import conflict_finding, group_of, imbalance_finding, leak_finding, leaked
+from tuner.pricing import mistakes, own_rate, prices, treatments_for
 from tuner.quantities import percent
 from tuner.settings import SearchSettings
 from tuner.training import Rows
+from tuner.verdict import verdict
 
-Progress = Callable[[str, int, int], None]
-# What a fault that is certain counts for at least when it is ranked: among the data's faults only
-# those come first that cost more than this.
-CERTAIN_GAIN = 0.05
 SEEDS = (0, 1, 2)
 RECALIBRATION = "BatchNorm statistics"
-BATCHNORM_IN_TRAINING = "BatchNorm in training mode"
-FAULTS = (
-    LEAK, labels.CAUSE, BATCHNORM_IN_TRAINING, SCALED_INPUT, fitting.LAGGING, rates.CAUSE,
-)  # fmt: skip
-_USUAL_RATE = 1e-3  # keras.optimizers.Adam()
-_USUAL_MOMENTUM = 0.99  # keras.layers.BatchNormalization()
 # Most images that are looked at: what a few thousand do not show is no reason to be stuck.
 _MOST_TRAINING, _MOST_VALIDATION = 4000, 2000
-# Treatments that the verdict rests on, and those that a fault of a model is priced by.
+# Treatments that the verdict rests on.
 _ALWAYS = ("frozen", "legacy", "recalibrated")
-_TREATMENT_OF = {
-    checkup.BATCH_STATISTICS_IN_FIT: "tutorial",
-    checkup.BATCH_STATISTICS_OF_FROZEN_LAYERS: "legacy",
-    checkup.BATCH_STATISTICS_IN_PREDICTION: "own_input_batch",
-}
-_CAUSE_OF = {
-    checkup.INPUT_SCALING: SCALED_INPUT,
-    checkup.LAGGING_HEAD: fitting.LAGGING,
-    checkup.LEARNING_RATE: rates.CAUSE,
-}
 
 
 @dataclass(frozen=True)
@@ -201,24 +181,6 @@ def run_prepared(
     return _Experiments(dataset, cache, prepared, on_progress).run()
 
 
-def verdict(findings: Sequence[Finding]) -> tuple[list[Finding], list[Finding]]:
-    """The findings that are causes, ranked, and the others in their order.
-
-    A certain fault of a model that costs nothing measurable here ranks as if it cost 5 points:
-    behind what spoils the data more, before all the rest.
-    """
-    results = judged(findings)
-    causes = sorted((each for each, is_cause in results if is_cause), key=_rank)
-    return causes, [each for each, is_cause in results if not is_cause]
-
-
-def _rank(finding: Finding) -> tuple[bool, float]:
-    """Faults first, then what is gained."""
-    if finding.certain:
-        return False, -max(finding.gain, CERTAIN_GAIN)
-    return finding.cause not in FAULTS, -finding.gain
-
-
 class _Experiments:
     def __init__(
         self,
@@ -256,13 +218,19 @@ class _Experiments:
         )
         by_name = {treatment.name: treatment for treatment in treatments}
         suspects, findings = self._examine(evidence, right, by_name)
-        prices = {price.cause: price for price in self._price(evidence, few, by_name)}
-        own = [] if checked is None else mistakes(checked, by_name, prices)
-        if self._own_rate() and rates.CAUSE not in {mistake.cause for mistake in own}:
-            own.append(prices[rates.CAUSE])
+        priced = {
+            price.cause: price
+            for price in prices(
+                evidence, few, by_name, self._model, self._head, self._options.seed,
+                self._on_progress,
+            )
+        }  # fmt: skip
+        own = [] if checked is None else mistakes(checked, by_name, priced)
+        if own_rate(self._model) and rates.CAUSE not in {mistake.cause for mistake in own}:
+            own.append(priced[rates.CAUSE])
         causes, excluded = verdict([*findings, *own])
         own_causes = {finding.cause for finding in own}
-        others = [price for price in prices.values() if price.cause not in own_causes]
+        others = [price for price in priced.values() if price.cause not in own_causes]
         return Diagnosis(
             len(evidence.training.y), len(evidence.validation.y), self._images_in_all,
             float(right.mean()), float(np.mean([fit.train_accuracies[-1] for fit in fits])),
@@ -273,11 +241,7 @@ class _Experiments:
         )  # fmt: skip
 
     def _treatments(self, checked: Sequence[checkup.ModelFinding]) -> list[str]:
-        names = {each.name for each in checked}
-        needed = {treatment for name, treatment in _TREATMENT_OF.items() if name in names}
-        shown = {*self._options.treatments, *_ALWAYS, *needed}
-        if "tutorial" in needed:
-            shown.add(FINE_TUNED)
+        shown = {*self._options.treatments, *_ALWAYS, *treatments_for(checked)}
         return [name for name in HISTORY if name in shown]
 
     def _gather(self) -> Evidence:
@@ -330,42 +294,6 @@ class _Experiments:
         ]  # fmt: skip
         return self._named(wrong), findings
 
-    def _price(
-        self, evidence: Evidence, few: Evidence, treatments: Mapping[str, Treatment]
-    ) -> Iterator[Finding]:
-        """What mistakes of a network would cost on these images."""
-        training, validation = evidence.pooled_training, evidence.pooled_validation
-        seed, frozen = self._options.seed, treatments["frozen"]
-        yield _batchnorm(frozen, treatments["legacy"])
-        wrong = TO_UNIT if self._model is None else checkup.reaching(self._model)
-        if wrong is None or wrong.is_expected or not wrong.is_affine:
-            wrong = TO_UNIT
-        yield scaled_input(few, frozen.right, self._head, EPOCHS, seed, wrong)
-        momentum = _momentum(self._model)
-        yield fitting.lagging_batchnorm(
-            evidence.space, evidence.backbone, training, validation, momentum=momentum, seed=seed
-        )
-        curve = rates.learning_rate_curve(
-            evidence.heads, training, validation, seed=seed,
-            on_progress=self._telling("learning rates"),
-        )  # fmt: skip
-        used = self._own_rate() or _USUAL_RATE
-        longer = None
-        if used < curve.good[0] and self._trains_a_head_alone():
-            longer = rates.trained_longer(evidence.heads, training, validation, used, seed)
-        yield rates.learning_rate_finding(curve, used, longer)
-
-    def _own_rate(self) -> float | None:
-        """The learning rate of the user's model, where the range test can judge it."""
-        return None if self._model is None else checkup.step_size(self._model)
-
-    def _trains_a_head_alone(self) -> bool:
-        """Whether the user's model is one whose backbone stays as it is."""
-        if self._model is None:
-            return False
-        parts = dissect(self._model)
-        return bool(parts.batchnorms) and not any(layer.trainable for layer in parts.batchnorms)
-
     def _data_finding(self, curve: LearningCurve) -> Finding:
         """What more images would give, which a sample of those that there are cannot tell."""
         found, seen = data_finding(curve), sum(map(len, self._files))
@@ -400,73 +328,7 @@ class _Experiments:
         )
 
     def _telling(self, what: str) -> Callable[[int, int], None]:
-        def tell(done: int, count: int) -> None:
-            if self._on_progress is not None:
-                self._on_progress(what, done, count)
-
-        return tell
-
-
-def mistakes(
-    checked: Sequence[checkup.ModelFinding],
-    treatments: Mapping[str, Treatment],
-    prices: Mapping[str, Finding],
-) -> list[Finding]:
-    """The mistakes that the user's model makes, each with its price here.
-
-    Args:
-        checked: what `check_model` found.
-        treatments: by name; of a model that uses statistics of the batch, those that it may need.
-        prices: by cause.
-    """
-    found = []
-    for mistake in checked:
-        certain = mistake.severity == checkup.ERROR
-        if mistake.name in _TREATMENT_OF:
-            name = _TREATMENT_OF[mistake.name]
-            price = _batchnorm(_opponent(treatments, name), treatments[name])
-        elif _CAUSE_OF.get(mistake.name) in prices:
-            price = prices[_CAUSE_OF[mistake.name]]
-        elif certain:
-            price = Finding(mistake.name, "What it costs here cannot be told.", 0.0, None)
-        else:
-            continue
-        found.append(
-            replace(
-                price,
-                sentence=f"{_capital(mistake.sentence)} {price.sentence}",
-                remedy=f"Repair: {mistake.repair}" if mistake.repair else price.remedy,
-                certain=certain,
-            )
-        )
-    return found
-
-
-def _opponent(treatments: Mapping[str, Treatment], name: str) -> Treatment:
-    """The same treatment without its fault."""
-    return treatments[FINE_TUNED if name == "tutorial" else "frozen"]
-
-
-def _capital(sentence: str) -> str:
-    """A finding of a model, which begins with a small letter, as a sentence that ends."""
-    return f"{sentence[0].upper()}{sentence[1:].rstrip('.')}."
-
-
-def _batchnorm(frozen: Treatment, other: Treatment) -> Finding:
-    """What a treatment of BatchNorm costs against inference mode."""
-    gain, p_value = paired_gain(other.right, frozen.right[: len(other.right)])
-    sentence = (
-        f"BatchNorm as in {other.name!r} validates at {percent(other.val_accuracy)}, in inference "
-        f"mode ({frozen.name!r}) at {percent(frozen.val_accuracy)}."
-    )
-    remedy = (
-        "Freeze each one: for layer in base.layers: layer.trainable = False; or let tune search "
-        "build the network."
-    )
-    numbers = {"treatment": other.name, "accuracy": other.val_accuracy} | {
-        "frozen_accuracy": frozen.val_accuracy, "moved": other.moved,
-    }  # fmt: skip
-    return Finding(BATCHNORM_IN_TRAINING, sentence, gain, p_value, remedy, numbers)
+        return telling(self._on_progress, what)
 
 
 def _recalibration(frozen: Treatment, recalibrated: Treatment) -> Finding:
@@ -483,12 +345,6 @@ def _recalibration(frozen: Treatment, recalibrated: Treatment) -> Finding:
     )
     numbers = {"recalibrated": recalibrated.val_accuracy, "frozen": frozen.val_accuracy}
     return Finding(RECALIBRATION, sentence, gain, p_value, remedy, numbers)
-
-
-def _momentum(model: keras.Model | None) -> float:
-    """Of the head's BatchNorm that lags most; Keras's default where there is none."""
-    own = () if model is None else dissect(model).head_batchnorms
-    return max((layer.momentum for layer in own), default=_USUAL_MOMENTUM)
 
 
 def sampled(dataset: Dataset) -> Dataset:

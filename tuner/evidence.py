@@ -15,6 +15,19 @@ from tuner.features import BATCH, FeatureStore
 from tuner.heads import Heads
 from tuner.training import Rows
 
+# Is told (what is done, done so far, of how many).
+Progress = Callable[[str, int, int], None]
+
+
+def telling(on_progress: Progress | None, what: str) -> Callable[[int, int], None]:
+    """Tells of one experiment; tells nobody where nobody wants to know."""
+
+    def tell(done: int, count: int) -> None:
+        if on_progress is not None:
+            on_progress(what, done, count)
+
+    return tell
+
 
 @dataclass(frozen=True)
 class Evidence:
@@ -55,7 +68,7 @@ def gather(
     training: Rows,
     validation: Rows,
     cache: Cache,
-    on_progress: Callable[[str, int, int], None] | None = None,
+    on_progress: Progress | None = None,
     network: keras.Model | None = None,
 ) -> Evidence:
     """Computes the pooled features that are not in the cache yet.
@@ -73,11 +86,7 @@ def gather(
     store.stored = (0,)
 
     def pooled(rows: Rows, what: str) -> Rows:
-        def told(done: int, count: int) -> None:
-            if on_progress is not None:
-                on_progress(what, done, count)
-
-        features: np.ndarray = store.open(rows.x, told).rows(0)[:]
+        features: np.ndarray = store.open(rows.x, telling(on_progress, what)).rows(0)[:]
         return Rows(features, rows.y)
 
     return Evidence(

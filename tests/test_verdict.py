@@ -1,0 +1,51 @@
+"""Causes are those that are certain or no chance, faults before limits; the rest is examined."""
+
+from dataclasses import replace
+
+from tuner.findings import Finding
+from tuner.verdict import verdict
+
+
+def finding(cause: str, gain: float, p_value: float | None) -> Finding:
+    return Finding(cause, f"{cause} was tried.", gain, p_value, f"Mend {cause}.")
+
+
+def test_faults_come_before_limits_and_larger_gains_first() -> None:
+    causes, others = verdict(
+        [
+            finding("too few images", 0.2, 0.001),
+            finding("leak", 0.03, None),
+            finding("wrong labels", 0.08, 0.001),
+            finding("overfitting", 0.05, 0.9),
+        ]
+    )
+    assert [cause.cause for cause in causes] == ["wrong labels", "leak", "too few images"]
+    assert [other.cause for other in others] == ["overfitting"]
+
+
+def test_a_certain_fault_ranks_as_if_it_cost_5_points() -> None:
+    certain = replace(finding("BatchNorm in training mode", -0.01, 0.8), certain=True)
+    causes, _ = verdict(
+        [
+            finding("too few images", 0.2, 0.001),
+            finding("wrong labels", 0.04, 0.001),
+            certain,
+            finding("leak", 0.06, None),
+        ]
+    )
+    assert [cause.cause for cause in causes] == [
+        "leak", "BatchNorm in training mode", "wrong labels", "too few images"
+    ]  # fmt: skip
+
+
+def test_what_is_no_point_is_no_cause() -> None:
+    assert verdict([finding("leak", 0.004, None), finding("wrong labels", 0.009, 0.0001)])[0] == []
+
+
+def test_chances_are_corrected_for_all_that_were_tested() -> None:
+    lucky = finding("wrong labels", 0.1, 0.02)
+    assert verdict([lucky])[0] == [lucky]
+    tested = [finding(f"{number}", 0.0, 1.0) for number in range(3)]
+    assert verdict([lucky, *tested])[0] == []
+    counted = [finding(f"{number}", 0.0, None) for number in range(3)]
+    assert verdict([lucky, *counted])[0] == [lucky]

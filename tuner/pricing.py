@@ -1,0 +1,166 @@
+"""What mistakes that a network can make cost on given images, and which the user's model makes."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+import keras
+
+from search_spaces.resnet50 import Configuration
+from tuner import checkup, fitting, rates
+from tuner.anatomy import dissect
+from tuner.evidence import Evidence, Progress, telling
+from tuner.findings import Finding, paired_gain
+from tuner.heads import EPOCHS
+from tuner.inputs import SCALED_INPUT, TO_UNIT, scaled_input
+from tuner.ladder import FINE_TUNED, Treatment
+from tuner.quantities import percent
+
+BATCHNORM_IN_TRAINING = "BatchNorm in training mode"
+_USUAL_RATE = 1e-3  # keras.optimizers.Adam()
+_USUAL_MOMENTUM = 0.99  # keras.layers.BatchNormalization()
+# Treatments that a fault of a model is priced by.
+_TREATMENT_OF = {
+    checkup.BATCH_STATISTICS_IN_FIT: "tutorial",
+    checkup.BATCH_STATISTICS_OF_FROZEN_LAYERS: "legacy",
+    checkup.BATCH_STATISTICS_IN_PREDICTION: "own_input_batch",
+}
+_CAUSE_OF = {
+    checkup.INPUT_SCALING: SCALED_INPUT,
+    checkup.LAGGING_HEAD: fitting.LAGGING,
+    checkup.LEARNING_RATE: rates.CAUSE,
+}
+
+
+def treatments_for(checked: Sequence[checkup.ModelFinding]) -> set[str]:
+    """The treatments of BatchNorm that a model's faults are priced by.
+
+    Args:
+        checked: what `check_model` found.
+    """
+    names = {each.name for each in checked}
+    needed = {treatment for name, treatment in _TREATMENT_OF.items() if name in names}
+    return needed | ({FINE_TUNED} if "tutorial" in needed else set())
+
+
+def prices(
+    evidence: Evidence,
+    few: Evidence,
+    treatments: Mapping[str, Treatment],
+    model: keras.Model | None,
+    configuration: Configuration,
+    seed: int,
+    on_progress: Progress | None = None,
+) -> Iterator[Finding]:
+    """What mistakes of a network would cost on these images.
+
+    Args:
+        evidence: images and features.
+        few: those of them that the treatments were tried on.
+        treatments: by name, "frozen" and "legacy" among them.
+        model: the user's own, whose scaling, momentum and learning rate are tried; None for the
+            usual mistakes.
+        configuration: the head.
+        seed: of heads and orders.
+        on_progress: is told (what is done, done so far, of how many).
+    """
+    training, validation = evidence.pooled_training, evidence.pooled_validation
+    frozen = treatments["frozen"]
+    yield _batchnorm(frozen, treatments["legacy"])
+    wrong = TO_UNIT if model is None else checkup.reaching(model)
+    if wrong is None or wrong.is_expected or not wrong.is_affine:
+        wrong = TO_UNIT
+    yield scaled_input(few, frozen.right, configuration, EPOCHS, seed, wrong)
+    yield fitting.lagging_batchnorm(
+        evidence.space, evidence.backbone, training, validation,
+        momentum=_momentum(model), seed=seed,
+    )  # fmt: skip
+    curve = rates.learning_rate_curve(
+        evidence.heads, training, validation, seed=seed,
+        on_progress=telling(on_progress, "learning rates"),
+    )  # fmt: skip
+    used = own_rate(model) or _USUAL_RATE
+    longer = None
+    if used < curve.good[0] and trains_a_head_alone(model):
+        longer = rates.trained_longer(evidence.heads, training, validation, used, seed)
+    yield rates.learning_rate_finding(curve, used, longer)
+
+
+def own_rate(model: keras.Model | None) -> float | None:
+    """The learning rate of the user's model, where the range test can judge it."""
+    return None if model is None else checkup.step_size(model)
+
+
+def trains_a_head_alone(model: keras.Model | None) -> bool:
+    """Whether the user's model is one whose backbone stays as it is."""
+    if model is None:
+        return False
+    parts = dissect(model)
+    return bool(parts.batchnorms) and not any(layer.trainable for layer in parts.batchnorms)
+
+
+def mistakes(
+    checked: Sequence[checkup.ModelFinding],
+    treatments: Mapping[str, Treatment],
+    prices: Mapping[str, Finding],
+) -> list[Finding]:
+    """The mistakes that the user's model makes, each with its price here.
+
+    Args:
+        checked: what `check_model` found.
+        treatments: by name; of a model that uses statistics of the batch, those that it may need.
+        prices: by cause.
+    """
+    found = []
+    for mistake in checked:
+        certain = mistake.severity == checkup.ERROR
+        if mistake.name in _TREATMENT_OF:
+            name = _TREATMENT_OF[mistake.name]
+            price = _batchnorm(_opponent(treatments, name), treatments[name])
+        elif _CAUSE_OF.get(mistake.name) in prices:
+            price = prices[_CAUSE_OF[mistake.name]]
+        elif certain:
+            price = Finding(mistake.name, "What it costs here cannot be told.", 0.0, None)
+        else:
+            continue
+        found.append(
+            replace(
+                price,
+                sentence=f"{_capital(mistake.sentence)} {price.sentence}",
+                remedy=f"Repair: {mistake.repair}" if mistake.repair else price.remedy,
+                certain=certain,
+            )
+        )
+    return found
+
+
+def _opponent(treatments: Mapping[str, Treatment], name: str) -> Treatment:
+    """The same treatment without its fault."""
+    return treatments[FINE_TUNED if name == "tutorial" else "frozen"]
+
+
+def _capital(sentence: str) -> str:
+    """A finding of a model, which begins with a small letter, as a sentence that ends."""
+    return f"{sentence[0].upper()}{sentence[1:].rstrip('.')}."
+
+
+def _batchnorm(frozen: Treatment, other: Treatment) -> Finding:
+    """What a treatment of BatchNorm costs against inference mode."""
+    gain, p_value = paired_gain(other.right, frozen.right[: len(other.right)])
+    sentence = (
+        f"BatchNorm as in {other.name!r} validates at {percent(other.val_accuracy)}, in inference "
+        f"mode ({frozen.name!r}) at {percent(frozen.val_accuracy)}."
+    )
+    remedy = (
+        "Freeze each one: for layer in base.layers: layer.trainable = False; or let tune search "
+        "build the network."
+    )
+    numbers = {"treatment": other.name, "accuracy": other.val_accuracy} | {
+        "frozen_accuracy": frozen.val_accuracy, "moved": other.moved,
+    }  # fmt: skip
+    return Finding(BATCHNORM_IN_TRAINING, sentence, gain, p_value, remedy, numbers)
+
+
+def _momentum(model: keras.Model | None) -> float:
+    """Of the head's BatchNorm that lags most; Keras's default where there is none."""
+    own = () if model is None else dissect(model).head_batchnorms
+    return max((layer.momentum for layer in own), default=_USUAL_MOMENTUM)
