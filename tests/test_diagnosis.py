@@ -44,7 +44,8 @@ def text(shown: Diagnosis, width: int = 100) -> str:
 
 def test_a_certain_fault_is_shown_as_seen() -> None:
     certain = replace(finding("BatchNorm in training mode", -0.01, 0.8), certain=True)
-    assert "-1.0 points, p 0.8, seen in your model" in text(diagnosis(certain))
+    shown = " ".join(text(diagnosis(certain)).split())
+    assert "costs too little to measure here, p 0.8, seen in your model" in shown
 
 
 def test_the_report_tells_the_cause_its_remedy_and_the_ladder() -> None:

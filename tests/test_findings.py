@@ -1,5 +1,7 @@
 """Gains are tested on pairs of images, and corrected for how many were tried."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -76,6 +78,27 @@ def test_what_is_certain_takes_no_part_in_the_correction() -> None:
     findings = [of(0.2, 0.04), of(0.0, 0.9, certain=True), of(0.1, None)]
     assert [is_cause for _, is_cause in judged(findings)] == [True, True, True]
     assert not judged([*findings, of(0.0, 0.9)])[0][1]
+
+
+def test_the_corrected_chance_is_kept_and_told() -> None:
+    told = [each for each, _ in judged([of(0.2, 0.01), of(0.1, 0.02), of(0.0, None)])]
+    assert [each.corrected_p_value for each in told] == [0.02, 0.02, None]
+    assert [each.p_value for each in told] == [0.01, 0.02, None]
+    assert [each.certainty for each in told] == ["p 0.02", "p 0.02", "counted"]
+    assert told[0].to_json()["corrected_p_value"] == 0.02
+    alone, _ = judged([of(0.1, 0.02, certain=True), of(0.2, 0.01)])[0]
+    assert alone.certainty == "p 0.02, seen in your model"
+
+
+def test_what_a_cause_does_is_told_as_what_it_is() -> None:
+    assert of(0.2, 0.01).effect == "+20.0 points"
+    assert replace(of(0.2, 0.01), overstated=True).effect == "overstated by 20.0 points"
+    for gain, p_value in ((-0.01, 0.8), (0.005, 0.01), (0.1, 0.3)):
+        assert of(gain, p_value, certain=True).effect == "costs too little to measure here"
+        assert of(gain, p_value).cost == "costs too little to measure here"
+    assert of(0.1, 0.01, certain=True).effect == "+10.0 points"
+    assert of(0.1, 0.01).cost == "costs 10.0 points"
+    assert replace(of(0.0, None, certain=True), measured=False).effect.endswith("not measured")
 
 
 def test_correction_is_that_of_holm() -> None:

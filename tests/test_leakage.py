@@ -7,7 +7,13 @@ import pytest
 
 from tuner.dataset import Dataset, ImageFile
 from tuner.findings import judged
-from tuner.leakage import conflict_finding, imbalance_finding, leak_finding, leaked
+from tuner.leakage import (
+    conflict_finding,
+    enough_without,
+    imbalance_finding,
+    leak_finding,
+    leaked,
+)
 
 
 def dataset(*shared: int, conflicts: tuple[tuple[str, ...], ...] = ()) -> Dataset:
@@ -18,6 +24,16 @@ def dataset(*shared: int, conflicts: tuple[tuple[str, ...], ...] = ()) -> Datase
         for n in range(4)
     ]
     return Dataset(Path(), ("a", "b"), tuple(files), conflicts=conflicts)
+
+
+def larger(shared: int, images: int = 100) -> Dataset:
+    """A hundred validation images of two classes, the first of which stand in training too."""
+    files = [
+        ImageFile(f"{split}{n}.jpg", "ab"[n % 2], split, f"{split}{n:03}", f"g{n}")
+        for split, count in (("validation", images), ("train", shared))
+        for n in range(count)
+    ]
+    return Dataset(Path(), ("a", "b"), tuple(files))
 
 
 def right(*wrong: int) -> np.ndarray:
@@ -46,6 +62,38 @@ def test_a_leak_that_accuracy_owes_nothing_is_not_called_overstatement() -> None
     assert told.sentence.startswith("2 of 10 validation images stand in training too, but")
 
 
+def test_a_leak_that_leaves_nothing_to_measure_with_is_a_cause() -> None:
+    told, is_cause = judged([leak_finding(dataset(*range(4)), right(9), None)])[0]
+    assert is_cause
+    assert told.certainty == "counted"
+    assert told.effect == "overstated by at most 10.0 points"
+    assert "says nothing of images that were not trained on" in told.sentence
+    assert "split" in told.remedy
+    total = leak_finding(larger(100), np.ones(100, bool), None)
+    assert judged([total])[0][1]
+    assert total.gain == pytest.approx(0.5)
+
+
+def test_where_nobody_can_be_trained_without_a_leak_the_images_are_compared() -> None:
+    shared = np.arange(100) < 60
+    told, is_cause = judged([leak_finding(larger(60), shared | (np.arange(100) % 2 == 0), None)])[0]
+    assert is_cause
+    assert told.gain == pytest.approx(0.8 - 0.5)
+    assert told.effect == "overstated by 30.0 points"
+    assert "80.0 % on all, and 50.0 % on those that do not" in told.sentence
+    told, is_cause = judged([leak_finding(larger(60), np.arange(100) % 2 == 0, None)])[0]
+    assert not is_cause
+    assert "is not shown" in told.sentence
+
+
+def test_heads_are_trained_without_a_leak_where_every_class_and_half_of_the_images_remain() -> None:
+    labels = np.arange(10) % 2
+    assert enough_without(np.arange(10) < 5, labels)
+    assert not enough_without(np.arange(10) < 4, labels)
+    assert not enough_without(np.zeros(10, bool), labels)
+    assert not enough_without(labels == 0, labels)
+
+
 def test_without_a_leak_there_is_nothing_to_remedy() -> None:
     finding = leak_finding(dataset(), right(2), right(2))
     assert (finding.gain, finding.p_value, finding.remedy) == (0.0, None, "")
@@ -60,11 +108,35 @@ def test_pictures_under_two_labels_are_told_and_cost_nothing_here() -> None:
 
 
 def test_accuracy_stands_beside_the_most_frequent_class() -> None:
-    finding = imbalance_finding(dataset(), right(8, 9))
-    assert finding.numbers["balanced_accuracy"] == pytest.approx(0.5)
+    finding = imbalance_finding(dataset(), right(9))
+    assert finding.numbers["balanced_accuracy"] == pytest.approx(0.75)
     assert finding.numbers["majority_rate"] == pytest.approx(0.8)
     assert (finding.gain, finding.p_value) == (0.0, None)
     assert "--class-weights" not in finding.sentence
+
+
+def uneven(rate: float) -> Dataset:
+    files = tuple(
+        ImageFile(f"{n}.jpg", "ab"[n >= 200 * rate], "validation", f"{n:03}") for n in range(200)
+    )
+    return Dataset(Path(), ("a", "b"), files)
+
+
+def test_accuracy_of_the_most_frequent_class_alone_is_a_cause() -> None:
+    three_quarters = np.arange(200) < 152
+    told, is_cause = judged([imbalance_finding(uneven(0.75), three_quarters)])[0]
+    assert is_cause
+    assert "no more than that was learnt" in told.sentence
+    assert "--class-weights balanced --objective val_balanced_accuracy" in told.remedy
+    assert (told.effect, told.certainty) == ("at most 25.0 points", "counted")
+
+
+def test_what_is_better_than_the_most_frequent_class_is_healthy() -> None:
+    assert imbalance_finding(uneven(0.75), np.arange(200) < 190).gain == 0
+    # Of equal classes nothing is more frequent: weights would change nothing.
+    assert imbalance_finding(uneven(0.5), np.arange(200) < 100).gain == 0
+    tiny = imbalance_finding(dataset(), right(9))  # 9 of 10 against 8 of 10
+    assert tiny.gain == 0
 
 
 def test_very_unequal_classes_are_told_what_is_meant_for_them() -> None:

@@ -387,7 +387,11 @@ def test_a_real_run_has_every_section(tmp_path: Path) -> None:
     search = small_search()
     runs = search.copy_of_runs(tmp_path)
     run = open_run(runs, "small")
-    found = {"causes": [], "excluded": [], "prices": [], "model": None, "training_images": 42,
+    price = {"cause": "scaled input", "sentence": "It was tried.", "remedy": "", "gain": 0.3,
+             "cost": "costs 30.0 points", "certainty": "p 0.01"}  # fmt: skip
+    older = {"cause": "learning rate", "sentence": "It was too.", "remedy": "", "gain": 0.2}
+    found = {"causes": [], "excluded": [], "prices": [price, older], "model": None,
+             "training_images": 42,
              "validation_images": 9, "accuracy": 0.5, "train_accuracy": 0.75,
              "majority_rate": 0.25}  # fmt: skip
     keep_diagnosis(search.cache, run.dataset().fingerprint, found, {})
@@ -397,6 +401,8 @@ def test_a_real_run_has_every_section(tmp_path: Path) -> None:
     assert result.stdout.strip() == str(out)
     text = " ".join(Outline(out.read_text("utf-8")).text)
     assert "Nothing was found that holds accuracy back." in text
+    assert "(costs 30.0 points, p 0.01). It was tried." in text
+    assert "(+20.0 points). It was too." in text
     assert "Validation images by their label" in text
     assert "confident learning" in text
     assert "computing frozen features" in text

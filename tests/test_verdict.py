@@ -44,8 +44,8 @@ def test_what_is_no_point_is_no_cause() -> None:
 
 def test_chances_are_corrected_for_all_that_were_tested() -> None:
     lucky = finding("wrong labels", 0.1, 0.02)
-    assert verdict([lucky])[0] == [lucky]
+    assert [each.cause for each in verdict([lucky])[0]] == ["wrong labels"]
     tested = [finding(f"{number}", 0.0, 1.0) for number in range(3)]
     assert verdict([lucky, *tested])[0] == []
     counted = [finding(f"{number}", 0.0, None) for number in range(3)]
-    assert verdict([lucky, *counted])[0] == [lucky]
+    assert [each.cause for each in verdict([lucky, *counted])[0]] == ["wrong labels"]

@@ -27,7 +27,14 @@ from tuner.heads import EPOCHS, HeadFit
 from tuner.images import prepare_images
 from tuner.inputs import image_size
 from tuner.ladder import HISTORY, TREATMENTS, Ladder, Treatment
-from tuner.leakage import conflict_finding, group_of, imbalance_finding, leak_finding, leaked
+from tuner.leakage import (
+    conflict_finding,
+    enough_without,
+    group_of,
+    imbalance_finding,
+    leak_finding,
+    leaked,
+)
 from tuner.pricing import mistakes, own_rate, prices, treatments_for
 from tuner.quantities import percent
 from tuner.settings import SearchSettings
@@ -117,7 +124,11 @@ class Diagnosis:
             | {"history": HISTORY[step.name]}
             for step in self.ladder
         ]
-        return asdict(replace(self, ladder=())) | {"ladder": ladder}
+        findings = {
+            name: [each.to_json() for each in getattr(self, name)]
+            for name in ("causes", "excluded", "prices")
+        }
+        return asdict(replace(self, ladder=())) | findings | {"ladder": ladder}
 
 
 @dataclass(frozen=True)
@@ -197,6 +208,7 @@ class _Experiments:
         self._checked = prepared.checked
         self._on_progress = on_progress
         self._head = Configuration.of(plain_head())
+        self._seeds = tuple(self._options.seed + seed for seed in SEEDS)
         self._dataset = sampled(dataset)
         self._images_in_all = len(dataset.of("train")) + len(dataset.of("validation"))
         self._files = self._dataset.of("train"), self._dataset.of("validation")
@@ -204,8 +216,8 @@ class _Experiments:
     def run(self) -> Diagnosis:
         checked = self._checked
         evidence = self._gather()
-        seeds = tuple(self._options.seed + seed for seed in SEEDS)
-        fits = [self._fit(evidence, evidence.pooled_training, seed) for seed in seeds]
+        seeds = self._seeds
+        fits = self._fits(evidence, evidence.pooled_training, "plain heads")
         right = np.stack([fit.right for fit in fits])
         few = evidence.first(*self._options.network_images)
         ladder = Ladder(
@@ -302,18 +314,29 @@ class _Experiments:
         sentence = f"Of {self._images_in_all:,} images a sample of {seen:,} was looked at."
         return replace(found, sentence=sentence, gain=0.0, p_value=None, remedy="")
 
-    def _without_leak(self, evidence: Evidence, right: np.ndarray) -> np.ndarray:
-        """What heads name rightly that were trained without images that validation shows too."""
-        kept, rows = ~leaked(self._dataset)[0], evidence.pooled_training
-        if kept.all() or len(np.unique(rows.y[kept])) < 2:
-            return right
-        clean = Rows(rows.x[kept], rows.y[kept])
-        seeds = (self._options.seed + seed for seed in SEEDS)
-        return np.stack([self._fit(evidence, clean, seed).right for seed in seeds])
+    def _without_leak(self, evidence: Evidence, right: np.ndarray) -> np.ndarray | None:
+        """What heads name rightly that were trained without images that validation shows too.
 
-    def _fit(self, evidence: Evidence, training: Rows, seed: int) -> HeadFit:
-        """The plain head."""
-        return evidence.heads.fit(self._head, [training], evidence.pooled_validation, EPOCHS, seed)
+        None where too little remains to train on.
+        """
+        kept, rows = ~leaked(self._dataset)[0], evidence.pooled_training
+        if kept.all():
+            return right
+        if not enough_without(kept, rows.y):
+            return None
+        fits = self._fits(evidence, Rows(rows.x[kept], rows.y[kept]), "heads without the leak")
+        return np.stack([fit.right for fit in fits])
+
+    def _fits(self, evidence: Evidence, training: Rows, what: str) -> list[HeadFit]:
+        """The plain head, with every seed."""
+        fits, tell = [], self._telling(what)
+        tell(0, len(self._seeds))
+        for done, seed in enumerate(self._seeds, start=1):
+            fits.append(
+                evidence.heads.fit(self._head, [training], evidence.pooled_validation, EPOCHS, seed)
+            )
+            tell(done, len(self._seeds))
+        return fits
 
     def _groups(self) -> np.ndarray:
         """Number of the group of each image, training images first."""

@@ -8,7 +8,6 @@ from rich.table import Table
 
 from tuner.checkup import ERROR, ModelFinding
 from tuner.diagnosis import Diagnosis
-from tuner.findings import Finding
 from tuner.labels import CAUSE as WRONG_LABELS
 from tuner.ladder import Treatment
 from tuner.quantities import percent
@@ -26,7 +25,7 @@ def diagnosis_report(diagnosis: Diagnosis, width: int = 80) -> RenderableType:
         diagnosis: what was found.
         width: characters of a line; the ladder's training accuracy is left out where it is narrow.
     """
-    prices = (("-", f"{each.cause}: {_points(each)}. {each.sentence}") for each in diagnosis.prices)
+    prices = (("-", f"{each.cause}: {each.cost}. {each.sentence}") for each in diagnosis.prices)
     examined = (("-", f"{each.cause}: {each.sentence}") for each in diagnosis.excluded)
     faulty = any(finding.severity == ERROR for finding in diagnosis.model or ())
     nothing = _NOTHING_ELSE if faulty else _NOTHING
@@ -69,7 +68,7 @@ def _causes(diagnosis: Diagnosis) -> Iterator[tuple[str, str]]:
     for number, cause in enumerate(diagnosis.causes, start=1):
         yield (
             f"{number}.",
-            f"{cause.cause} ({_points(cause)}, {_certainty(cause)}). {cause.sentence}",
+            f"{cause.cause} ({cause.effect}, {cause.certainty}). {cause.sentence}",
         )
         if cause.cause == WRONG_LABELS and diagnosis.suspects:
             yield "", f"Most suspicious: {_suspects(diagnosis)}"
@@ -77,20 +76,11 @@ def _causes(diagnosis: Diagnosis) -> Iterator[tuple[str, str]]:
             yield "", cause.remedy
 
 
-def _certainty(cause: Finding) -> str:
-    chance = "counted" if cause.p_value is None else f"p {cause.p_value:.2g}"
-    return f"{chance}, seen in your model" if cause.certain else chance
-
-
 def _mistakes(model: Iterable[ModelFinding]) -> Iterator[tuple[str, str]]:
     for finding in model:
         yield "-", f"{finding.severity}, {finding.name}: {finding.sentence}"
         if finding.repair:
             yield "", f"Repair: {finding.repair}"
-
-
-def _points(finding: Finding) -> str:
-    return f"{100 * finding.gain:+.1f} points"
 
 
 def _suspects(diagnosis: Diagnosis) -> str:

@@ -6,10 +6,21 @@ import numpy as np
 
 from tuner.balance import imbalance_note
 from tuner.dataset import Dataset, ImageFile
-from tuner.findings import Finding, paired_gain
+from tuner.findings import LEAST_GAIN, SIGNIFICANCE, Finding, paired_gain
 from tuner.quantities import percent
 
 LEAK, CONFLICTS, IMBALANCE = "leak", "conflicting labels", "class imbalance"
+# Share of the training images that a leak has to leave: heads trained on fewer are worse for that.
+_LEAST_KEPT = 0.5
+# Validation images not in training that accuracy can be told on.
+_LEAST_UNSHARED = 30
+# How much more than its equal share of the images the most frequent class has, from which on
+# naming it alone passes for accuracy; and by how much accuracy has to exceed that.
+_UNEVEN_SHARE, _LEAST_ABOVE_MAJORITY = 0.1, 0.05
+_SPLIT_ANEW = (
+    "Validate on images that are not in training: give one folder of class folders, without train "
+    "and val, and tune search splits it so that copies stay on one side."
+)
 
 
 def group_of(file: ImageFile) -> str:
@@ -31,38 +42,87 @@ def leaked(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
     )
 
 
-def leak_finding(dataset: Dataset, right: np.ndarray, without: np.ndarray) -> Finding:
+def leak_finding(dataset: Dataset, right: np.ndarray, without: np.ndarray | None) -> Finding:
     """Training images that validation shows too make accuracy look better than it is.
 
     Args:
         dataset: with its splits.
         right: whether each validation image is named rightly, in the order of
             `dataset.of("validation")`, bool, shape (images,) or (seeds, images).
-        without: the same of heads that were trained without the shared images.
+        without: the same of heads that were trained without the shared images; None where too
+            little remains without them. Then the shared validation images are compared with the
+            others, and where these are few, the leak is a cause because it was counted.
 
     Returns:
         The gain is what accuracy owes to the leak: it is lost with it, and was never there.
     """
-    count, images = int(leaked(dataset)[1].sum()), len(dataset.of("validation"))
-    accuracy, honest = float(np.mean(right)), float(np.mean(without))
+    shared = leaked(dataset)[1]
+    count, images = int(shared.sum()), len(shared)
+    accuracy = float(np.mean(right))
     numbers: dict[str, Any] = {"leaked": count, "validation_images": images, "accuracy": accuracy}
     if not count:
         return Finding(
             LEAK, "No validation image stands in training too.", 0.0, None, numbers=numbers
         )
-    inflation, p_value = paired_gain(without, right)
-    numbers |= {"accuracy_without_leak": honest}
-    shared = f"{count} of {images} validation images stand in training too"
-    figures = f"{percent(accuracy)} with them in training and {percent(honest)} without"
+    told = f"{count} of {images} validation images stand in training too"
+    if without is None and images - count < _LEAST_UNSHARED:
+        return _counted_leak(told, accuracy, dataset.majority_rate(), numbers)
+    if without is None:
+        inflation, p_value = _unpaired_gain(right, shared)
+        honest = accuracy - inflation
+        figures = f"{percent(accuracy)} on all, and {percent(honest)} on those that do not"
+        harmless = f"{told}; that accuracy owes them anything is not shown: {figures}."
+    else:
+        inflation, p_value = paired_gain(without, right)
+        honest = float(np.mean(without))
+        figures = f"{percent(accuracy)} with them in training and {percent(honest)} without"
+        harmless = f"{told}, but accuracy owes them nothing that counts: {figures}."
     return Finding(
         LEAK,
-        f"{shared}: accuracy is overstated, {figures}.",
+        f"{told}: accuracy is overstated, {figures}.",
         inflation,
         p_value,
-        "tune search DATA --drop-leaks takes them out of training.",
-        numbers,
-        harmless=f"{shared}, but accuracy owes them nothing that counts: {figures}.",
+        _SPLIT_ANEW if without is None else "tune search DATA --drop-leaks takes them out.",
+        numbers | {"accuracy_without_leak": honest},
+        harmless=harmless,
+        overstated=True,
     )
+
+
+def enough_without(kept: np.ndarray, labels: np.ndarray) -> bool:
+    """Whether heads can be trained on what a leak leaves, and compared with those on all.
+
+    Args:
+        kept: which training images it leaves, bool, shape (images,).
+        labels: of the training images, shape (images,).
+    """
+    classes = len(np.unique(labels))
+    return bool(kept.mean() >= _LEAST_KEPT and len(np.unique(labels[kept])) == classes)
+
+
+def _counted_leak(told: str, accuracy: float, majority: float, numbers: dict[str, Any]) -> Finding:
+    """Of a leak that leaves nothing to measure with."""
+    sentence = (
+        f"{told}, and too few images are left without them to train or validate on: "
+        f"{percent(accuracy)} says nothing of images that were not trained on."
+    )
+    most = max(accuracy - majority, LEAST_GAIN)
+    return Finding(
+        LEAK, sentence, most, None, _SPLIT_ANEW, numbers, measured=False, overstated=True
+    )
+
+
+def _unpaired_gain(right: np.ndarray, shared: np.ndarray) -> tuple[float, float]:
+    """By how much accuracy exceeds that of the images not shared, and the chance of that."""
+    from scipy.stats import permutation_test
+
+    shares = np.atleast_2d(right).mean(axis=0)
+    tested = permutation_test(
+        (shares[shared], shares[~shared]), lambda a, b, axis: a.mean(axis) - b.mean(axis),
+        n_resamples=9999, alternative="greater", vectorized=True, batch=500,
+        rng=np.random.default_rng(0),
+    )  # fmt: skip
+    return float(shares.mean() - shares[~shared].mean()), float(tested.pvalue)
 
 
 def conflict_finding(dataset: Dataset) -> Finding:
@@ -83,20 +143,43 @@ def conflict_finding(dataset: Dataset) -> Finding:
 
 
 def imbalance_finding(dataset: Dataset, right: np.ndarray) -> Finding:
-    """How accuracy stands to always answering the most frequent class.
+    """Whether a head does better than always answering the most frequent class.
 
     Args:
         dataset: its validation images count.
         right: as for `leak_finding`.
 
     Returns:
-        No cause: what unequal classes hold back is not accuracy, but that of the small ones.
+        A cause, of classes that are not equal, where accuracy is not better than that answer by 5
+        points nor beyond chance (a paired test on the images). Else none: what unequal classes hold
+        back is not accuracy, but that of the small ones.
     """
     labels = dataset.labels("validation")
     shares = np.atleast_2d(right).mean(axis=0)
     accuracy, majority = float(shares.mean()), dataset.majority_rate()
     balanced = float(np.mean([shares[labels == number].mean() for number in np.unique(labels)]))
-    numbers = {"accuracy": accuracy, "balanced_accuracy": balanced, "majority_rate": majority}
+    above, p_value = paired_gain(labels == np.bincount(labels).argmax(), right)
+    numbers = {
+        "accuracy": accuracy, "balanced_accuracy": balanced, "majority_rate": majority,
+        "above_majority": above, "above_majority_p_value": p_value,
+    }  # fmt: skip
+    if (
+        majority - 1 / len(dataset.classes) >= _UNEVEN_SHARE
+        and above < _LEAST_ABOVE_MAJORITY
+        and (above < LEAST_GAIN or p_value > SIGNIFICANCE)
+    ):
+        return Finding(
+            IMBALANCE,
+            f"Accuracy is {percent(accuracy)}, and always naming the most frequent class would be "
+            f"right for {percent(majority)}: no more than that was learnt. Where each class counts "
+            f"the same, {percent(balanced)} are right.",
+            1 - majority,
+            None,
+            "tune search DATA --class-weights balanced --objective val_balanced_accuracy trains "
+            "and chooses for all classes alike.",
+            numbers,
+            measured=False,
+        )
     sentence = (
         f"The most frequent class alone is {percent(majority)} of the validation images; accuracy "
         f"is {percent(accuracy)}, and {percent(balanced)} where each class counts the same."

@@ -119,7 +119,9 @@ def mistakes(
         elif _CAUSE_OF.get(mistake.name) in prices:
             price = prices[_CAUSE_OF[mistake.name]]
         elif certain:
-            price = Finding(mistake.name, "What it costs here cannot be told.", 0.0, None)
+            price = Finding(
+                mistake.name, "What it costs here cannot be told.", 0.0, None, measured=False
+            )
         else:
             continue
         found.append(

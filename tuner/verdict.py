@@ -9,14 +9,15 @@ from collections.abc import Sequence
 from tuner import fitting, labels, rates
 from tuner.findings import Finding, judged
 from tuner.inputs import SCALED_INPUT
-from tuner.leakage import LEAK
+from tuner.leakage import IMBALANCE, LEAK
 from tuner.pricing import BATCHNORM_IN_TRAINING
 
 # What a fault that is certain counts for at least when it is ranked: among the data's faults only
 # those come first that cost more than this.
 CERTAIN_GAIN = 0.05
 FAULTS = (
-    LEAK, labels.CAUSE, BATCHNORM_IN_TRAINING, SCALED_INPUT, fitting.LAGGING, rates.CAUSE,
+    LEAK, IMBALANCE, labels.CAUSE, BATCHNORM_IN_TRAINING, SCALED_INPUT, fitting.LAGGING,
+    rates.CAUSE,
 )  # fmt: skip
 
 
