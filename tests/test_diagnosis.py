@@ -124,3 +124,12 @@ def test_a_folder_is_diagnosed(tmp_path: Path) -> None:
     assert found.training_images + found.validation_images == found.images_in_all
     json.dumps(found.to_json())
     assert "Examined" in text(found)
+
+
+@pytest.mark.parametrize(
+    ("image_size", "few"),
+    [(32, (1200, 600)), (64, (1200, 600)), (96, (533, 267)), (224, (300, 150))],
+)
+def test_larger_images_are_fewer(image_size: int, few: tuple[int, int]) -> None:
+    assert Options("none", image_size).few_images == few
+    assert Options("none", image_size, network_images=(7, 3)).few_images == (7, 3)

@@ -12,10 +12,11 @@ from search_spaces.backbone import PretrainedBackbone
 from search_spaces.resnet50 import ResNet50Space
 from tuner.classifiers import logistic_regression, projection
 from tuner.errors import SettingsError
-from tuner.findings import SIGNIFICANCE, judged
+from tuner.findings import SIGNIFICANCE, Finding, judged
 from tuner.fitting import (
     BATCHNORM_HEAD,
     ceiling,
+    features_limit,
     lagging_batchnorm,
     overfitting,
 )
@@ -46,10 +47,13 @@ def test_a_lag_is_seen_at_momentum_99_and_not_with_current_statistics(
     space: ResNet50Space, backbone: PretrainedBackbone
 ) -> None:
     training, validation = clusters(320, 0, 2.5, offset=10), clusters(120, 1, 2.5, offset=10)
+    told: list[tuple[int, int]] = []
     found = lagging_batchnorm(
         space, backbone, training, validation,
         configuration=replace(BATCHNORM_HEAD, head_width=32),
+        on_progress=lambda *step: told.append(step),
     )  # fmt: skip
+    assert told == [(done, 3) for done in range(4)]
     assert found.p_value < 0.001
     assert found.gain > 0.1
     assert found.numbers["current_val_accuracies"][-1] > 0.88
@@ -122,3 +126,35 @@ def test_a_head_at_the_ceiling_leaves_nothing() -> None:
     told_of, _ = judged([found])[0]
     assert "ceiling of the features" in told_of.sentence
     assert not told_of.remedy
+
+
+def limit(*accuracies: float, others: tuple[float, float], images: int = 200) -> Finding:
+    grid = [{"dropout": 0.0, "l2": 1e-6, "val_accuracy": accuracy} for accuracy in accuracies]
+    names = ("logistic regression", "nearest neighbours")
+    found = {name: {"val_accuracy": each} for name, each in zip(names, others, strict=True)}
+    return features_limit(
+        Finding("overfitting", "", 0.0, 1.0, numbers={"grid": grid, "train_accuracy": 1.0}),
+        Finding("weak head", "", 0.0, 1.0, numbers={"head": 0.5, "chosen": names[0], **found}),
+        images,
+    )
+
+
+def test_what_no_head_changes_is_a_limit_of_the_features() -> None:
+    told, is_cause = judged([limit(0.72, 0.75, 0.74, others=(0.73, 0.7))])[0]
+    assert is_cause
+    assert told.gain == pytest.approx(0.25)
+    assert told.effect == "at most 25.0 points"
+    assert "72.0 % to 75.0 %" in told.sentence
+    assert "the features, the images or the labels" in told.sentence
+    assert "tune search DATA also trains 1 to 16 blocks" in told.remedy
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "others", "images"),
+    [((0.85, 0.93), (0.8, 0.7), 200), ((0.8, 0.8), (0.95, 0.7), 200), ((0.8,), (0.8, 0.7), 20)],
+    ids=["one head is healthy", "a classifier is", "too few images to tell"],
+)
+def test_a_healthy_set_has_no_limit(
+    accuracies: tuple[float, ...], others: tuple[float, float], images: int
+) -> None:
+    assert not judged([limit(*accuracies, others=others, images=images)])[0][1]

@@ -172,3 +172,13 @@ def test_a_sentence_says_both_forecasts_with_their_intervals() -> None:
     assert "1,000 training images" in finding.sentence
     assert "with ten times as many" in finding.sentence
     assert finding.p_value == laws.chance_of_no_gain(2000)
+
+
+def test_of_a_sample_the_forecast_is_that_of_all_images(rising: LearningCurve) -> None:
+    seen, whole = data_finding(rising), data_finding(rising, 25)
+    assert whole.numbers["twice"]["images"] == 40_000
+    assert whole.numbers["ten_times"]["images"] == 200_000
+    assert 0 < whole.gain < seen.gain
+    assert "with 800 training images, and would be" in whole.sentence
+    assert "with all 20,000" in whole.sentence
+    assert "with all" not in seen.sentence

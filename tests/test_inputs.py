@@ -1,5 +1,6 @@
 """Wrong scaling costs what it costs as it is; small images are compared with larger ones."""
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -55,7 +56,9 @@ def test_scaling_is_priced_as_it_arrives(evidence: Evidence) -> None:
     assert black.p_value is not None
     assert black.p_value < 0.01
     assert black.numbers["as_it_arrives"] == 0.5
-    unit = scaled_input(evidence, right, PLAIN, 3, 0)
+    told: list[tuple[int, int]] = []
+    unit = scaled_input(evidence, right, PLAIN, 3, 0, on_progress=lambda *step: told.append(step))
+    assert told == [(0, 48), (32, 48), (48, 48)]
     assert "divided by 255" in unit.sentence
     assert unit.numbers["arriving"] == TO_UNIT.description()
 
@@ -65,8 +68,10 @@ def files(folder: Path, side: int, count: int = 4) -> tuple[list[ImageFile], lis
     made = []
     for number in range(count):
         pixels = random.integers(0, 255, (side, side + 9, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(folder / f"{number}.png")
-        made.append(ImageFile(f"{number}.png", "ab"[number % 2], "train", f"{number}"))
+        path = folder / f"{number}.png"
+        Image.fromarray(pixels).save(path)
+        content = hashlib.sha256(path.read_bytes()).hexdigest()
+        made.append(ImageFile(path.name, "ab"[number % 2], "train", content))
     return made, made
 
 
@@ -77,6 +82,31 @@ def test_small_originals_are_not_tried_larger(evidence: Evidence, tmp_path: Path
         found = image_size(evidence, small, tmp_path, cache, PLAIN)
     assert (found.gain, found.p_value) == (0.0, None)
     assert "at most 40 px" in found.sentence
+
+
+def test_what_the_originals_allow_is_tried(
+    evidence: Evidence, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 132 px a side: 128, a multiple of what the network's strides make of it."""
+    middling = files(tmp_path, 132)
+    gathered: list[int] = []
+
+    def pretend(space: ResNet50Space, *rest: object) -> Evidence:
+        gathered.append(space.image_size)
+        return evidence.first(4, 4)
+
+    monkeypatch.setattr("tuner.inputs.gather", pretend)
+    told: set[str] = set()
+    with Cache(tmp_path / "cache") as cache:
+        found = image_size(
+            evidence.first(4, 4), middling, tmp_path, cache, PLAIN, epochs=1,
+            on_progress=lambda what, *_: told.add(what),
+        )  # fmt: skip
+    assert gathered == [128]
+    assert found.numbers["larger_size"] == 128
+    assert "At 128 px" in found.sentence
+    assert "--image-size 128" in found.remedy
+    assert told == {"decoding images at 128 px"}
 
 
 @pytest.mark.slow

@@ -119,3 +119,16 @@ def test_forecasts_rise_with_the_images_and_stay_below_one(
     assert all(0 <= each.low <= each.accuracy <= each.high <= 1 for each in forecasts)
     assert forecasts[0].gain == 0
     assert laws.chance_of_no_gain(1000) == pytest.approx(1.0)
+
+
+def test_laws_seen_from_more_images_are_the_same_laws() -> None:
+    laws = exact((0.1, 3.0, 0.5))
+    further = laws.extended(4 * IMAGES)
+    assert further.best() == pytest.approx(laws.best())
+    before, after = laws.forecast(8 * IMAGES), further.forecast(8 * IMAGES)
+    assert (after.accuracy, after.low, after.high) == pytest.approx(
+        (before.accuracy, before.low, before.high)
+    )
+    expected = errors(0.1, 3.0, 0.5, [4 * IMAGES, 8 * IMAGES])
+    assert after.gain == pytest.approx(expected[0] - expected[1], abs=0.002)
+    assert after.gain < before.gain

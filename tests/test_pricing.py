@@ -1,13 +1,25 @@
 """Mistakes of the user's model get the price that they have on these images."""
 
+from unittest import mock
+
+import keras
 import numpy as np
 import pytest
 
 from tuner.checkup import INPUT_SCALING, LAGGING_HEAD, LEARNING_RATE, ModelFinding
 from tuner.findings import Finding
-from tuner.inputs import SCALED_INPUT
+from tuner.inputs import SCALED_INPUT, TO_UNIT
 from tuner.ladder import Treatment
-from tuner.pricing import BATCHNORM_IN_TRAINING, mistakes
+from tuner.pricing import (
+    BATCHNORM_IN_TRAINING,
+    mistakes,
+    own_rate,
+    prices,
+    trains_a_head_alone,
+    treatments_for,
+    unjudged_rate,
+)
+from tuner.scaling import Arrival
 
 
 def finding(cause: str, gain: float, p_value: float | None) -> Finding:
@@ -63,3 +75,82 @@ def test_a_wild_learning_rate_gets_the_price_of_the_range_test() -> None:
     (found,) = mistakes(wild, {"frozen": treatment("frozen", 0.9)}, prices)
     assert found.gain == 0.4
     assert mistakes((), {}, prices) == []
+
+
+def network(optimizer: keras.optimizers.Optimizer | None) -> keras.Model:
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    if optimizer is not None:
+        model.compile(optimizer, "mse")
+    return model
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "why"),
+    [(None, "is not compiled"), (keras.optimizers.SGD(0.01), "steps of SGD grow")],
+    ids=["uncompiled", "SGD"],
+)
+def test_a_learning_rate_that_the_range_test_says_nothing_of_is_told(
+    optimizer: keras.optimizers.Optimizer | None, why: str
+) -> None:
+    model = network(optimizer)
+    assert own_rate(model) is None
+    told = unjudged_rate(model)
+    assert told is not None
+    assert "was not judged" in told.sentence
+    assert why in told.sentence
+
+
+def test_adams_learning_rate_is_judged() -> None:
+    model = network(keras.optimizers.Adam(2e-4))
+    assert own_rate(model) == pytest.approx(2e-4)
+    assert unjudged_rate(model) is None
+    assert own_rate(None) is None
+
+
+def classifier(*, trainable: bool) -> keras.Model:
+    """A nested backbone with one BatchNorm, and a head."""
+    images = keras.Input((8, 8, 3))
+    x = keras.layers.BatchNormalization(name="bn")(keras.layers.Conv2D(2, 3)(images))
+    base = keras.Model(images, keras.layers.GlobalAveragePooling2D()(x), name="base")
+    base.trainable = trainable
+    inputs = keras.Input((8, 8, 3))
+    return keras.Model(inputs, keras.layers.Dense(2)(base(inputs)))
+
+
+def test_a_backbone_is_left_alone_where_none_of_its_batchnorms_is_trained() -> None:
+    assert trains_a_head_alone(classifier(trainable=False))
+    assert not trains_a_head_alone(classifier(trainable=True))
+    assert not trains_a_head_alone(network(None))
+    assert not trains_a_head_alone(None)
+
+
+def test_a_fault_asks_for_the_treatments_that_price_it() -> None:
+    assert treatments_for(()) == set()
+    tutorial = ModelFinding("batch statistics in fit", "error", "It moves.")
+    assert treatments_for((tutorial,)) == {"tutorial", "fine_tuned"}
+    prediction = ModelFinding("batch statistics in prediction", "error", "It depends.")
+    assert treatments_for((prediction,)) == {"own_input_batch"}
+
+
+@pytest.mark.parametrize("affine", [True, False])
+def test_scaling_that_is_not_priced_as_it_arrives_is_told(
+    monkeypatch: pytest.MonkeyPatch, affine: bool
+) -> None:
+    """Every experiment is a stand-in: what is asked of them is looked at."""
+    arriving = Arrival(np.eye(3) / 100, np.ones(3), affine)
+    asked: list[Arrival] = []
+
+    def scaled(*given: object) -> Finding:
+        asked.append(given[5])  # type: ignore[arg-type]
+        return finding(SCALED_INPUT, 0.3, 0.001)
+
+    monkeypatch.setattr("tuner.pricing.checkup.reaching", lambda model: arriving)
+    monkeypatch.setattr("tuner.pricing.scaled_input", scaled)
+    evidence, treatments = mock.Mock(), {
+        "frozen": treatment("frozen", 0.9), "legacy": treatment("legacy", 0.6)
+    }  # fmt: skip
+    found = prices(evidence, evidence, treatments, network(None), mock.Mock(), 0)
+    next(found)
+    told = next(found)
+    assert asked == [arriving if affine else TO_UNIT]
+    assert ("priced is the commonest mistake" in told.sentence) is not affine

@@ -49,3 +49,20 @@ def test_chances_are_corrected_for_all_that_were_tested() -> None:
     assert verdict([lucky, *tested])[0] == []
     counted = [finding(f"{number}", 0.0, None) for number in range(3)]
     assert [each.cause for each in verdict([lucky, *counted])[0]] == ["wrong labels"]
+
+
+def test_a_limit_of_the_features_stands_last_and_is_none_while_another_head_does_better() -> None:
+    features = Finding(
+        "limit of the features", "No head.", 0.3, None, harmless="Another head.", measured=False
+    )
+    causes, _ = verdict([features, finding("too few images", 0.04, 0.001)])
+    assert [cause.cause for cause in causes] == ["too few images", "limit of the features"]
+    causes, others = verdict([features, finding("overfitting", 0.04, 0.001)])
+    assert [cause.cause for cause in causes] == ["overfitting"]
+    assert others[0].sentence == "Another head."
+
+
+def test_accuracy_of_the_most_frequent_class_comes_before_limits() -> None:
+    majority = replace(finding("class imbalance", 0.25, None), measured=False)
+    causes, _ = verdict([finding("too few images", 0.3, 0.001), majority])
+    assert [cause.cause for cause in causes] == ["class imbalance", "too few images"]

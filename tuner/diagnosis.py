@@ -22,7 +22,7 @@ from tuner.cache import Cache
 from tuner.dataset import Dataset
 from tuner.evidence import Evidence, Progress, gather, telling
 from tuner.findings import Finding, judged, paired_gain
-from tuner.forecast import LearningCurve, data_finding, learning_curve
+from tuner.forecast import data_finding, learning_curve
 from tuner.heads import EPOCHS, HeadFit
 from tuner.images import prepare_images
 from tuner.inputs import image_size
@@ -35,7 +35,7 @@ from tuner.leakage import (
     leak_finding,
     leaked,
 )
-from tuner.pricing import mistakes, own_rate, prices, treatments_for
+from tuner.pricing import mistakes, prices, treatments_for, unjudged_rate
 from tuner.quantities import percent
 from tuner.settings import SearchSettings
 from tuner.training import Rows
@@ -45,6 +45,9 @@ SEEDS = (0, 1, 2)
 RECALIBRATION = "BatchNorm statistics"
 # Most images that are looked at: what a few thousand do not show is no reason to be stuck.
 _MOST_TRAINING, _MOST_VALIDATION = 4000, 2000
+# Images that go through the network again and again: so many up to 64 px, which take minutes there.
+# Of larger ones the pixels stay the same, down to as many as tell a few points.
+_FEW_AT_SIZE, _MOST_FEW, _LEAST_FEW = 64, (1200, 600), (300, 150)
 # Treatments that the verdict rests on.
 _ALWAYS = ("frozen", "legacy", "recalibrated")
 
@@ -61,7 +64,8 @@ class Options:
         seed: of heads, orders and draws.
         treatments: of BatchNorm that are shown; those that the verdict rests on are tried always.
         network_images: most training and most validation images that go through the network again
-            and again, for each treatment.
+            and again, for each treatment; None for 1,200 and 600 up to 64 px, and fewer of larger
+            images, 300 and 150 at least.
 
     Raises:
         SettingsError: a value is out of range.
@@ -73,7 +77,19 @@ class Options:
     full: bool = False
     seed: int = 0
     treatments: tuple[str, ...] = TREATMENTS
-    network_images: tuple[int, int] = (1200, 600)
+    network_images: tuple[int, int] | None = None
+
+    @property
+    def few_images(self) -> tuple[int, int]:
+        """`network_images`, or as many as the network passes over in minutes on 2 cores."""
+        if self.network_images is not None:
+            return self.network_images
+        share = min(1.0, (_FEW_AT_SIZE / self.image_size) ** 2)
+        training, validation = (
+            max(least, round(share * most))
+            for least, most in zip(_LEAST_FEW, _MOST_FEW, strict=True)
+        )
+        return training, validation
 
     def __post_init__(self) -> None:
         """Checks the values, as those of a search."""
@@ -96,7 +112,7 @@ class Diagnosis:
         excluded: what was examined and is no cause.
         prices: what mistakes that a network can make would cost here.
         model: what is wrong with the user's own model; None where there is none.
-        ladder: the treatments of BatchNorm, on the first 1,200 training and 600 validation images.
+        ladder: the treatments of BatchNorm, on the first of the images (`Options.few_images`).
         suspects: paths of the images whose labels are most suspicious, with the class that the
             other images give them.
         seconds: wall time.
@@ -212,6 +228,7 @@ class _Experiments:
         self._dataset = sampled(dataset)
         self._images_in_all = len(dataset.of("train")) + len(dataset.of("validation"))
         self._files = self._dataset.of("train"), self._dataset.of("validation")
+        self._times = len(dataset.of("train")) / len(self._files[0])
 
     def run(self) -> Diagnosis:
         checked = self._checked
@@ -219,7 +236,7 @@ class _Experiments:
         seeds = self._seeds
         fits = self._fits(evidence, evidence.pooled_training, "plain heads")
         right = np.stack([fit.right for fit in fits])
-        few = evidence.first(*self._options.network_images)
+        few = evidence.first(*self._options.few_images)
         ladder = Ladder(
             few, seeds, epochs=EPOCHS,
             end_to_end_epochs=4 if self._options.full else 2,
@@ -238,8 +255,8 @@ class _Experiments:
             )
         }  # fmt: skip
         own = [] if checked is None else mistakes(checked, by_name, priced)
-        if own_rate(self._model) and rates.CAUSE not in {mistake.cause for mistake in own}:
-            own.append(priced[rates.CAUSE])
+        if self._model is not None and rates.CAUSE not in {mistake.cause for mistake in own}:
+            own.append(unjudged_rate(self._model) or priced[rates.CAUSE])
         causes, excluded = verdict([*findings, *own])
         own_causes = {finding.cause for finding in own}
         others = [price for price in priced.values() if price.cause not in own_causes]
@@ -285,34 +302,28 @@ class _Experiments:
             training, validation, groups=self._groups(), seed=seed,
             on_progress=self._telling("learning curve"),
         )  # fmt: skip
-        recalibrated = treatments["recalibrated"]
+        overfitted = fitting.overfitting(
+            heads, training, validation, seed=seed, on_progress=self._telling("overfitting")
+        )
+        reached = fitting.ceiling(
+            training, validation, right, seed=seed, on_progress=self._telling("ceiling")
+        )
         findings = [
             leak_finding(self._dataset, right, self._without_leak(evidence, right)),
             conflict_finding(self._dataset),
             wrong.finding,
-            self._data_finding(curve),
+            data_finding(curve, self._times),
             imbalance_finding(self._dataset, right),
-            fitting.overfitting(
-                heads, training, validation, seed=seed, on_progress=self._telling("overfitting")
-            ),
-            fitting.ceiling(
-                training, validation, right, seed=seed, on_progress=self._telling("ceiling")
-            ),
-            _recalibration(treatments["frozen"], recalibrated),
+            overfitted,
+            reached,
+            fitting.features_limit(overfitted, reached, len(validation.y)),
+            _recalibration(treatments["frozen"], treatments["recalibrated"]),
             image_size(
                 evidence, self._files, self._dataset.root, self._cache, self._head,
                 crop=self._options.crop, seed=seed, on_progress=self._on_progress,
             ),
         ]  # fmt: skip
         return self._named(wrong), findings
-
-    def _data_finding(self, curve: LearningCurve) -> Finding:
-        """What more images would give, which a sample of those that there are cannot tell."""
-        found, seen = data_finding(curve), sum(map(len, self._files))
-        if seen == self._images_in_all:
-            return found
-        sentence = f"Of {self._images_in_all:,} images a sample of {seen:,} was looked at."
-        return replace(found, sentence=sentence, gain=0.0, p_value=None, remedy="")
 
     def _without_leak(self, evidence: Evidence, right: np.ndarray) -> np.ndarray | None:
         """What heads name rightly that were trained without images that validation shows too.

@@ -34,7 +34,7 @@ def diagnosis_report(diagnosis: Diagnosis, width: int = 80) -> RenderableType:
     if diagnosis.model is not None:
         title = "Your model" if diagnosis.model else "Your model: nothing wrong was found."
         parts += _section(title, _items(_mistakes(diagnosis.model)))
-    parts += _section("Examined, and no cause", _items(examined))
+    parts += _section("No cause, or not judged", _items(examined))
     parts += _section("What mistakes in a network would cost on these images", _items(prices))
     ladder = _ladder(diagnosis.ladder, width)
     parts += _section("One head over every treatment of the backbone's BN", ladder)
@@ -68,7 +68,8 @@ def _causes(diagnosis: Diagnosis) -> Iterator[tuple[str, str]]:
     for number, cause in enumerate(diagnosis.causes, start=1):
         yield (
             f"{number}.",
-            f"{cause.cause} ({cause.effect}, {cause.certainty}). {cause.sentence}",
+            f"{cause.cause} ({', '.join(filter(None, [cause.effect, cause.certainty]))}). "
+            f"{cause.sentence}",
         )
         if cause.cause == WRONG_LABELS and diagnosis.suspects:
             yield "", f"Most suspicious: {_suspects(diagnosis)}"

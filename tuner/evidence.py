@@ -112,10 +112,23 @@ def frozen_features(
     return features_of(compiled(network, training=False, prepare=prepare), pixels)
 
 
-def features_of(program: Callable[[np.ndarray], np.ndarray], pixels: np.ndarray) -> np.ndarray:
-    """The same by a program of `compiled`, which serves any number of calls."""
-    starts = range(0, len(pixels), BATCH)
-    return np.concatenate([program(pixels[start : start + BATCH]) for start in starts])
+def features_of(
+    program: Callable[[np.ndarray], np.ndarray],
+    pixels: np.ndarray,
+    on_images: Callable[[int], None] = lambda done: None,
+) -> np.ndarray:
+    """The same by a program of `compiled`, which serves any number of calls.
+
+    Args:
+        program: from a batch of pixels to features.
+        pixels: as for `frozen_features`.
+        on_images: is told how many images are done, after each batch.
+    """
+    features = []
+    for start in range(0, len(pixels), BATCH):
+        features.append(program(pixels[start : start + BATCH]))
+        on_images(min(start + BATCH, len(pixels)))
+    return np.concatenate(features)
 
 
 def compiled(

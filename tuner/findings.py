@@ -83,7 +83,8 @@ class Finding:
     def certainty(self) -> str:
         """How sure that is: the corrected p value, or what took its place."""
         chance = self.p_value if self.corrected_p_value is None else self.corrected_p_value
-        told = f"p {chance:.2g}" if chance is not None else "" if self.certain else "counted"
+        is_counted = not self.certain and (self.measured or self.overstated)
+        told = f"p {chance:.2g}" if chance is not None else "counted" if is_counted else ""
         return ", ".join(filter(None, [told, "seen in your model" if self.certain else ""]))
 
     def to_json(self) -> dict[str, Any]:

@@ -24,19 +24,22 @@ from tuner.classifiers import (
     projection,
 )
 from tuner.errors import SettingsError
-from tuner.findings import Finding, best_of, paired_gain
-from tuner.heads import HEAD, Heads
+from tuner.findings import SIGNIFICANCE, Finding, best_of, paired_gain
+from tuner.heads import EPOCHS, HEAD, Heads
 from tuner.quantities import percent
 from tuner.training import Rows
 
 BATCHNORM_HEAD = replace(HEAD, head_batchnorm=True)
 LAGGING, WEAK_HEAD = "lagging head BatchNorm", "weak head"
+OVERFITTING, FEATURES = "overfitting", "limit of the features"
 DROPOUTS = (0.0, 0.3, 0.6)
 L2_STRENGTHS = (1e-6, 1e-4, 1e-2)
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1)
 NEIGHBOURS = (1, 5, 10, 20)
 # A head that names so many of its training images, and so many fewer validation images, overfits.
 OVERFITTED, OVERFITTING_GAP = 0.97, 0.05
+# Accuracy that is no less, but for chance, is not called stuck where only other features remain.
+HEALTHY = 0.9
 _FOLDS = 3
 
 Told = Callable[[int, int], None] | None
@@ -53,6 +56,7 @@ def lagging_batchnorm(
     configuration: Configuration = BATCHNORM_HEAD,
     batch_size: int = 32,
     seed: int = 0,
+    on_progress: Told = None,
 ) -> Finding:
     """What moving statistics that lag behind the weights cost: keras issue #7177, in a head.
 
@@ -70,6 +74,7 @@ def lagging_batchnorm(
         configuration: the head; it has BatchNorm.
         batch_size: rows of a step.
         seed: of the weights and of the order of the rows.
+        on_progress: told (epochs trained, of how many), before the first one too.
 
     Raises:
         SettingsError: the head has no BatchNorm.
@@ -82,7 +87,9 @@ def lagging_batchnorm(
     for layer in layers:
         layer.momentum = momentum
     compile_classifier(model, configuration)
-    x, seen = training.x[:], _Statistics(training, validation)
+    _tell(on_progress, 0, epochs)
+    x = training.x[:]
+    seen = _Statistics(training, validation, lambda done: _tell(on_progress, done, epochs))
     history = model.fit(x, training.y, batch_size, epochs, verbose=0, callbacks=[seen]).history
     moving = [float(right.mean()) for right in seen.moving]
     current = [float(right.mean()) for right in seen.current]
@@ -151,7 +158,7 @@ def overfitting(
         "val_accuracy": val,
         "overfits": overfits,
     }
-    return _overfitting(Finding("overfitting", "", gain, p_value, "", numbers), accuracies)
+    return _overfitting(Finding(OVERFITTING, "", gain, p_value, "", numbers), accuracies)
 
 
 def ceiling(
@@ -205,7 +212,8 @@ def ceiling(
     )
     return Finding(
         WEAK_HEAD,
-        f"The head leaves {100 * gain:.1f} points: {evidence}.",
+        f"A plain head of {EPOCHS} epochs, as this program trains it, leaves {100 * gain:.1f} "
+        f"points: {evidence}. A head of your own was not compared.",
         gain,
         p_value,
         "Search heads with tune search DATA.",
@@ -214,11 +222,54 @@ def ceiling(
     )
 
 
+def features_limit(overfitted: Finding, reached: Finding, images: int) -> Finding:
+    """Whether accuracy is held back by what no head can change: features, images or labels.
+
+    Args:
+        overfitted: as `overfitting` gives it.
+        reached: as `ceiling` gives it.
+        images: how many validation images there are.
+
+    Returns:
+        A cause where the best of all heads and classifiers is right for less than 90 % of the
+        images beyond chance (binomial test). The gain is all that is missing: how much of it other
+        features would give is not known.
+    """
+    from scipy.stats import binomtest
+
+    accuracies = [each["val_accuracy"] for each in overfitted.numbers["grid"]]
+    classifiers = [each["val_accuracy"] for each in reached.numbers.values() if _is_fitted(each)]
+    best = max(*accuracies, *classifiers)
+    spread = f"{percent(min(accuracies))} to {percent(max(accuracies))}"
+    evidence = (
+        f"training accuracy is {percent(overfitted.numbers['train_accuracy'])}, validation stays "
+        f"at {spread} over dropout 0 to 0.6 and L2 1e-6 to 1e-2, and other classifiers reach "
+        f"{percent(max(classifiers))}"
+    )
+    numbers = {"best": best, "healthy": HEALTHY}
+    below = binomtest(round(best * images), images, HEALTHY, alternative="less")
+    if below.pvalue > SIGNIFICANCE:
+        sentence = f"Heads reach {percent(best)} on these features, which is not called stuck."
+        return Finding(FEATURES, sentence, 0.0, None, numbers=numbers)
+    return Finding(
+        FEATURES,
+        f"No head gets more out of these features: {evidence}. What is left are the features, the "
+        "images or the labels.",
+        1 - best,
+        None,
+        "Change the features: tune search DATA also trains 1 to 16 blocks of the backbone.",
+        numbers,
+        harmless=f"Another head gets more out of these features: {evidence}.",
+        measured=False,
+    )
+
+
 class _Statistics(keras.callbacks.Callback):
     """Evaluates each epoch with the moving statistics, and with current ones; leaves no trace."""
 
-    def __init__(self, training: Rows, validation: Rows) -> None:
+    def __init__(self, training: Rows, validation: Rows, on_epoch: Callable[[int], None]) -> None:
         super().__init__()
+        self._on_epoch = on_epoch
         self._sample = training.x[statistics_rows(len(training.y))]
         self._validation = validation
         self.moving: list[np.ndarray] = []
@@ -235,6 +286,7 @@ class _Statistics(keras.callbacks.Callback):
         self.current.append(self._right())
         for variable, value in zip(variables, lagging, strict=True):
             variable.assign(value)
+        self._on_epoch(epoch + 1)
 
     def _right(self) -> np.ndarray:
         probabilities = np.asarray(self.model(self._validation.x[:], training=False))
@@ -267,6 +319,10 @@ def _cross_validated(classifier: Any, x: np.ndarray, y: np.ndarray, seed: int) -
     probabilities = out_of_fold(classifier, x, y, folds(y, None, _FOLDS, seed))
     known = np.isfinite(probabilities).all(axis=1)
     return float((known & (probabilities.argmax(axis=1) == y)).mean())
+
+
+def _is_fitted(number: Any) -> bool:
+    return isinstance(number, dict)
 
 
 def _tell(on_progress: Told, done: int, count: int) -> None:

@@ -83,7 +83,7 @@ def learning_curve(
     return LearningCurve(sizes, right.mean(axis=2), laws)
 
 
-def data_finding(curve: LearningCurve) -> Finding:
+def data_finding(curve: LearningCurve, times: float = 1.0) -> Finding:
     """Whether accuracy is stuck because there are too few images.
 
     The gain is that of twice as many images, and the p value the chance that it is less than
@@ -91,6 +91,8 @@ def data_finding(curve: LearningCurve) -> Finding:
 
     Args:
         curve: as `learning_curve` returns it.
+        times: how many times as many training images there are as the curve was drawn from, at
+            least 1: of a sample, the laws are followed to all of them before more are asked for.
     """
     now = float(curve.accuracies[:, -1].mean())
     numbers: dict[str, Any] = {
@@ -101,17 +103,22 @@ def data_finding(curve: LearningCurve) -> Finding:
     if curve.laws is None:
         sentence = "There are too few images to tell what more of them would give."
         return Finding(CAUSE, sentence, 0.0, 1.0, numbers=numbers)
-    images = curve.sizes[-1]
-    twice, ten_times = (curve.laws.forecast(factor * images) for factor in (_TWICE, _TEN_TIMES))
-    p_value = curve.laws.chance_of_no_gain(twice.images)
+    images = round(times * curve.sizes[-1])
+    laws = curve.laws.extended(images)
+    twice, ten_times = (laws.forecast(factor * images) for factor in (_TWICE, _TEN_TIMES))
+    p_value = laws.chance_of_no_gain(twice.images)
     numbers |= dict(zip("abc", curve.laws.best(), strict=True))
     numbers |= {
+        "images": images,
         "central_share": CENTRAL_SHARE,
         "twice": asdict(twice),
         "ten_times": asdict(ten_times),
     }
-    figures = (
-        f"it is {_percent(now)} % with {images:,} training images, and would be "
+    figures = f"it is {_percent(now)} % with {curve.sizes[-1]:,} training images, and would be "
+    if images > curve.sizes[-1]:
+        figures += f"{_interval(laws.forecast(images))} with all {images:,}, "
+        numbers["all"] = asdict(laws.forecast(images))
+    figures += (
         f"{_interval(twice)} with twice as many, {_interval(ten_times)} with ten times as many"
     )
     hardly = p_value > 1 / 2 or twice.gain < LEAST_GAIN

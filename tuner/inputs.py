@@ -10,7 +10,7 @@ from search_spaces.resnet50 import Configuration, ResNet50Space
 from tuner.cache import Cache
 from tuner.dataset import ImageFile
 from tuner.decode import read_image
-from tuner.evidence import Evidence, compiled, features_of, gather
+from tuner.evidence import Evidence, Progress, compiled, features_of, gather, telling
 from tuner.findings import Finding, paired_gain
 from tuner.heads import EPOCHS
 from tuner.images import prepare_images
@@ -21,6 +21,8 @@ from tuner.training import Rows
 SCALED_INPUT, IMAGE_SIZE = "scaled input", "image size"
 # What ResNet50's ImageNet weights were trained at.
 LARGE_SIZE = 224
+# Of ResNet50's last features in pixels; and how many times as many a side are worth trying.
+_STRIDE, _WORTH_TRYING = 32, 1.5
 # The commonest wrong scaling.
 TO_UNIT = Arrival(np.eye(3) / 255, np.zeros(3), is_affine=True)
 _MOST_TRAINING, _MOST_VALIDATION = 600, 400
@@ -34,6 +36,7 @@ def scaled_input(
     epochs: int,
     seed: int,
     arriving: Arrival = TO_UNIT,
+    on_progress: Callable[[int, int], None] = lambda done, count: None,
 ) -> Finding:
     """What wrongly scaled pixels cost in a network that expects BGR with ImageNet's mean taken.
 
@@ -45,6 +48,7 @@ def scaled_input(
         epochs: that it is trained.
         seed: of its weights and of the order of the images.
         arriving: what reaches the network; left out, pixels divided by 255.
+        on_progress: told (images done, of how many).
     """
     matrix, offset = (each.astype(np.float32) for each in (arriving.matrix, arriving.offset))
 
@@ -52,9 +56,15 @@ def scaled_input(
         return images @ matrix + offset
 
     program = compiled(evidence.backbone.lend(0), training=False, prepare=prepare)
-    training, validation = (
-        Rows(features_of(program, rows.x), rows.y)
-        for rows in (evidence.training, evidence.validation)
+    first, count = len(evidence.training.y), len(evidence.training.y) + len(evidence.validation.y)
+    on_progress(0, count)
+    training = Rows(
+        features_of(program, evidence.training.x, lambda done: on_progress(done, count)),
+        evidence.training.y,
+    )
+    validation = Rows(
+        features_of(program, evidence.validation.x, lambda done: on_progress(first + done, count)),
+        evidence.validation.y,
     )
     wrong = evidence.heads.fit(configuration, [training], validation, epochs, seed).right
     gain, p_value = paired_gain(wrong, right)
@@ -82,12 +92,13 @@ def image_size(
     crop: bool = False,
     epochs: int = EPOCHS,
     seed: int = 0,
-    on_progress: Callable[[str, int, int], None] | None = None,
+    on_progress: Progress | None = None,
 ) -> Finding:
     """Whether the images are shrunk to fewer pixels than the network could use.
 
     A head is compared on the same images, at most 600 for training and 400 for validation, at the
-    size of `evidence` and at 224 px, where half of the originals have that many pixels a side.
+    size of `evidence` and at 224 px, or the multiple of 32 that half of the originals have, where
+    that is at least half as many pixels a side again.
 
     Args:
         evidence: images and features at the size in question.
@@ -101,13 +112,15 @@ def image_size(
         on_progress: is told (what is done, images done, of how many).
     """
     size, side = evidence.space.image_size, typical_side(files[0], root)
-    numbers: dict[str, Any] = {"image_size": size, "larger_size": LARGE_SIZE, "typical_side": side}
+    larger_size = max(size, min(LARGE_SIZE, side // _STRIDE * _STRIDE))
+    numbers: dict[str, Any] = {"image_size": size, "larger_size": larger_size, "typical_side": side}
     if size >= LARGE_SIZE:
         reason = f"Images of {size} px are as large as what ResNet50 was trained on."
         return Finding(IMAGE_SIZE, reason, 0.0, None, numbers=numbers)
-    if side < LARGE_SIZE:
+    if larger_size < min(LARGE_SIZE, _WORTH_TRYING * size):
         reason = (
-            f"Half of the originals have at most {side} px a side, too few to try {LARGE_SIZE}."
+            f"Half of the originals have at most {side} px a side, too few to try many more than "
+            f"{size}."
         )
         return Finding(IMAGE_SIZE, reason, 0.0, None, numbers=numbers)
     chosen = [
@@ -122,13 +135,18 @@ def image_size(
     large = [
         Rows(
             prepare_images(
-                [part[number] for number in numbers_of], root, LARGE_SIZE, cache, crop=crop
+                [part[number] for number in numbers_of],
+                root,
+                larger_size,
+                cache,
+                telling(on_progress, f"decoding images at {larger_size} px"),
+                crop=crop,
             ),
             same.y,
         )
         for part, numbers_of, same in zip(files, chosen, small, strict=True)
     ]
-    space = ResNet50Space(evidence.space.num_classes, LARGE_SIZE, evidence.space.weights)
+    space = ResNet50Space(evidence.space.num_classes, larger_size, evidence.space.weights)
     larger = gather(space, large[0], large[1], cache, on_progress)
     before, after = (
         evidence.heads.fit(configuration, [training], validation, epochs, seed).right
@@ -137,10 +155,10 @@ def image_size(
     gain, p_value = paired_gain(before, after)
     numbers |= {"accuracy": float(before.mean()), "larger_accuracy": float(after.mean())}
     sentence = (
-        f"At {LARGE_SIZE} px {percent(after.mean())} of {len(after)} validation images are right "
+        f"At {larger_size} px {percent(after.mean())} of {len(after)} validation images are right "
         f"and at {size} px {percent(before.mean())}, on {len(chosen[0])} training images."
     )
-    remedy = f"tune search DATA --image-size {LARGE_SIZE} takes them larger."
+    remedy = f"tune search DATA --image-size {larger_size} takes them larger."
     return Finding(IMAGE_SIZE, sentence, gain, p_value, remedy, numbers)
 
 

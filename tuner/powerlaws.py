@@ -76,6 +76,17 @@ class PowerLaws:
         error, floor, c = (x[law] for x in (self.errors, self.floors, self.exponents))
         return float(error * floor), float(error * (1 - floor) * self.images**c), float(c)
 
+    def extended(self, images: int) -> "PowerLaws":
+        """The same laws, seen from another number of training images.
+
+        Args:
+            images: from which gains are told then, at least as many as were trained on.
+        """
+        powers = (images / self.images) ** -self.exponents
+        errors = self.errors * (self.floors + (1 - self.floors) * powers)
+        floors = self.errors * self.floors / errors
+        return PowerLaws(images, errors, floors, self.exponents, self.weights)
+
     def forecast(self, images: int) -> Forecast:
         """What that many training images would give.
 

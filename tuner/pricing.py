@@ -14,6 +14,7 @@ from tuner.heads import EPOCHS
 from tuner.inputs import SCALED_INPUT, TO_UNIT, scaled_input
 from tuner.ladder import FINE_TUNED, Treatment
 from tuner.quantities import percent
+from tuner.scaling import Arrival
 
 BATCHNORM_IN_TRAINING = "BatchNorm in training mode"
 _USUAL_RATE = 1e-3  # keras.optimizers.Adam()
@@ -66,13 +67,16 @@ def prices(
     training, validation = evidence.pooled_training, evidence.pooled_validation
     frozen = treatments["frozen"]
     yield _batchnorm(frozen, treatments["legacy"])
-    wrong = TO_UNIT if model is None else checkup.reaching(model)
-    if wrong is None or wrong.is_expected or not wrong.is_affine:
-        wrong = TO_UNIT
-    yield scaled_input(few, frozen.right, configuration, EPOCHS, seed, wrong)
+    wrong, note = _arriving(model)
+    scaled = scaled_input(
+        few, frozen.right, configuration, EPOCHS, seed, wrong,
+        telling(on_progress, "wrongly scaled input"),
+    )  # fmt: skip
+    yield replace(scaled, sentence=f"{note}{scaled.sentence}")
     yield fitting.lagging_batchnorm(
         evidence.space, evidence.backbone, training, validation,
         momentum=_momentum(model), seed=seed,
+        on_progress=telling(on_progress, "lagging BatchNorm"),
     )  # fmt: skip
     curve = rates.learning_rate_curve(
         evidence.heads, training, validation, seed=seed,
@@ -81,13 +85,38 @@ def prices(
     used = own_rate(model) or _USUAL_RATE
     longer = None
     if used < curve.good[0] and trains_a_head_alone(model):
-        longer = rates.trained_longer(evidence.heads, training, validation, used, seed)
+        longer = rates.trained_longer(
+            evidence.heads,
+            training,
+            validation,
+            used,
+            seed,
+            telling(on_progress, "a low learning rate"),
+        )
     yield rates.learning_rate_finding(curve, used, longer)
 
 
 def own_rate(model: keras.Model | None) -> float | None:
     """The learning rate of the user's model, where the range test can judge it."""
     return None if model is None else checkup.step_size(model)
+
+
+def unjudged_rate(model: keras.Model) -> Finding | None:
+    """Says that the learning rate of the user's model was not judged; None where it can be.
+
+    Args:
+        model: the user's own.
+    """
+    if own_rate(model) is not None:
+        return None
+    optimizer = getattr(model, "optimizer", None)
+    why = (
+        "the model is not compiled"
+        if optimizer is None
+        else f"steps of {type(optimizer).__name__} grow with the gradients, and the range test is "
+        "that of Adam, whose steps do not"
+    )
+    return Finding(rates.CAUSE, f"Your learning rate was not judged: {why}.", 0.0, None)
 
 
 def trains_a_head_alone(model: keras.Model | None) -> bool:
@@ -160,6 +189,16 @@ def _batchnorm(frozen: Treatment, other: Treatment) -> Finding:
         "frozen_accuracy": frozen.val_accuracy, "moved": other.moved,
     }  # fmt: skip
     return Finding(BATCHNORM_IN_TRAINING, sentence, gain, p_value, remedy, numbers)
+
+
+def _arriving(model: keras.Model | None) -> tuple[Arrival, str]:
+    """The wrong scaling that is priced, and what is said where it is not that of the model."""
+    arriving = None if model is None else checkup.reaching(model)
+    if arriving is None or arriving.is_expected:
+        return TO_UNIT, ""
+    if not arriving.is_affine:
+        return TO_UNIT, f"It gets {arriving.description()}; priced is the commonest mistake. "
+    return arriving, ""
 
 
 def _momentum(model: keras.Model | None) -> float:

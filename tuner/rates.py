@@ -88,15 +88,31 @@ def learning_rate_curve(
 
 
 def trained_longer(
-    heads: Heads, training: Rows, validation: Rows, rate: float, seed: int = 0
+    heads: Heads,
+    training: Rows,
+    validation: Rows,
+    rate: float,
+    seed: int = 0,
+    on_progress: Callable[[int, int], None] = lambda done, count: None,
 ) -> np.ndarray:
     """What a head with a low learning rate names rightly after five times as many epochs.
+
+    Args:
+        heads: trains the head.
+        training: pooled features, float32, shape (rows, channels), and labels.
+        validation: the same.
+        rate: the learning rate.
+        seed: of the head.
+        on_progress: told (heads trained, of one): before and after.
 
     Returns:
         bool, shape (rows,), of the validation rows.
     """
     slow = replace(HEAD, learning_rate=rate)
-    return heads.fit(slow, [training], validation, _PATIENCE * _EPOCHS, seed).right
+    on_progress(0, 1)
+    right = heads.fit(slow, [training], validation, _PATIENCE * _EPOCHS, seed).right
+    on_progress(1, 1)
+    return right
 
 
 def learning_rate_finding(
@@ -110,7 +126,8 @@ def learning_rate_finding(
     Args:
         curve: as `learning_rate_curve` gives it.
         used: the learning rate in question. The nearest one of the curve stands for it.
-        longer: as `trained_longer` gives it for `used`; None where a low rate is not judged.
+        longer: as `trained_longer` gives it for `used`; None where a low rate is not judged, which
+            the finding says then.
 
     Raises:
         SettingsError: `used` is not above 0.
@@ -142,6 +159,13 @@ def learning_rate_finding(
         f"a head reaches {percent(float(own.mean()))} with {tried} and "
         f"{percent(float(accuracies.max()))} with {best:g}; {low:g} to {high:g} is good."
     )
+    if used < low and longer is None:
+        untold = (
+            f"Whether a learning rate of {used:g} is too low was not judged: with patience a head "
+            "gets as far, and a backbone that is trained too asks for a low one. In a short test, "
+            f"{evidence}"
+        )
+        return Finding(CAUSE, untold, 0.0, None, "", numbers)
     harmless = f"A learning rate of {used:g} is no cause: {evidence}"
     if not is_low and used <= high:
         sentence = f"At a learning rate of {used:g} {evidence}"

@@ -5,6 +5,7 @@ data moves; within each, what removing it would gain decides.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from tuner import fitting, labels, rates
 from tuner.findings import Finding, judged
@@ -19,21 +20,29 @@ FAULTS = (
     LEAK, IMBALANCE, labels.CAUSE, BATCHNORM_IN_TRAINING, SCALED_INPUT, fitting.LAGGING,
     rates.CAUSE,
 )  # fmt: skip
+_BETTER_HEADS = (fitting.OVERFITTING, fitting.WEAK_HEAD)
 
 
 def verdict(findings: Sequence[Finding]) -> tuple[list[Finding], list[Finding]]:
     """The findings that are causes, ranked, and the others in their order.
 
     A certain fault of a model that costs nothing measurable here ranks as if it cost 5 points:
-    behind what spoils the data more, before all the rest.
+    behind what spoils the data more, before all the rest. That no head gets more out of the
+    features is no cause while another one does.
     """
     results = judged(findings)
+    if any(is_cause and each.cause in _BETTER_HEADS for each, is_cause in results):
+        known = [
+            replace(each, gain=0.0) if each.cause == fitting.FEATURES else each for each in findings
+        ]
+        results = judged(known)
     causes = sorted((each for each, is_cause in results if is_cause), key=_rank)
     return causes, [each for each, is_cause in results if not is_cause]
 
 
-def _rank(finding: Finding) -> tuple[bool, float]:
-    """Faults first, then what is gained."""
+def _rank(finding: Finding) -> tuple[bool, bool, float]:
+    """Faults first, then limits, of these the measured ones first; then what is gained."""
     if finding.certain:
-        return False, -max(finding.gain, CERTAIN_GAIN)
-    return finding.cause not in FAULTS, -finding.gain
+        return False, False, -max(finding.gain, CERTAIN_GAIN)
+    is_limit = finding.cause not in FAULTS
+    return is_limit, is_limit and not finding.measured, -finding.gain
