@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import sqlite3
@@ -950,3 +951,40 @@ def test_a_diagnosis_looks_at_model_and_weights_before_it_reads_images(
     )
     assert path.name in sentence(result)
     assert not read
+
+
+@pytest.mark.parametrize("option", ["--json", "--details", ""])
+def test_a_diagnosis_is_shown_and_kept(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str
+) -> None:
+    """The experiments are a stand-in: their own tests run them."""
+    from dataclasses import replace
+
+    from diagnosed import diagnosis, finding
+
+    from tuner.cache import Cache
+    from tuner.dataset import load_dataset
+    from tuner.diagnoses import kept_diagnosis
+
+    leak = replace(finding("leak", 0.1, None), remedy="tune search DATA --drop-leaks.")
+    monkeypatch.setattr("tuner.diagnosis.run_prepared", lambda *_: diagnosis(leak))
+    images, cache_dir = place / "photos", tmp_path / "cache"
+    command = shlex.join(["tune", "search", str(images), "--weights", "none", "--image-size", "32"])
+    result = tune(
+        "diagnose", images, "--weights", "none", "--image-size", "32", "--cache-dir", cache_dir,
+        "--quiet", *filter(None, [option]),
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    remedy = f"{command} --drop-leaks."
+    if option == "--json":
+        row = json.loads(result.stdout)
+        assert row["causes"][0]["remedy"] == remedy
+        assert row["causes"][0]["effect"] == "+10.0 points"
+    else:
+        # A terminal may break a long path anywhere.
+        assert "".join(remedy.split()) in "".join(result.stdout.split())
+        assert ("One head over" in result.stdout) is bool(option)
+    with Cache(cache_dir) as cache:
+        kept = kept_diagnosis(cache_dir, load_dataset(images, cache=cache).fingerprint)
+    assert kept is not None
+    assert kept["found"]["causes"][0]["remedy"] == remedy

@@ -3,42 +3,27 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
 import pytest
+from diagnosed import diagnosis, finding
 from rich.console import Console
 
 from tuner.checkup import ModelFinding
 from tuner.dataset import Dataset, ImageFile
-from tuner.diagnosis import Diagnosis, Options, run_diagnosis, sampled
+from tuner.diagnosis import Diagnosis, Options, prepare, run_diagnosis, sampled
 from tuner.diagnosistable import diagnosis_report
-from tuner.findings import Finding
-from tuner.ladder import Treatment
+from tuner.errors import ModelError
+from tuner.pricing import BATCHNORM_IN_TRAINING
+
+if TYPE_CHECKING:
+    import keras
 
 
-def finding(cause: str, gain: float, p_value: float | None) -> Finding:
-    return Finding(cause, f"{cause} was tried.", gain, p_value, f"Mend {cause}.")
-
-
-def treatment(name: str, accuracy: float) -> Treatment:
-    right = np.arange(20) < round(20 * accuracy)
-    return Treatment(name, right[np.newaxis], (accuracy,), (0.9,), 0, 106, 12, name == "usual")
-
-
-def diagnosis(*causes: Finding, model: tuple[ModelFinding, ...] | None = None) -> Diagnosis:
-    suspects = tuple((f"a/{number}.jpg", "b") for number in range(7))
-    ladder = (treatment("usual", 0.8), treatment("legacy", 0.7))
-    rest = (finding("class imbalance", 0.0, None),)
-    prices = (finding("scaled input", 0.3, 0.001),)
-    return Diagnosis(
-        100, 20, 120, 0.8, 0.9, 0.5, causes, rest, prices, model, ladder, suspects, 1.0,
-    )  # fmt: skip
-
-
-def text(shown: Diagnosis, width: int = 100) -> str:
+def text(shown: Diagnosis, width: int = 100, details: bool = False) -> str:
     console = Console(width=width)
     with console.capture() as capture:
-        console.print(diagnosis_report(shown, width))
+        console.print(diagnosis_report(shown, width, details))
     return capture.get()
 
 
@@ -48,15 +33,32 @@ def test_a_certain_fault_is_shown_as_seen() -> None:
     assert "costs too little to measure here, p 0.8, seen in your model" in shown
 
 
-def test_the_report_tells_the_cause_its_remedy_and_the_ladder() -> None:
+def test_the_report_tells_the_cause_and_its_remedy_first() -> None:
     shown = text(diagnosis(finding("wrong labels", 0.08, 0.001)))
     assert "1. wrong labels (+8.0 points, p 0.001). wrong labels was tried." in shown
     assert "Mend wrong labels." in shown
     assert "a/0.jpg (rather b)" in shown
     assert "2 more with --json" in shown
+    assert "No cause, or not judged: class imbalance." in shown
+    assert "scaled input costs 30.0 points" in shown
+    assert "legacy" not in shown
+    assert "--details" in shown
+    assert len(shown.splitlines()) < 24
+
+
+def test_details_stand_above_the_verdict() -> None:
+    shown = text(diagnosis(finding("wrong labels", 0.08, 0.001)), details=True)
     assert "usual =" in shown
     assert "legacy =" not in shown
     assert "class imbalance was tried" in shown
+    assert "scaled input: costs 30.0 points. scaled input was tried." in shown
+    assert shown.index("scaled input was tried") < shown.index("1. wrong labels")
+
+
+def test_commands_name_the_users_own_images() -> None:
+    leak = replace(finding("leak", 0.1, None), remedy="tune search DATA --drop-leaks.")
+    shown = diagnosis(leak).addressed("my photos", {"--image-size": "64"})
+    assert shown.causes[0].remedy == "tune search 'my photos' --image-size 64 --drop-leaks."
 
 
 def test_nothing_found_is_an_answer() -> None:
@@ -67,8 +69,9 @@ def test_nothing_found_is_an_answer() -> None:
 
 
 def test_a_narrow_terminal_loses_no_word() -> None:
-    assert "training" not in text(diagnosis(), 50).split("One head over")[-1]
-    assert max(map(len, text(diagnosis(), 50).splitlines())) <= 50
+    narrow = text(diagnosis(), 50, details=True)
+    assert "training" not in narrow.split("One head over")[-1].split("= is the same")[0]
+    assert max(map(len, narrow.splitlines())) <= 50
 
 
 def test_json_holds_all_numbers() -> None:
@@ -123,7 +126,53 @@ def test_a_folder_is_diagnosed(tmp_path: Path) -> None:
     assert len(found.ladder) == 9
     assert found.training_images + found.validation_images == found.images_in_all
     json.dumps(found.to_json())
-    assert "Examined" in text(found)
+    assert "No cause, or not judged" in text(found)
+
+
+@pytest.mark.slow
+def test_a_model_is_diagnosed_with_the_images(tmp_path: Path) -> None:
+    import keras
+    from small_search import write_photos
+
+    from search_spaces.backbone import build_backbone
+    from tuner.cache import Cache
+    from tuner.dataset import load_dataset
+
+    base = build_backbone(32, "none")
+    base.trainable = True
+    inputs = keras.Input((32, 32, 3))
+    pixels = keras.applications.resnet50.preprocess_input(inputs)
+    model = keras.Model(inputs, keras.layers.Dense(3)(base(pixels, training=False)))
+    model.compile(keras.optimizers.SGD(0.01), "mse")
+    write_photos(tmp_path / "photos", per_class=12)
+    told: set[str] = set()
+    with Cache(tmp_path / "cache") as cache:
+        dataset = load_dataset(tmp_path / "photos", cache=cache)
+        options = Options("none", 32, treatments=("frozen",))
+        found = run_diagnosis(
+            dataset, cache, options, model, on_progress=lambda what, *_: told.add(what)
+        )
+        with pytest.raises(ModelError, match="4 outputs"):
+            run_diagnosis(dataset, cache, options, with_outputs(4))
+    assert [each.name for each in found.model or ()] == ["batch statistics in fit"]
+    assert BATCHNORM_IN_TRAINING in {cause.cause for cause in found.causes}
+    (rate,) = (each for each in found.excluded if each.cause == "learning rate")
+    assert "steps of SGD" in rate.sentence
+    assert {"tutorial", "fine_tuned"} <= {each.name for each in found.ladder}
+    assert {"plain heads", "wrongly scaled input", "lagging BatchNorm"} <= told
+
+
+def with_outputs(outputs: int) -> "keras.Model":
+    import keras
+
+    inputs = keras.Input((32, 32, 3))
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(2, 3)(inputs))
+    return keras.Model(inputs, keras.layers.Dense(outputs)(x))
+
+
+def test_a_model_of_another_size_is_refused_before_weights_are_read() -> None:
+    with pytest.raises(ModelError, match=r"32 x 32 px.*Give --image-size 32"):
+        prepare(Options("missing.weights.h5", 64), with_outputs(3))
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ FLOORS = (
         "classifiers",
         "outcomes",
         "diagnoses",
+        "remedies",
         "events",
         "artifacts",
         "elsewhere",

@@ -8,7 +8,7 @@ import keras
 import pytest
 
 from tuner.errors import ModelError
-from tuner.loading import load_model
+from tuner.loading import check_classes, check_image_size, load_model
 
 NOT_CALLABLE = 3
 
@@ -113,3 +113,27 @@ def test_an_unreadable_file_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(Path, "open", refuse)
     assert f"{path} cannot be read: Permission denied." == message(str(path))
+
+
+def classifier(shape: tuple[int | None, ...], outputs: int) -> Any:
+    inputs = keras.Input(shape)
+    return keras.Model(
+        inputs, keras.layers.Dense(outputs)(keras.layers.GlobalAveragePooling2D()(inputs))
+    )
+
+
+def test_a_model_of_other_images_is_refused() -> None:
+    check_image_size(classifier((64, 64, 3), 5), 64)
+    check_image_size(classifier((None, None, 3), 5), 64)
+    with pytest.raises(ModelError, match=r"96 x 96 px.*64 x 64. Give --image-size 96."):
+        check_image_size(classifier((96, 96, 3), 5), 64)
+    with pytest.raises(ModelError, match="square"):
+        check_image_size(classifier((64, 96, 3), 5), 64)
+
+
+def test_a_model_has_an_output_for_each_class_or_one_for_two() -> None:
+    check_classes(classifier((8, 8, 3), 5), 5)
+    check_classes(classifier((8, 8, 3), 1), 2)
+    for outputs, classes in ((5, 3), (1, 3), (1000, 8)):
+        with pytest.raises(ModelError, match=f"{outputs} outputs, .* {classes} classes"):
+            check_classes(classifier((8, 8, 3), outputs), classes)

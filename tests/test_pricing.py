@@ -5,11 +5,11 @@ from unittest import mock
 import keras
 import numpy as np
 import pytest
+from diagnosed import finding, treatment
 
 from tuner.checkup import INPUT_SCALING, LAGGING_HEAD, LEARNING_RATE, ModelFinding
 from tuner.findings import Finding
 from tuner.inputs import SCALED_INPUT, TO_UNIT
-from tuner.ladder import Treatment
 from tuner.pricing import (
     BATCHNORM_IN_TRAINING,
     mistakes,
@@ -20,15 +20,6 @@ from tuner.pricing import (
     unjudged_rate,
 )
 from tuner.scaling import Arrival
-
-
-def finding(cause: str, gain: float, p_value: float | None) -> Finding:
-    return Finding(cause, f"{cause} was tried.", gain, p_value, f"Mend {cause}.")
-
-
-def treatment(name: str, accuracy: float) -> Treatment:
-    right = np.arange(20) < round(20 * accuracy)
-    return Treatment(name, right[np.newaxis], (accuracy,), (0.9,), 0, 106, 12, name == "usual")
 
 
 def test_a_models_mistakes_get_their_price_here() -> None:

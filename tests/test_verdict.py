@@ -2,12 +2,10 @@
 
 from dataclasses import replace
 
+from diagnosed import finding
+
 from tuner.findings import Finding
 from tuner.verdict import verdict
-
-
-def finding(cause: str, gain: float, p_value: float | None) -> Finding:
-    return Finding(cause, f"{cause} was tried.", gain, p_value, f"Mend {cause}.")
 
 
 def test_faults_come_before_limits_and_larger_gains_first() -> None:

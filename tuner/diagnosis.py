@@ -35,8 +35,10 @@ from tuner.leakage import (
     leak_finding,
     leaked,
 )
+from tuner.loading import check_classes, check_image_size
 from tuner.pricing import mistakes, prices, treatments_for, unjudged_rate
 from tuner.quantities import percent
+from tuner.remedies import addressed
 from tuner.settings import SearchSettings
 from tuner.training import Rows
 from tuner.verdict import verdict
@@ -132,6 +134,26 @@ class Diagnosis:
     suspects: tuple[tuple[str, str], ...]
     seconds: float
 
+    def addressed(self, data: str, options: Mapping[str, str]) -> "Diagnosis":
+        """The same with commands that can be typed; for the arguments see `remedies.addressed`."""
+
+        def told(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
+            return tuple(
+                replace(
+                    each,
+                    sentence=addressed(each.sentence, data, options),
+                    remedy=addressed(each.remedy, data, options),
+                )
+                for each in findings
+            )
+
+        return replace(
+            self,
+            causes=told(self.causes),
+            excluded=told(self.excluded),
+            prices=told(self.prices),
+        )
+
     def to_json(self) -> dict[str, Any]:
         """All numbers, for `--json`."""
         ladder = [
@@ -172,8 +194,10 @@ def prepare(options: Options, model: keras.Model | None = None) -> Prepared:
         model: the user's own, to be examined too.
 
     Raises:
-        InputError: weights or model are not usable.
+        InputError: weights or model are not usable, or the model takes images of another size.
     """
+    if model is not None:
+        check_image_size(model, options.image_size)
     backbone = ResNet50Space(2, options.image_size, options.weights).build_backbone()
     checked = None if model is None else checkup.check_model(model)
     return Prepared(options, backbone, model, checked)
@@ -196,7 +220,7 @@ def run_diagnosis(
         on_progress: is told (what is done, done so far, of how many).
 
     Raises:
-        InputError: weights, images or model are not usable.
+        InputError: weights, images or model are not usable, or the model is not one of such images.
     """
     return run_prepared(dataset, cache, prepare(options or Options(), model), on_progress)
 
@@ -205,6 +229,8 @@ def run_prepared(
     dataset: Dataset, cache: Cache, prepared: Prepared, on_progress: Progress | None = None
 ) -> Diagnosis:
     """Runs every experiment; for the arguments see `run_diagnosis`."""
+    if prepared.model is not None:
+        check_classes(prepared.model, len(dataset.classes))
     return _Experiments(dataset, cache, prepared, on_progress).run()
 
 

@@ -1,4 +1,4 @@
-"""What `tune diagnose` shows: the verdict, then what it rests on, on one screen."""
+"""What `tune diagnose` shows: the verdict on one screen, and what it rests on where asked for."""
 
 from collections.abc import Iterable, Iterator
 
@@ -14,19 +14,29 @@ from tuner.quantities import percent
 from tuner.tables import plain
 
 _MOST_SUSPECTS = 5
+_NO_CAUSE = "No cause, or not judged"
+_PRICES = "What mistakes in a network would cost on these images"
 _NOTHING = "Nothing found that holds accuracy back."
 _NOTHING_ELSE = "Nothing found that holds accuracy back, but your model has a fault:"
 
 
-def diagnosis_report(diagnosis: Diagnosis, width: int = 80) -> RenderableType:
+def diagnosis_report(
+    diagnosis: Diagnosis, width: int = 80, details: bool = False
+) -> RenderableType:
     """A diagnosis as text.
 
     Args:
         diagnosis: what was found.
         width: characters of a line; the ladder's training accuracy is left out where it is narrow.
+        details: whether every experiment is shown, above the verdict, which stays on the screen.
     """
-    prices = (("-", f"{each.cause}: {each.cost}. {each.sentence}") for each in diagnosis.prices)
-    examined = (("-", f"{each.cause}: {each.sentence}") for each in diagnosis.excluded)
+    told = _verdict(diagnosis)
+    if details:
+        return Group(*_details(diagnosis, width), plain(""), *told)
+    return Group(*told, plain(""), *_brief(diagnosis))
+
+
+def _verdict(diagnosis: Diagnosis) -> list[RenderableType]:
     faulty = any(finding.severity == ERROR for finding in diagnosis.model or ())
     nothing = _NOTHING_ELSE if faulty else _NOTHING
     stuck = "Why accuracy is stuck" if diagnosis.causes else nothing
@@ -34,11 +44,28 @@ def diagnosis_report(diagnosis: Diagnosis, width: int = 80) -> RenderableType:
     if diagnosis.model is not None:
         title = "Your model" if diagnosis.model else "Your model: nothing wrong was found."
         parts += _section(title, _items(_mistakes(diagnosis.model)))
-    parts += _section("No cause, or not judged", _items(examined))
-    parts += _section("What mistakes in a network would cost on these images", _items(prices))
-    ladder = _ladder(diagnosis.ladder, width)
-    parts += _section("One head over every treatment of the backbone's BN", ladder)
-    return Group(*parts, plain("= is the same function as frozen, bit for bit."))
+    return parts
+
+
+def _brief(diagnosis: Diagnosis) -> Iterator[RenderableType]:
+    """The names of what is not shown."""
+    if diagnosis.excluded:
+        yield plain(f"{_NO_CAUSE}: {', '.join(each.cause for each in diagnosis.excluded)}.")
+    if diagnosis.prices:
+        prices = ", ".join(f"{each.cause} {each.cost}" for each in diagnosis.prices)
+        yield plain(f"{_PRICES}: {prices}.")
+    yield plain("--details shows their figures and the ladder of BatchNorm, --json all numbers.")
+
+
+def _details(diagnosis: Diagnosis, width: int) -> list[RenderableType]:
+    prices = (("-", f"{each.cause}: {each.cost}. {each.sentence}") for each in diagnosis.prices)
+    examined = (("-", f"{each.cause}: {each.sentence}") for each in diagnosis.excluded)
+    return [
+        *_section("One head over every treatment of the backbone's BN", _ladder(diagnosis, width)),
+        plain("= is the same function as frozen, bit for bit."),
+        *_section(_PRICES, _items(prices)),
+        *_section(_NO_CAUSE, _items(examined)),
+    ]
 
 
 def _section(title: str, body: Table) -> list[RenderableType]:
@@ -92,7 +119,7 @@ def _suspects(diagnosis: Diagnosis) -> str:
     return f"{shown}, and {left:,} more with --json." if left > 0 else f"{shown}."
 
 
-def _ladder(treatments: tuple[Treatment, ...], width: int) -> Table:
+def _ladder(diagnosis: Diagnosis, width: int) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0), show_edge=False)
     table.add_column("treatment", overflow="fold")
     table.add_column("validation", justify="right", no_wrap=True)
@@ -102,7 +129,7 @@ def _ladder(treatments: tuple[Treatment, ...], width: int) -> Table:
     table.add_column("seeds", justify="right", no_wrap=True)
     if width >= 80:  # share of images that are named otherwise when dealt into other batches
         table.add_column("by batch", justify="right", no_wrap=True)
-    for treatment in treatments:
+    for treatment in diagnosis.ladder:
         training = [percent(treatment.train_accuracy)] if width >= 60 else []
         dependent = treatment.batch_dependent
         other = ["" if dependent is None else percent(dependent)] if width >= 80 else []

@@ -241,7 +241,8 @@ def _finding(count: _Count, gain: _Gain, found: int, images: int) -> Finding:
     )
     remedy = (
         f"tune diagnose DATA --json lists the {found} suspects: look at them, the first ones "
-        "first, move each to the folder of its class, and diagnose again."
+        "first, give each its class (another folder, or another label in the table), and diagnose "
+        "again."
     )
     harmless = f"No sign of wrong labels that do harm: {evidence}."
     return Finding(CAUSE, sentence, gain.total, count.p_value, remedy, numbers, harmless=harmless)

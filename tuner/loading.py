@@ -34,6 +34,40 @@ def load_model(spec: str) -> Any:
     return _from_function(spec)
 
 
+def check_image_size(model: Any, image_size: int) -> None:
+    """Raises ModelError unless a model takes square images of that size, in pixels.
+
+    Args:
+        model: keras.Model; one that takes any size, or does not tell, passes.
+        image_size: height and width.
+    """
+    shape = tuple(model.inputs[0].shape) if getattr(model, "inputs", None) else ()
+    if len(shape) != 4 or all(side in (None, image_size) for side in shape[1:3]):
+        return
+    height, width = shape[1:3]
+    remedy = f"Give --image-size {height}" if height == width else "Give one of square images"
+    raise ModelError(
+        f"the model takes images of {height} x {width} px, but they are examined at {image_size} x "
+        f"{image_size}. {remedy}."
+    )
+
+
+def check_classes(model: Any, num_classes: int) -> None:
+    """Raises ModelError unless a model has an output for each class, or one for two.
+
+    Args:
+        model: keras.Model; one that does not tell passes.
+        num_classes: of the images.
+    """
+    outputs = model.outputs[0].shape[-1] if getattr(model, "outputs", None) else None
+    if outputs in (None, num_classes) or (outputs, num_classes) == (1, 2):
+        return
+    raise ModelError(
+        f"the model has {outputs} outputs, but the images are of {num_classes} classes. Give the "
+        "images that it was made for."
+    )
+
+
 def _from_function(spec: str) -> Any:
     import keras
 

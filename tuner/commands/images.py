@@ -95,6 +95,10 @@ def diagnose(
     full: Annotated[
         bool, typer.Option("--full", help="Give what is trained end to end three seeds too.")
     ] = False,
+    details: Annotated[
+        bool,
+        typer.Option("--details", help="Show the figures of every experiment above the verdict."),
+    ] = False,
     cache_dir: CacheDir = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
@@ -110,6 +114,7 @@ def diagnose(
     from tuner.loading import load_model
     from tuner.printing import print_json, print_report
     from tuner.progress import SearchProgress
+    from tuner.remedies import options_of
     from tuner.survey import listed
 
     split = SplitOptions(val_fraction, test_fraction, split_seed, drop_leaks, keep_conflicts)
@@ -124,10 +129,13 @@ def diagnose(
         dataset = load_dataset(data, split, cache=cache, on_progress=reading)
         saying.say_dataset(progress, dataset)
         found = run_prepared(dataset, cache, prepared, progress.counting)
+    images = {"weights": weights, "image_size": image_size, "crop": crop}
+    asked = options_of(images | dataclasses.asdict(split), dataclasses.asdict(DEFAULTS))
+    found = found.addressed(str(data), asked)
     if as_json:
         print_json(found.to_json())
     else:
-        print_report(functools.partial(diagnosis_report, found))
+        print_report(functools.partial(diagnosis_report, found, details=details))
     # For tune report. Last, so that what cannot be written costs nothing that was found.
     keep_diagnosis(cache.folder, dataset.fingerprint, found.to_json(), dataclasses.asdict(options))
 
