@@ -130,7 +130,9 @@ def test_a_folder_is_diagnosed(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_model_is_diagnosed_with_the_images(tmp_path: Path) -> None:
+def test_a_model_is_diagnosed_with_a_sample_of_the_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import keras
     from small_search import write_photos
 
@@ -144,7 +146,8 @@ def test_a_model_is_diagnosed_with_the_images(tmp_path: Path) -> None:
     pixels = keras.applications.resnet50.preprocess_input(inputs)
     model = keras.Model(inputs, keras.layers.Dense(3)(base(pixels, training=False)))
     model.compile(keras.optimizers.SGD(0.01), "mse")
-    write_photos(tmp_path / "photos", per_class=12)
+    monkeypatch.setattr("tuner.diagnosis._MOST_TRAINING", 24)
+    write_photos(tmp_path / "photos", per_class=16)
     told: set[str] = set()
     with Cache(tmp_path / "cache") as cache:
         dataset = load_dataset(tmp_path / "photos", cache=cache)
@@ -159,6 +162,9 @@ def test_a_model_is_diagnosed_with_the_images(tmp_path: Path) -> None:
     (rate,) = (each for each in found.excluded if each.cause == "learning rate")
     assert "steps of SGD" in rate.sentence
     assert {"tutorial", "fine_tuned"} <= {each.name for each in found.ladder}
+    examined = {each.cause: each for each in (*found.causes, *found.excluded)}
+    assert found.images_in_all > found.training_images + found.validation_images
+    assert "with all" in examined["too few images"].sentence
     assert {"plain heads", "wrongly scaled input", "lagging BatchNorm"} <= told
 
 

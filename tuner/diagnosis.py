@@ -1,10 +1,9 @@
 """Why is accuracy stuck? All experiments on one dataset, and a verdict.
 
-A cause counts where the gain is at
-least a point and no chance, after correction for all causes that were examined (Holm 1979). A fault
-that was seen in the user's own model is a cause whatever it costs here: a short experiment on some
-of the images bounds it from below. Without a model of the user's, what a network can do wrong is
-only priced: what it would cost here.
+A cause counts where the gain is at least a point and no chance, after correction for all causes
+that were examined (Holm 1979). A fault that was seen in the user's own model is a cause whatever it
+costs here: a short experiment on some of the images bounds it from below. Without a model of the
+user's, what a network can do wrong is only priced: what it would cost here.
 """
 
 import time
