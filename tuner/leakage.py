@@ -17,9 +17,10 @@ _LEAST_UNSHARED = 30
 # How much more than its equal share of the images the most frequent class has, from which on
 # naming it alone passes for accuracy; and by how much accuracy has to exceed that.
 _UNEVEN_SHARE, _LEAST_ABOVE_MAJORITY = 0.1, 0.05
+_DROP_LEAKS = "tune search DATA --drop-leaks takes them out of training."
 _SPLIT_ANEW = (
-    "Validate on images that are not in training: give one folder of class folders, without train "
-    "and val, and tune search splits it so that copies stay on one side."
+    "Validate on images that are not in training: give one folder of class folders without train "
+    "and val, or a table without splits, and tune search splits it so that copies stay together."
 )
 
 
@@ -82,7 +83,7 @@ def leak_finding(dataset: Dataset, right: np.ndarray, without: np.ndarray | None
         f"{told}: accuracy is overstated, {figures}.",
         inflation,
         p_value,
-        _SPLIT_ANEW if without is None else "tune search DATA --drop-leaks takes them out.",
+        _SPLIT_ANEW if without is None else _DROP_LEAKS,
         numbers | {"accuracy_without_leak": honest},
         harmless=harmless,
         overstated=True,
