@@ -19,6 +19,7 @@ from tuner.pricing import (
     treatments_for,
     unjudged_rate,
 )
+from tuner.rates import RateCurve
 from tuner.scaling import Arrival
 
 
@@ -121,6 +122,30 @@ def test_a_fault_asks_for_the_treatments_that_price_it() -> None:
     assert treatments_for((tutorial,)) == {"tutorial", "fine_tuned"}
     prediction = ModelFinding("batch statistics in prediction", "error", "It depends.")
     assert treatments_for((prediction,)) == {"own_input_batch"}
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_a_low_rate_is_tried_longer_unless_a_model_trains_its_backbone_too(
+    monkeypatch: pytest.MonkeyPatch, own: bool
+) -> None:
+    """Every experiment is a stand-in; rates below 0.01 are too low in the short test."""
+    right = np.stack([np.arange(200) < count for count in (100, 160, 150)])
+    curve = RateCurve((1e-3, 1e-2, 1e-1), right, (1.0, 0.1, 0.2))
+    longer: list[float] = []
+
+    def trained_longer(*given: object) -> np.ndarray:
+        longer.append(given[3])  # type: ignore[arg-type]
+        return right[1]
+
+    monkeypatch.setattr("tuner.pricing.scaled_input", lambda *_: finding(SCALED_INPUT, 0.3, 0.001))
+    monkeypatch.setattr("tuner.pricing.fitting.lagging_batchnorm", lambda *_, **given: None)
+    monkeypatch.setattr("tuner.pricing.rates.learning_rate_curve", lambda *_, **given: curve)
+    monkeypatch.setattr("tuner.pricing.rates.trained_longer", trained_longer)
+    treatments = {name: treatment(name, 0.9) for name in ("frozen", "legacy")}
+    model = classifier(trainable=True) if own else None
+    *_, rate = prices(mock.Mock(), mock.Mock(), treatments, model, mock.Mock(), 0)
+    assert longer == ([] if own else [1e-3])
+    assert ("was not judged" in rate.sentence) is own
 
 
 @pytest.mark.parametrize("affine", [True, False])

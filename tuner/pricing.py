@@ -84,7 +84,7 @@ def prices(
     )  # fmt: skip
     used = own_rate(model) or _USUAL_RATE
     longer = None
-    if used < curve.good[0] and trains_a_head_alone(model):
+    if used < curve.good[0] and (model is None or trains_a_head_alone(model)):
         longer = rates.trained_longer(
             evidence.heads,
             training,
