@@ -111,7 +111,7 @@ def diagnose(
         "ranked first": named,
         "verdict": "right" if right else "wrong",
         "gain, points": 100 * first.gain if first else None,
-        "p": first.p_value if first else None,
+        "p": first.corrected_p_value if first else None,
         "further causes": ", ".join(cause.cause for cause in found.causes[1:]),
         "images": found.images_in_all,
         "accuracy, %": 100 * found.accuracy,
