@@ -32,7 +32,7 @@ def diagnosis_report(
     """
     told = _verdict(diagnosis)
     if details:
-        return Group(*_details(diagnosis, width), plain(""), *told)
+        return Group(*_details(diagnosis, width)[1:], plain(""), *told)  # no empty line first
     return Group(*told, plain(""), *_brief(diagnosis))
 
 
