@@ -6,7 +6,7 @@ import pytest
 
 from tuner.calibration import fit_temperature, fold_temperature
 from tuner.errors import ExportError
-from tuner.metrics import calibration_error
+from tuner.metrics import calibration_error, log_losses
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -26,8 +26,46 @@ def test_the_temperature_of_labels_drawn_from_it(temperature: float) -> None:
     assert temperature == 1 or calibration_error(shown, labels) > 0.05
 
 
-def test_images_that_are_all_named_rightly_have_a_bound() -> None:
-    assert fit_temperature(np.array([[0.9, 0.1], [0.2, 0.8]]), np.array([0, 1])) < 0.06
+def drawn(random: np.random.Generator, images: int, spread: float) -> tuple[np.ndarray, np.ndarray]:
+    """Logits of four classes, and labels that are drawn from their softmax."""
+    logits = random.normal(0, spread, (images, 4))
+    sums = softmax(logits).cumsum(axis=1)
+    return logits, (sums < random.random((images, 1)) * sums[:, -1:]).sum(axis=1)
+
+
+def mean_loss(logits: np.ndarray, labels: np.ndarray) -> float:
+    return float(log_losses(softmax(logits), labels).mean())
+
+
+@pytest.mark.parametrize("images", [10, 40, 150])
+@pytest.mark.parametrize("spread", [2.0, 8.0])
+def test_few_images_do_not_spoil_what_is_well_calibrated(images: int, spread: float) -> None:
+    random = np.random.default_rng(images)
+    logits, labels = drawn(random, 20_000, spread)
+    fitted = []
+    for _ in range(60):
+        few, of_few = drawn(random, images, spread)
+        fitted.append(fit_temperature(softmax(few), of_few))
+    after = np.mean([mean_loss(logits / temperature, labels) for temperature in fitted])
+    assert after < 1.03 * mean_loss(logits, labels) + 0.01
+
+
+@pytest.mark.parametrize("images", [40, 150])
+def test_few_images_mend_what_is_sure_of_too_much(images: int) -> None:
+    random = np.random.default_rng(images)
+    logits, labels = drawn(random, 20_000, 3.0)
+    best, before = mean_loss(logits, labels), mean_loss(3 * logits, labels)
+    after = []
+    for _ in range(60):
+        few, of_few = drawn(random, images, 3.0)
+        after.append(mean_loss(3 * logits / fit_temperature(softmax(3 * few), of_few), labels))
+    assert np.mean(after) - best < 0.2 * (before - best)
+
+
+def test_images_that_are_all_named_rightly_leave_doubt() -> None:
+    random = np.random.default_rng(0)
+    named = softmax(drawn(random, 40, 4.0)[0])
+    assert 0.4 < fit_temperature(named, named.argmax(axis=1)) < 1
     assert np.isfinite(fit_temperature(np.array([[1.0, 0.0]], np.float32), np.array([1])))
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tuner.dataset import Dataset, ImageFile
+from tuner.deployment import Calibration
 from tuner.evaluation import Winner
 from tuner.intervals import share_interval
 from tuner.journal import COMPLETED, RungRecord, TrialRecord
@@ -110,3 +111,9 @@ def test_the_row_of_a_winner_is_json() -> None:
     assert len(row["per_class"]) == 7
     assert row["test_balanced_accuracy"] == 0.7
     assert row["test_scores"]["macro_f1"] > 0
+
+
+def test_a_calibration_that_did_not_help_is_told() -> None:
+    for temperature, after, rose in ((None, 0.05, False), (1.2, 0.04, False), (1.2, 0.06, True)):
+        warning = Calibration(temperature, 0.05, after).warning
+        assert (warning is not None and "rose" in warning) == rose

@@ -1,6 +1,13 @@
 """Probabilities that mean what they say: one temperature, fitted on the validation images.
 
 Guo et al. 2017, "On Calibration of Modern Neural Networks", arXiv:1706.04599.
+
+Of few images that temperature is mostly chance: where all of them are named rightly, the least loss
+is that of answers without any doubt. So ten images are added that are labelled as the network
+itself expects them to be, in proportion to its probabilities. That is the conjugate prior of a
+logistic model (Diaconis and Ylvisaker 1979), centred on the temperature 1, and does for many
+classes what the two images do that Platt (1999) adds to smooth his targets: those would be one of
+each class, which takes more from a network of many classes than its temperature ever gains.
 """
 
 import keras
@@ -11,6 +18,9 @@ from tuner.errors import ExportError
 
 _LEAST, _GREATEST = 0.05, 20.0
 _TINY = 1e-30
+# Of well-calibrated networks of 3 and 10 classes on 20 images, 5 leave twice the harm that 10 do;
+# 20 take back more of what over-confident ones gain.
+_EXPECTED_IMAGES = 10
 
 
 def fit_temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:
@@ -21,15 +31,18 @@ def fit_temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:
         labels: class numbers, shape (images,).
 
     Returns:
-        Between 0.05 and 20: where every image is named rightly, any sharper answer loses less.
+        Between 0.05 and 20; the fewer images there are, the nearer to 1.
     """
-    logits = np.log(np.maximum(probabilities.astype(np.float64), _TINY))
-    rows = np.arange(len(labels))
+    expected = probabilities.astype(np.float64)
+    logits = np.log(np.maximum(expected, _TINY))
+    weights = expected * (_EXPECTED_IMAGES / len(labels))
+    weights[np.arange(len(labels)), labels] += 1.0
 
     def loss(log_temperature: float) -> float:
         scaled = logits / np.exp(log_temperature)
         scaled -= scaled.max(axis=1, keepdims=True)
-        return float(np.mean(np.log(np.exp(scaled).sum(axis=1)) - scaled[rows, labels]))
+        log_sums = np.log(np.exp(scaled).sum(axis=1, keepdims=True))
+        return float(np.sum(weights * (log_sums - scaled)))
 
     bounds = (np.log(_LEAST), np.log(_GREATEST))
     return float(np.exp(minimize_scalar(loss, bounds=bounds, method="bounded").x))

@@ -55,6 +55,16 @@ class Calibration:
     before: float
     after: float
 
+    @property
+    def warning(self) -> str | None:
+        """A sentence where the temperature made it worse, else None."""
+        if self.temperature is None or self.after <= self.before:
+            return None
+        return (
+            "The temperature did not help: the calibration error on the test images rose. Export "
+            "without --calibrate, or validate on more images."
+        )
+
 
 @dataclass(frozen=True)
 class Exported:

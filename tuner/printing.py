@@ -244,6 +244,8 @@ def _print_export(export: Path, exported: "Exported") -> None:
             f"Calibrated with temperature {calibration.temperature:.3f}: calibration error on the "
             f"test images {percent(calibration.before)} before, {percent(calibration.after)} after"
         )
+    if calibration.warning is not None:
+        typer.echo("\n".join(textwrap.wrap(calibration.warning, 79)))
     typer.echo(f"Next: {shlex.join(['tune', 'predict', str(export), 'IMAGE'])}")
 
 
