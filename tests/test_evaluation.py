@@ -1,6 +1,7 @@
 """The winner's accuracies: from its own weights, once, and never from what is not there."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -211,6 +212,24 @@ def test_weights_of_another_network(run: Run, dataset: Dataset) -> None:
     write_arrays(path, {name: array for name, array in read_arrays(path).items() if name in kept})
     with pytest.raises(RunError, match="belong to another network"):
         trained_model(run, winner, len(dataset.classes))
+
+
+def test_test_images_with_a_copy_in_training_are_told(
+    tmp_path: Path, run: Run, dataset: Dataset
+) -> None:
+    copied = dataset.of("test")[:4]
+    group = dataset.of("train")[0].group
+    files = [replace(file, group=group) if file in copied else file for file in dataset.files]
+    leaky = replace(dataset, files=tuple(files))
+    with Cache(tmp_path / "cache") as cache:
+        found = evaluate_winner(run, leaky, cache).leaked
+        assert evaluate_winner(run, dataset, cache).leaked.sentence is None
+    assert (found.images, found.training, found.validation) == (4, 4, 0)
+    wrong = {
+        row["path"] for row in run.journal.evaluation(winner_of(run).id)["details"]["mistakes"]
+    }
+    others = {file.path for file in dataset.of("test")[4:]}
+    assert found.accuracy == 1 - len(wrong & others) / 5
 
 
 def test_a_test_image_that_changed(tmp_path: Path, run: Run, dataset: Dataset) -> None:

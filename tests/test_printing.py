@@ -15,7 +15,7 @@ from tuner.journal import COMPLETED, RungRecord, TrialRecord
 from tuner.luck import Luck
 from tuner.opponents import compare
 from tuner.printing import print_winner, winner_row
-from tuner.tested import details_of
+from tuner.tested import Leaked, details_of
 
 TRIAL = TrialRecord(3, None, 0, 0, {}, COMPLETED, 5, None, (RungRecord(0, 2, 0.9, 1.0),))
 WINNER = Winner(TRIAL, 0.91, 0.9, 120, 0.5, 0.48, 4, 0.71, 0.7)
@@ -93,6 +93,18 @@ def test_a_winner_is_one_screen(capsys: pytest.CaptureFixture[str]) -> None:
     assert "2 more, found better, with --json" in text
     assert "nothing that can be told from chance. Take the simple one." in " ".join(lines)
     assert "The test images were opened once, on 2026-01-02 for trial 0003." in text
+
+
+def test_a_leak_is_told_where_the_test_accuracy_stands(capsys: pytest.CaptureFixture[str]) -> None:
+    leak = Leaked(12, 120, 10, 3, 0.861, (0.785, 0.915))
+    print_winner(dataclasses.replace(WINNER, leaked=leak), "val_accuracy")
+    lines = capsys.readouterr().out.splitlines()
+    assert "took no part" not in "".join(lines)
+    assert max(map(len, lines)) <= 80
+    start = lines.index("Test accuracy         90.0 % of 120 images")
+    assert " ".join(line.strip() for line in lines[start + 1 : start + 4]) == leak.sentence
+    print_winner(dataclasses.replace(WINNER, leaked=Leaked(0, 120)), "val_accuracy")
+    assert "took no part" in capsys.readouterr().out
 
 
 def test_earlier_looks_are_counted(capsys: pytest.CaptureFixture[str]) -> None:

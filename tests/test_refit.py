@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from tuner.prediction import Export
 from tuner.ranking import trial_name
 from tuner.refit import Refit, grown_dataset, merged, refit
 from tuner.run import Run, open_run
+from tuner.tested import Leaked
 
 
 def nothing(what: str, done: int, count: int) -> None:
@@ -72,6 +74,13 @@ def test_its_accuracy_is_stated_as_what_it_is(refitted: Refit) -> None:
     )
     assert refitted.test_accuracy * 9 == pytest.approx(round(refitted.test_accuracy * 9))
     assert 0 <= refitted.test_balanced_accuracy <= 1
+    assert refitted.leaked.accuracy == pytest.approx(refitted.test_accuracy)  # none of them leaked
+
+
+def test_a_refit_on_copies_of_test_images_says_so(refitted: Refit) -> None:
+    sentence = replace(refitted, leaked=Leaked(2, 9, 2, 0, 0.5, (0.2, 0.8))).sentence
+    assert "on 9 test images. 2 of the 9 test images have a copy" in sentence
+    assert "not trained on" not in sentence
 
 
 def test_its_test_is_a_look_at_the_test_images(run: Run, refitted: Refit, dataset: Dataset) -> None:

@@ -1,4 +1,4 @@
-"""What is kept of the test images: names instead of numbers, and JSON all through."""
+"""What is kept of the test images: names instead of numbers, JSON all through, and what leaked."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from tuner.dataset import Dataset, ImageFile
-from tuner.tested import details_of
+from tuner.tested import Leaked, details_of, leaked
 
 
 def test_details_are_json_with_names() -> None:
@@ -28,3 +28,43 @@ def test_details_are_json_with_names() -> None:
     assert sum(row["images"] for row in details["reliability"]) == 5
     for name, (low, high) in details["intervals"].items():
         assert low <= details["scores"][name] <= high
+
+
+def leaky(*given: tuple[str, str, str]) -> Dataset:
+    """Files of (split, content, group) in one class."""
+    files = [ImageFile(f"{n}.png", "a", *row) for n, row in enumerate(given)]
+    return Dataset(Path(), ("a",), tuple(files))
+
+
+def test_what_leaks_into_the_test_is_counted() -> None:
+    dataset = leaky(
+        ("train", "t0", "g0"), ("train", "t1", "t1"), ("validation", "v0", "g0"),
+        ("validation", "v1", ""), ("test", "s0", "g0"), ("test", "v1", ""), ("test", "s2", "s2"),
+        ("test", "s3", ""), ("test", "t1", "other"),
+    )  # fmt: skip
+    found = leaked(dataset, {"5.png", "7.png"})
+    assert (found.images, found.of, found.training, found.validation) == (3, 5, 2, 2)
+    assert found.accuracy == 0.5  # of the two that are new, one is named wrongly
+    low, high = found.interval
+    assert low < 0.5 < high
+    assert "have a copy, or one of their group, among the training images (2) and the" in (
+        found.sentence
+    )
+    assert "The accuracy on the other 2 is 50.0 %" in found.sentence
+    assert leaked(dataset).accuracy is None
+    assert "new images are named worse" in leaked(dataset).sentence
+    assert json.loads(json.dumps(found.to_json()))["validation"] == 2
+
+
+def test_a_test_of_nothing_new_says_nothing() -> None:
+    found = leaked(leaky(("train", "a", ""), ("validation", "b", ""), ("test", "a", "")), set())
+    assert found == Leaked(1, 1, 1)
+    assert found.sentence == (
+        "1 of the 1 test images has a copy, or one of its group, among the training images (1): "
+        "the test accuracy says nothing of new images."
+    )
+
+
+def test_images_without_a_group_are_not_of_one() -> None:
+    found = leaked(leaky(("train", "a", ""), ("validation", "b", ""), ("test", "c", "")), set())
+    assert (found.images, found.sentence, found.accuracy) == (0, None, 1.0)

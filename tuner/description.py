@@ -61,6 +61,7 @@ def _description(run: Run, winner: Winner, dataset: Dataset, exported: Exported)
         },
         "validation_images": reference.validation,
         "test_images": winner.test_images,
+        "leaked_test_images": winner.leaked and winner.leaked.to_json(),
         "images": {split: len(dataset.of(split)) for split in ("train", "validation", "test")},
         "confusions": [asdict(mistake) for mistake in mistakes],
         "temperature": exported.calibration.temperature,
@@ -88,6 +89,7 @@ def _refitted(refitted: Refit) -> dict[str, Any]:
         "test_accuracy": refitted.test_accuracy,
         "test_balanced_accuracy": refitted.test_balanced_accuracy,
         "test_images": len(refitted.dataset.of("test")),
+        "leaked_test_images": refitted.leaked.to_json(),
         "majority_rate": {
             "validation": None, "test": refitted.dataset.majority_rate("test"),
         },

@@ -32,7 +32,7 @@ from tuner.ranking import rank, trial_name
 from tuner.run import Run
 from tuner.settings import BEST
 from tuner.sources import build_seeded
-from tuner.tested import details_of
+from tuner.tested import Leaked, details_of, leaked, wrong_paths
 from tuner.training import restore_weights
 
 Progress = Callable[[int, int], None]
@@ -45,7 +45,7 @@ class Winner:
     Attributes:
         trial: its record.
         validation_accuracy: as recorded when its last epoch ended; the search chose by it.
-        test_accuracy: on images that the search neither trained on nor chose by.
+        test_accuracy: on the test images, which the search neither trained on nor chose by.
         test_images: how many those are.
         majority_rate: accuracy on them of naming the most frequent class every time.
         validation_majority_rate: the same on the validation images.
@@ -61,6 +61,8 @@ class Winner:
             it; empty where an older version evaluated it.
         looks: every time that these test images were opened, by any run, the oldest first.
         preferred: "best" or "simple": how it was chosen.
+        leaked: the test images that have copies among those that the search had; None where that
+            is not known.
     """
 
     trial: TrialRecord
@@ -78,6 +80,7 @@ class Winner:
     details: Mapping[str, Any] = field(default_factory=dict)
     looks: tuple[Mapping[str, Any], ...] = ()
     preferred: str = BEST
+    leaked: Leaked | None = None
 
     @property
     def verdict(self) -> str | None:
@@ -158,8 +161,8 @@ def recorded_evaluation(run: Run) -> dict[str, Any] | None:
 
     Returns:
         As JSON holds it: "trial", "test_accuracy" and "test_accuracy_interval", "test_images",
-        "luck", "looks", "verdict"; and, unless an older version evaluated it, "opponents" and what
-        `tested.details_of` describes.
+        "luck", "looks", "leaked_test_images", "verdict"; and, unless an older version evaluated it,
+        "opponents" and what `tested.details_of` describes.
     """
     if not rank(run.journal.trials(), run.settings.direction):
         return None
@@ -174,6 +177,7 @@ def recorded_evaluation(run: Run) -> dict[str, Any] | None:
         "test_images": winner.test_images,
         "luck": winner.luck and winner.luck.to_json(),
         "looks": list(winner.looks),
+        "leaked_test_images": winner.leaked and winner.leaked.to_json(),
         "opponents": [opponent.to_json() for opponent in winner.opponents],
         "verdict": winner.verdict,
         **winner.details,
@@ -215,6 +219,7 @@ def _winner(run: Run, dataset: Dataset, trial: TrialRecord, prefer: str) -> Winn
         results.get("details", {}),
         tuple(asdict(look) for look in all_looks(run, dataset)),
         prefer,
+        leaked(dataset, wrong_paths(results)),
     )
 
 

@@ -98,13 +98,15 @@ def print_winner(
 def _accuracies(winner: "Winner", objective: str) -> list[str]:
     """Lines that show each accuracy beside that of always answering the most frequent class."""
     chose = {} if winner.preferred == SIMPLE else {objective: ", which chose it"}
+    leak = winner.leaked and winner.leaked.sentence
     lines = [
         f"Validation accuracy   {percent(winner.validation_accuracy)}"
         f"{chose.get('val_accuracy', '')}",
         *_luck(winner),
-        f"Test accuracy         {percent(winner.test_accuracy)} of {winner.test_images} images "
-        "that took no part in the search",
+        f"Test accuracy         {percent(winner.test_accuracy)} of {winner.test_images} images"
+        f"{'' if leak else ' that took no part in the search'}",
         *_interval(winner),
+        *(f"  {line}" for line in textwrap.wrap(leak or "", 77)),
         f"{CHANCE} {percent(winner.validation_majority_rate)} (validation), "
         f"{percent(winner.majority_rate)} (test)",
     ]
@@ -288,6 +290,7 @@ def winner_row(winner: "Winner") -> dict[str, Any]:
         "opponents": [opponent.to_json() for opponent in winner.opponents],
         "verdict": winner.verdict,
         "looks": list(winner.looks),
+        "leaked_test_images": winner.leaked and winner.leaked.to_json(),
         "test_scores": winner.details.get("scores"),
         **{name: value for name, value in winner.details.items() if name != "scores"},
     }

@@ -21,7 +21,7 @@ from tuner.balance import balanced_accuracy, balanced_weights
 from tuner.cache import Cache
 from tuner.dataset import Dataset, ImageFile
 from tuner.errors import DataError, TuneError
-from tuner.evaluation import count_correct, network_with
+from tuner.evaluation import network_with
 from tuner.features import BATCH
 from tuner.images import prepare_images
 from tuner.journal import TrialRecord
@@ -31,6 +31,7 @@ from tuner.ranking import trial_name
 from tuner.run import Run
 from tuner.search import check_same_weights, scan
 from tuner.sources import FromFeatures, FromImages, Images, Source
+from tuner.tested import Leaked, leaked
 from tuner.training import Rows
 
 Progress = Callable[[str, int, int], None]
@@ -48,6 +49,7 @@ class Refit:
         added: images that the search did not have.
         test_accuracy: on the test images, 0 to 1.
         test_balanced_accuracy: the mean of the classes' own accuracies on them.
+        leaked: the test images that have copies among those that it was trained on.
     """
 
     network: keras.Model
@@ -56,6 +58,7 @@ class Refit:
     added: int
     test_accuracy: float
     test_balanced_accuracy: float
+    leaked: Leaked
 
     @property
     def sentence(self) -> str:
@@ -63,10 +66,12 @@ class Refit:
         trained, tested = (len(self.dataset.of(split)) for split in ("train", "test"))
         more = f", {self.added} of them added since the search" if self.added else ""
         epochs = "1 epoch" if self.trial.epochs == 1 else f"{self.trial.epochs} epochs"
+        tests = f"{tested} test images that it was not trained on."
+        if self.leaked.sentence is not None:
+            tests = f"{tested} test images. {self.leaked.sentence}"
         return (
             f"Trained again for {epochs} on {trained} images, those that validated among them"
-            f"{more}; its accuracy is not measured on validation any more, but on {tested} test "
-            "images that it was not trained on."
+            f"{more}; its accuracy is not measured on validation any more, but on {tests}"
         )
 
 
@@ -147,13 +152,16 @@ def refit(
     )
     list_look(run, look_now(run, trial.id, whole))
     labels = whole.labels("test")
+    right = probabilities.argmax(axis=1) == labels
+    wrong = {file.path for file, hit in zip(whole.of("test"), right, strict=True) if not hit}
     return Refit(
         network,
         whole,
         trial,
         sum(file.sha256 not in known for file in whole.of("train")),
-        count_correct(probabilities, labels) / len(labels),
+        float(right.mean()),
         balanced_accuracy(probabilities, labels),
+        leaked(whole, wrong),
     )
 
 
@@ -167,6 +175,7 @@ def refit_row(refitted: Refit) -> dict[str, Any]:
         "test_accuracy": refitted.test_accuracy,
         "test_balanced_accuracy": refitted.test_balanced_accuracy,
         "test_images": len(refitted.dataset.of("test")),
+        "leaked_test_images": refitted.leaked.to_json(),
         "sentence": refitted.sentence,
     }
 

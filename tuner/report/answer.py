@@ -13,6 +13,7 @@ from tuner.report.mistakes import Interval
 from tuner.report.story import Story
 from tuner.run import Run
 from tuner.tables import percent
+from tuner.tested import Leaked, leaked, wrong_paths
 
 
 @dataclass(frozen=True)
@@ -38,11 +39,14 @@ class Test:
         accuracy: with its interval.
         balanced: mean of the classes' own accuracies; None where it was not recorded.
         opponents: beside the winner on the same images; none from an older version.
+        leaked: the test images that have copies among those of the search; None where the images
+            are not known.
     """
 
     accuracy: Interval
     balanced: float | None
     opponents: tuple[Opponent, ...] = ()
+    leaked: Leaked | None = None
 
 
 @dataclass(frozen=True)
@@ -194,7 +198,8 @@ def _test(run: Run, story: Story) -> tuple[Test | None, str]:
         return None, ""
     accuracy = Interval.of(found["test_correct"], found["test_images"])
     opponents = tuple(Opponent.from_json(row) for row in found.get("opponents", []))
-    return Test(accuracy, found.get("test_balanced_accuracy"), opponents), ""
+    met = None if story.dataset is None else leaked(story.dataset, wrong_paths(found))
+    return Test(accuracy, found.get("test_balanced_accuracy"), opponents, met), ""
 
 
 def _of_test(story: Story, test: Test | None, problem: str) -> list[str]:
@@ -202,11 +207,14 @@ def _of_test(story: Story, test: Test | None, problem: str) -> list[str]:
         return [f"On the test images: what was measured, if anything, cannot be read: {problem}"]
     if test is None:
         return ["On the test images: not yet measured. They are opened once, by tune best."]
-    share = test.accuracy
+    share, leak = test.accuracy, test.leaked and test.leaked.sentence
     lines = [
-        f"On {share.count} test images that took no part in the search it reaches "
-        f"{percent(share.share)} (95 % interval {percent(share.low)} to {percent(share.high)})."
+        f"On {share.count} test images{'' if leak else ' that took no part in the search'} it "
+        f"reaches {percent(share.share)} (95 % interval {percent(share.low)} to "
+        f"{percent(share.high)})."
     ]
+    if leak:
+        lines.append(leak)
     if test.opponents and story.winner is not None:
         lines.append(verdict(test.opponents, story.winner.recipe))
     return lines
