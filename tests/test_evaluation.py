@@ -1,6 +1,7 @@
 """The winner's accuracies: from its own weights, once, and never from what is not there."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from tuner.decode import read_image
 from tuner.errors import DataError, RunError
 from tuner.evaluation import count_correct, evaluate_winner, trained_model, winner_of
 from tuner.hyperband import state_file
-from tuner.journal import Journal, RungRecord
+from tuner.journal import Journal, RungRecord, TrialRecord
 from tuner.run import Run, open_run
 from tuner.settings import SearchSettings
 
@@ -118,15 +119,75 @@ def test_opponents_answer_as_their_whole_networks_do(
     network = trained_model(run, recipe, len(dataset.classes))
     images = resized(dataset, "test").astype(np.uint8)
     with Cache(tmp_path / "cache") as cache:
-        answers = {
-            answer.name: answer for answer in opponents_answers(run, dataset, cache, images, None)
-        }
+        found, left_out = opponents_answers(run, dataset, cache, images, None)
+    answers = {answer.name: answer for answer in found}
+    assert left_out == []
     assert [*answers] == ["plain head", "logistic regression", "majority class"]
     expected = np.asarray(network(images.astype(np.float32))).argmax(axis=1)
     assert answers["plain head"].named.tolist() == expected.tolist()
     assert answers["plain head"].trial == recipe.id
     right = answers["logistic regression"].named == dataset.labels("test")
     assert right.mean() > 0.8  # three colours
+
+
+def another_winner(run: Run, monkeypatch: pytest.MonkeyPatch) -> tuple[TrialRecord, TrialRecord]:
+    """The plain head, and another trial that is the winner from now on, with its weights."""
+    recipe, other = run.journal.trials()[:2]
+    assert (recipe.recipe, other.recipe) == ("plain head", None)
+    copied, state = state_file(run.folder, other.id), state_file(run.folder, recipe.id)
+    copied.parent.mkdir(exist_ok=True)
+    shutil.copyfile(state, copied)
+    monkeypatch.setattr(evaluation, "winner_of", lambda _: other)
+    return recipe, other
+
+
+def test_what_could_not_be_asked_is_told_and_asked_when_it_is_back(
+    tmp_path: Path, run: Run, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe, other = another_winner(run, monkeypatch)
+    weights, away = state_file(run.folder, recipe.id), tmp_path / "away.npz"
+    weights.rename(away)
+    photos = Path(shutil.copytree(dataset.root, tmp_path / "photos"))
+    gone = photos / dataset.of("train")[0].path
+    gone.unlink()
+    moved = replace(dataset, root=photos)
+    with Cache(tmp_path / "cache") as cache:
+        first = evaluate_winner(run, moved, cache)
+        assert {each.name: each.may_return for each in first.left_out} == {
+            "plain head": True, "logistic regression": True
+        }  # fmt: skip
+        assert "are gone" in first.left_out[0].reason
+        assert gone.name in first.left_out[1].reason
+        assert [each.name for each in first.opponents] == ["majority class"]
+        assert "left out" in first.verdict
+        assert evaluate_winner(run, moved, cache) == first  # still gone: nothing is opened
+        shutil.copyfile(dataset.root / dataset.of("train")[0].path, gone)
+        away.rename(weights)
+        again = evaluate_winner(run, moved, cache)
+        assert evaluate_winner(run, moved, cache) == again
+    assert [each.name for each in again.opponents] == [
+        "plain head", "logistic regression", "majority class"
+    ]  # fmt: skip
+    assert again.left_out == ()
+    assert again.trial == other
+    assert len(again.looks) == 2
+    assert again.test_accuracy == first.test_accuracy
+
+
+def test_an_opponent_with_the_weights_of_another_network_is_left_out(
+    tmp_path: Path, run: Run, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe, _ = another_winner(run, monkeypatch)
+    path = state_file(run.folder, recipe.id)
+    kept = ("epoch", "checkpoint")
+    write_arrays(path, {name: array for name, array in read_arrays(path).items() if name in kept})
+    with Cache(tmp_path / "cache") as cache:
+        (found,) = evaluate_winner(run, dataset, cache).left_out
+        assert evaluate_winner(run, dataset, cache).left_out == (found,)
+    assert found.name == "plain head"
+    assert "belong to another network" in found.reason
+    assert not found.may_return
+    assert len(run.journal.looks()) == 1
 
 
 def test_a_run_from_before_the_balanced_accuracy_still_reads(

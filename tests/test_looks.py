@@ -4,7 +4,16 @@ from pathlib import Path
 
 from tuner.dataset import Dataset, ImageFile
 from tuner.journal import Journal, RungRecord
-from tuner.looks import Look, all_looks, fingerprint_of_test, list_look, look_now
+from tuner.looks import (
+    Look,
+    all_looks,
+    fingerprint_of_test,
+    list_look,
+    look_now,
+    look_rows,
+    looks_sentence,
+    note_look,
+)
 from tuner.run import Run
 from tuner.settings import SearchSettings
 
@@ -44,6 +53,34 @@ def test_looks_of_all_runs_on_the_same_images(tmp_path: Path) -> None:
     earlier = Look("second", "0004", "2020-01-02T03:04:05+00:00", 9, look.test)
     list_look(second, earlier)
     assert all_looks(first, images) == [earlier, look]
+
+
+def test_a_look_at_nearly_the_same_images_is_counted(tmp_path: Path) -> None:
+    first, second = new_run(tmp_path, "first"), new_run(tmp_path, "second")
+    first.journal.begin_trial({}, slot=(0, 0))
+    grown, other = dataset("aa", "bb", "cc"), dataset("dd")
+    note_look(first, 0, look_now(first, 0, dataset("aa", "bb")), {})
+    assert len(first.journal.looks()) == 1
+    (row,) = look_rows(second, grown)
+    assert (row["run"], row["shared"], row["of"]) == ("first", 2, 3)
+    assert "images" not in row
+    assert look_rows(second, other) == []
+    second.journal.begin_trial({}, slot=(0, 0))
+    note_look(second, 0, look_now(second, 0, grown), {})
+    rows = look_rows(second, grown)
+    assert "1 of these looks shared 2 of the 3 images." in looks_sentence(rows)
+
+
+def test_a_look_of_an_older_version_is_at_the_same_images_or_at_none(tmp_path: Path) -> None:
+    run, images = new_run(tmp_path, "first"), dataset("aa", "bb")
+    line = (
+        '{"run": "first", "trial": "0001", "when": "2020", "trials": 3, '
+        f'"test": "{fingerprint_of_test(images)}"}}'
+    )
+    (tmp_path / ".looks.jsonl").write_text(f"{line}\n")
+    (row,) = look_rows(run, images)
+    assert (row["shared"], row["of"]) == (2, 2)
+    assert look_rows(run, dataset("aa")) == []
 
 
 def test_a_line_that_was_cut_is_passed_over(tmp_path: Path) -> None:

@@ -5,7 +5,15 @@ import json
 import numpy as np
 import pytest
 
-from tuner.opponents import STRENGTHS, Opponent, compare, regression, verdict
+from tuner.opponents import (
+    STRENGTHS,
+    LeftOut,
+    Opponent,
+    compare,
+    in_order,
+    regression,
+    verdict,
+)
 
 
 def right(*counts: int) -> np.ndarray:
@@ -41,6 +49,32 @@ def test_a_plain_head_that_won_gained_nothing() -> None:
     assert verdict(opponents, "plain head") == (
         "The plain head itself won: the search found nothing better."
     )
+
+
+def test_what_is_no_network_is_not_to_be_taken() -> None:
+    for name in ("majority class", "logistic regression"):
+        for other in (right(80, 20), right(99, 1)):
+            said = verdict([compare(name, right(80, 20), other)])
+            assert "Take" not in said
+            assert name in said
+
+
+def test_a_verdict_without_the_plain_head_says_so() -> None:
+    opponents = [compare("blog head", right(90, 10), right(80, 20))]
+    gone = LeftOut("plain head", "its weights are gone.")
+    assert verdict(opponents, None, [gone]).endswith(
+        "Over the plain head it is not known: that was left out."
+    )
+    regression_gone = LeftOut("logistic regression", "images are gone.")
+    assert verdict(opponents, None, [regression_gone]) == verdict(opponents)
+
+
+def test_the_simplest_network_comes_first_whenever_it_was_asked() -> None:
+    names = {"majority class": None, "the simple choice": 1, "blog head": 3, "plain head": 0}
+    opponents = [compare(name, right(9), right(9), trial) for name, trial in names.items()]
+    assert [each.name for each in in_order(opponents)] == [
+        "plain head", "blog head", "majority class", "the simple choice"
+    ]  # fmt: skip
 
 
 def test_logistic_regression_with_a_strength_by_cross_validation() -> None:

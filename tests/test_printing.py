@@ -13,12 +13,15 @@ from tuner.evaluation import Winner
 from tuner.intervals import share_interval
 from tuner.journal import COMPLETED, RungRecord, TrialRecord
 from tuner.luck import Luck
-from tuner.opponents import compare
+from tuner.opponents import LeftOut, compare
 from tuner.printing import print_winner, winner_row
 from tuner.tested import Leaked, details_of
 
 TRIAL = TrialRecord(3, None, 0, 0, {}, COMPLETED, 5, None, (RungRecord(0, 2, 0.9, 1.0),))
 WINNER = Winner(TRIAL, 0.91, 0.9, 120, 0.5, 0.48, 4, 0.71, 0.7)
+LOOK = {
+    "run": "first", "trial": "0003", "when": "2026-01-02T03:04:05+00:00", "shared": 84, "of": 84
+}  # fmt: skip
 ACCURACIES = [
     "Test accuracy         90.0 % of 120 images that took no part in the search",
     "Always answering the most frequent class: 48.0 % (validation), 50.0 % (test)",
@@ -78,7 +81,7 @@ def scored_winner() -> Winner:
         luck=Luck(60, 0.91, 0.874),
         opponents=opponents,
         details=details,
-        looks=({"run": "first", "trial": "0003", "when": "2026-01-02T03:04:05+00:00"},),
+        looks=(LOOK,),
     )
 
 
@@ -107,11 +110,24 @@ def test_a_leak_is_told_where_the_test_accuracy_stands(capsys: pytest.CaptureFix
     assert "took no part" in capsys.readouterr().out
 
 
+def test_an_opponent_that_was_left_out_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    reason = "the weights of trial 0000 are gone from /a/folder/with/a/long/name/runs/first/trials."
+    winner = dataclasses.replace(scored_winner(), left_out=(LeftOut("plain head", reason),))
+    print_winner(winner, "val_accuracy")
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert f"left out: plain head, as {reason}" in " ".join(line.strip() for line in lines)
+    assert winner_row(winner)["left_out"][0]["reason"] == reason
+
+
 def test_earlier_looks_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
-    look = {"run": "first", "trial": "0003", "when": "2026-01-02T03:04:05+00:00"}
-    looks = (look, look | {"run": "second"})
+    looks = (LOOK | {"run": "second", "shared": 83}, LOOK)
     print_winner(dataclasses.replace(WINNER, looks=looks), "val_accuracy")
-    assert "opened 2 times (runs: first, second)" in capsys.readouterr().out
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    said = " ".join(lines)
+    assert "opened 2 times (runs: second, first)" in said
+    assert "1 of these looks shared 83 of the 84 images." in said
 
 
 def test_the_row_of_a_winner_is_json() -> None:

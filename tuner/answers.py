@@ -3,7 +3,7 @@
 The backbone passes over the test images once for all of them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,11 +15,12 @@ from search_spaces.resnet50 import Configuration, ResNet50Space, can_be_cut
 from tuner.cache import Cache
 from tuner.checkpoint import read_checkpoint, state_file
 from tuner.dataset import Dataset
-from tuner.errors import InputError
+from tuner.errors import InputError, first_line
 from tuner.features import FeatureStore
 from tuner.images import prepare_images
 from tuner.journal import TrialRecord
-from tuner.opponents import LOGISTIC, MAJORITY, regression
+from tuner.opponents import LOGISTIC, MAJORITY, LeftOut, regression
+from tuner.ranking import trial_name
 from tuner.run import Run
 from tuner.training import restore_weights
 
@@ -43,11 +44,11 @@ class Answer:
 
 def opponents_answers(
     run: Run, dataset: Dataset, cache: Cache, images: np.ndarray, on_progress: Counting | None
-) -> list[Answer]:
-    """What every opponent answers, the simplest network first.
+) -> tuple[list[Answer], list[LeftOut]]:
+    """What every opponent answers, the simplest network first; and which could not be asked.
 
-    Recipes that the run did not train, or whose weights are gone, are left out, and so is what
-    needs pooled features where the space cannot be cut.
+    Recipes that the run did not train are passed over, and so is what needs pooled features where
+    the space cannot be cut.
 
     Args:
         run: the run.
@@ -56,21 +57,85 @@ def opponents_answers(
         images: the test images, uint8, shape (n, image_size, image_size, 3).
         on_progress: is told (what is done, images done, of how many).
     """
-    settings, answers = run.settings, []
+    settings = run.settings
+    answers: list[Answer] = []
+    left_out: list[LeftOut] = []
     space = load_space(settings.space, len(dataset.classes), settings.image_size, settings.weights)
     if can_be_cut(space):
         pooled = _Pooled(run, dataset, space, images, cache, on_progress)
-        for trial in run.journal.trials():
-            if trial.recipe is None or not trial.rungs:
-                continue
-            probabilities = pooled.of_head(trial)
-            if probabilities is not None:
-                answers.append(Answer(trial.recipe, probabilities.argmax(axis=1), trial.id))
+        for trial in _recipes(run):
+            found = pooled.of_head(trial)
+            if isinstance(found, LeftOut):
+                left_out.append(found)
+            else:
+                answers.append(Answer(str(trial.recipe), found.argmax(axis=1), trial.id))
         named = pooled.of_regression()
-        if named is not None:
+        if isinstance(named, LeftOut):
+            left_out.append(named)
+        else:
             answers.append(Answer(LOGISTIC, named))
     majority = np.bincount(dataset.labels("train")).argmax()
-    return [*answers, Answer(MAJORITY, np.full(len(images), majority))]
+    return [*answers, Answer(MAJORITY, np.full(len(images), majority))], left_out
+
+
+def can_return(
+    run: Run, dataset: Dataset, cache: Cache, left_out: Sequence[LeftOut],
+    on_progress: Counting | None,
+) -> bool:  # fmt: skip
+    """Whether an opponent that was left out can be asked now; opens no test image.
+
+    Args:
+        run: the run.
+        dataset: its images.
+        cache: keeps the training images, where they are needed and there again.
+        left_out: those that could not be asked.
+        on_progress: see `opponents_answers`.
+    """
+    missing = {each.name for each in left_out if each.may_return}
+    trials = [trial for trial in _recipes(run) if trial.recipe in missing]
+    if any(not isinstance(_weights(run, trial), LeftOut) for trial in trials):
+        return True
+    if LOGISTIC not in missing:
+        return False
+    return not isinstance(_training_pixels(run, dataset, cache, on_progress), LeftOut)
+
+
+def _recipes(run: Run) -> list[TrialRecord]:
+    """The recipes that the run has trained, as far as their heads stand on pooled features."""
+    trained = [trial for trial in run.journal.trials() if trial.recipe is not None and trial.rungs]
+    return [
+        trial for trial in trained
+        if not Configuration.of(trial.hyperparameters).unfreeze_blocks
+    ]  # fmt: skip
+
+
+def _weights(run: Run, trial: TrialRecord) -> dict[str, np.ndarray] | LeftOut:
+    try:
+        found = read_checkpoint(state_file(run.folder, trial.id))
+    except InputError as error:
+        return LeftOut(str(trial.recipe), str(error))
+    if found.epoch != trial.epochs:
+        return LeftOut(str(trial.recipe), f"trial {trial_name(trial.id)} is being trained on.")
+    return dict(found.state)
+
+
+def _training_pixels(
+    run: Run, dataset: Dataset, cache: Cache, on_progress: Counting | None
+) -> np.ndarray | LeftOut:
+    settings = run.settings
+    try:
+        return prepare_images(
+            dataset.of("train"), dataset.root, settings.image_size, cache,
+            _told(on_progress, "decoding training images"), crop=settings.crop,
+        )  # fmt: skip
+    except InputError as error:
+        return LeftOut(LOGISTIC, str(error))
+
+
+def _told(tell: Counting | None, what: str) -> Any:
+    if tell is None:
+        return None
+    return lambda done, count: tell(what, done, count)
 
 
 class _Pooled:
@@ -95,40 +160,27 @@ class _Pooled:
         self._store.stored = (0,)
         self._pooled = self._store.open(images).rows(0)[:]
 
-    def of_head(self, trial: TrialRecord) -> np.ndarray | None:
-        """A head-only trial's probabilities, (n, classes); None where its weights are gone."""
-        try:
-            found = read_checkpoint(state_file(self._run.folder, trial.id))
-        except InputError:
-            return None
-        if found.epoch != trial.epochs:
-            return None
+    def of_head(self, trial: TrialRecord) -> np.ndarray | LeftOut:
+        """A head-only trial's probabilities, (n, classes)."""
+        weights = _weights(self._run, trial)
+        if isinstance(weights, LeftOut):
+            return weights
         configuration = Configuration.of(trial.hyperparameters)
-        if configuration.unfreeze_blocks:
-            return None
         model = self._space.build_suffix(configuration, self._backbone.lend(0), seed=0)
-        restore_weights(model, dict(found.state))
+        try:
+            restore_weights(model, weights)
+        except (KeyError, ValueError) as error:  # an array is missing, or has another shape
+            reason = f"the weights of trial {trial_name(trial.id)} belong to another network: "
+            return LeftOut(str(trial.recipe), f"{reason}{first_line(error)}.", may_return=False)
         return np.asarray(model.predict(self._pooled, verbose=0))
 
-    def of_regression(self) -> np.ndarray | None:
-        """Logistic regression's class numbers, (n,); None where training images are gone."""
-        dataset, settings = self._dataset, self._run.settings
-        files = dataset.of("train")
-        try:
-            pixels = prepare_images(
-                files, dataset.root, settings.image_size, self._cache,
-                self._told("decoding training images"), crop=settings.crop,
-            )  # fmt: skip
-        except InputError:
-            return None
-        told = self._told("training features")
-        rows = self._store.open(pixels, told).rows(0)[:]
-        groups = np.array([file.group or file.sha256 for file in files])
-        named, _ = regression(rows, dataset.labels("train"), groups, settings.seed)
+    def of_regression(self) -> np.ndarray | LeftOut:
+        """Logistic regression's class numbers, (n,)."""
+        dataset = self._dataset
+        pixels = _training_pixels(self._run, dataset, self._cache, self._on_progress)
+        if isinstance(pixels, LeftOut):
+            return pixels
+        rows = self._store.open(pixels, _told(self._on_progress, "training features")).rows(0)[:]
+        groups = np.array([file.group or file.sha256 for file in dataset.of("train")])
+        named, _ = regression(rows, dataset.labels("train"), groups, self._run.settings.seed)
         return np.asarray(named(self._pooled))
-
-    def _told(self, what: str) -> Any:
-        tell = self._on_progress
-        if tell is None:
-            return None
-        return lambda done, count: tell(what, done, count)

@@ -5,7 +5,7 @@ The test images are sealed: nobody opens them between the split and the first ca
 it finds is kept in the journal, and later calls answer from there.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -15,7 +15,7 @@ import numpy as np
 
 from search_spaces import load_space
 from search_spaces.resnet50 import Configuration, can_be_cut
-from tuner.answers import Answer, Counting, opponents_answers
+from tuner.answers import Answer, Counting, can_return, opponents_answers
 from tuner.balance import balanced_accuracy
 from tuner.cache import Cache
 from tuner.checkpoint import read_checkpoint, state_file
@@ -25,11 +25,11 @@ from tuner.errors import RunError
 from tuner.images import prepare_images
 from tuner.intervals import share_interval
 from tuner.journal import FAILED, TrialRecord
-from tuner.looks import all_looks, list_look, look_now
+from tuner.looks import look_now, look_rows, note_look
 from tuner.luck import Luck, luck_of
-from tuner.opponents import SIMPLE_CHOICE, Opponent, compare, verdict
+from tuner.opponents import SIMPLE_CHOICE, LeftOut, Opponent, compare, in_order, verdict
 from tuner.ranking import rank, trial_name
-from tuner.run import Run
+from tuner.run import Run, is_writable
 from tuner.settings import BEST
 from tuner.sources import build_seeded
 from tuner.tested import Leaked, details_of, leaked, wrong_paths
@@ -59,10 +59,12 @@ class Winner:
         opponents: what it is compared with on the test images, the simplest network first.
         details: everything else that `tested.details_of` tells of the test images, as JSON holds
             it; empty where an older version evaluated it.
-        looks: every time that these test images were opened, by any run, the oldest first.
+        looks: every time that these test images, or some of them, were opened, by any run, the
+            oldest first; see `looks.look_rows`.
         preferred: "best" or "simple": how it was chosen.
         leaked: the test images that have copies among those that the search had; None where that
             is not known.
+        left_out: opponents that could not be asked.
     """
 
     trial: TrialRecord
@@ -81,11 +83,14 @@ class Winner:
     looks: tuple[Mapping[str, Any], ...] = ()
     preferred: str = BEST
     leaked: Leaked | None = None
+    left_out: tuple[LeftOut, ...] = ()
 
     @property
     def verdict(self) -> str | None:
         """What the search gained over the simplest network, in a sentence."""
-        return verdict(self.opponents, self.trial.recipe) if self.opponents else None
+        if not self.opponents:
+            return None
+        return verdict(self.opponents, self.trial.recipe, self.left_out)
 
 
 def winner_of(run: Run) -> TrialRecord:
@@ -118,6 +123,9 @@ def evaluate_winner(
 ) -> Winner:
     """Evaluates the winner on the test images, once; later calls answer from the journal.
 
+    They are opened once more where an opponent can be asked that could not before, as its weights
+    or the training images were gone. That counts as a look, like any other.
+
     Args:
         run: a run with a finished trial.
         dataset: the run's images.
@@ -133,8 +141,9 @@ def evaluate_winner(
         DataError: a test image has changed since the search, or is gone.
     """
     trial = chosen_trial(run, dataset, prefer)
-    if _results(run, trial) is None:
-        _look(run, dataset, cache, on_progress, on_counting)
+    results = _results(run, trial)
+    if results is None or _may_add(run, dataset, cache, results, on_counting):
+        _look(run, dataset, cache, trial, on_progress, on_counting)
     return _winner(run, dataset, trial, prefer)
 
 
@@ -179,6 +188,7 @@ def recorded_evaluation(run: Run) -> dict[str, Any] | None:
         "looks": list(winner.looks),
         "leaked_test_images": winner.leaked and winner.leaked.to_json(),
         "opponents": [opponent.to_json() for opponent in winner.opponents],
+        "left_out": [asdict(each) for each in winner.left_out],
         "verdict": winner.verdict,
         **winner.details,
     }
@@ -188,6 +198,26 @@ def _results(run: Run, trial: TrialRecord) -> dict[str, Any] | None:
     """What was found for a trial as it is now."""
     results = run.journal.evaluation(trial.id)
     return results if results is not None and results.get("epochs") == trial.epochs else None
+
+
+def _may_add(
+    run: Run,
+    dataset: Dataset,
+    cache: Cache,
+    results: Mapping[str, Any],
+    on_counting: Counting | None,
+) -> bool:
+    """Whether an opponent that could not be asked before can be now."""
+    left_out = _left_out(results)
+    return (
+        bool(left_out)
+        and is_writable(run.folder)
+        and can_return(run, dataset, cache, left_out, on_counting)
+    )
+
+
+def _left_out(results: Mapping[str, Any]) -> tuple[LeftOut, ...]:
+    return tuple(LeftOut(**row) for row in results.get("left_out", ()))
 
 
 def _simple(run: Run, dataset: Dataset) -> TrialRecord | None:
@@ -217,9 +247,10 @@ def _winner(run: Run, dataset: Dataset, trial: TrialRecord, prefer: str) -> Winn
         luck_of(run.journal, labels, run.settings.objective, prefer),
         tuple(Opponent.from_json(row) for row in results.get("opponents", [])),
         results.get("details", {}),
-        tuple(asdict(look) for look in all_looks(run, dataset)),
+        tuple(look_rows(run, dataset)),
         prefer,
         leaked(dataset, wrong_paths(results)),
+        _left_out(results),
     )
 
 
@@ -227,41 +258,71 @@ def _look(
     run: Run,
     dataset: Dataset,
     cache: Cache,
+    wanted: TrialRecord,
     on_progress: Progress | None,
     on_counting: Counting | None,
 ) -> None:
-    """Opens the test images for the winner, the simple choice and all opponents."""
+    """Opens the test images for the winner, the simple choice and all opponents.
+
+    The winner has to answer, and so has what is wanted, if that is the simple choice.
+    """
     settings, best = run.settings, winner_of(run)
+    simple = _simple(run, dataset)
+    asked = {trial.id: trial for trial in (best, simple) if trial is not None}
+    networks, gone = _networks(run, asked, len(dataset.classes), {best.id, wanted.id})
     images = prepare_images(
         dataset.of("test"), dataset.root, settings.image_size, cache, on_progress,
         crop=settings.crop,
     )  # fmt: skip
-    simple = _simple(run, dataset)
-    asked = {trial.id: trial for trial in (best, simple) if trial is not None}
     probabilities = {
-        number: np.asarray(
-            trained_model(run, trial, len(dataset.classes)).predict(
-                images, batch_size=settings.batch_size, verbose=0
-            )
-        )
-        for number, trial in asked.items()
+        number: np.asarray(network.predict(images, batch_size=settings.batch_size, verbose=0))
+        for number, network in networks.items()
     }
-    answers = opponents_answers(run, dataset, cache, images, on_counting)
-    if simple is not None and simple.id not in {best.id, *(answer.trial for answer in answers)}:
+    answers, left_out = opponents_answers(run, dataset, cache, images, on_counting)
+    names = {each.name for each in left_out}
+    left_out += [missing for number, missing in gone.items() if asked[number].recipe not in names]
+    trials = {best.id, *(answer.trial for answer in answers)}
+    if simple is not None and simple.id in probabilities and simple.id not in trials:
         named = probabilities[simple.id].argmax(axis=1)
         answers.append(Answer(SIMPLE_CHOICE, named, simple.id))
     results = {
-        number: _result(asked[number], probabilities[number], dataset, answers) for number in asked
-    }
-    look = look_now(run, best.id, dataset)
-    list_look(run, look)
-    run.journal.add_look(best.id, asdict(look), results)
+        number: _result(
+            asked[number], answered, dataset, answers, left_out,
+            _results(run, asked[number]) or {},
+        )
+        for number, answered in probabilities.items()
+    }  # fmt: skip
+    note_look(run, best.id, look_now(run, best.id, dataset), results)
+
+
+def _networks(
+    run: Run, trials: Mapping[int, TrialRecord], num_classes: int, needed: Collection[int]
+) -> tuple[dict[int, keras.Model], dict[int, LeftOut]]:
+    """The networks of trials, and those simple choices that have none any more and need none."""
+    networks: dict[int, keras.Model] = {}
+    gone: dict[int, LeftOut] = {}
+    for number, trial in trials.items():
+        try:
+            networks[number] = trained_model(run, trial, num_classes)
+        except RunError as error:
+            if number in needed:
+                raise
+            gone[number] = LeftOut(SIMPLE_CHOICE, str(error), may_return=False)
+    return networks, gone
 
 
 def _result(
-    trial: TrialRecord, probabilities: np.ndarray, dataset: Dataset, answers: Sequence[Answer]
+    trial: TrialRecord,
+    probabilities: np.ndarray,
+    dataset: Dataset,
+    answers: Sequence[Answer],
+    left_out: Sequence[LeftOut],
+    before: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """What the journal keeps of a trial on the test images."""
+    """What the journal keeps of a trial on the test images.
+
+    Opponents that an earlier look has asked, and this one could not, stay.
+    """
     labels = dataset.labels("test")
     right = probabilities.argmax(axis=1) == labels
     opponents = [
@@ -269,12 +330,17 @@ def _result(
         for answer in answers
         if answer.trial != trial.id
     ]
+    asked = {opponent.name for opponent in opponents}
+    earlier = [Opponent.from_json(row) for row in before.get("opponents", [])]
+    opponents += [opponent for opponent in earlier if opponent.name not in asked]
+    known = {trial.recipe, *(opponent.name for opponent in opponents)}
     return {
         "epochs": trial.epochs,
         "test_correct": int(right.sum()),
         "test_images": len(labels),
         "test_balanced_accuracy": balanced_accuracy(probabilities, labels),
-        "opponents": [opponent.to_json() for opponent in opponents],
+        "opponents": [opponent.to_json() for opponent in in_order(opponents)],
+        "left_out": [asdict(each) for each in left_out if each.name not in known],
         "details": details_of(probabilities, dataset),
     }
 

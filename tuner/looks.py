@@ -2,16 +2,19 @@
 
 Each look that is followed by more searching makes the next less honest, whatever run it belongs to.
 So besides its own journal a list in the runs folder tells of every look; it outlives runs that are
-deleted or replaced.
+deleted or replaced. A look at nearly the same images is a look too: so each names the images that
+it was at, by the beginnings of their hashes.
 """
 
 import contextlib
 import hashlib
 import json
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from tuner.dataset import Dataset
 from tuner.errors import RunError
@@ -19,6 +22,9 @@ from tuner.ranking import trial_name
 from tuner.run import Run
 
 _FILE = ".looks.jsonl"
+# Digits of a hash that are kept: 20,000 images beside as many others have one in common by chance
+# once in a million times.
+_DIGITS = 12
 
 
 @dataclass(frozen=True)
@@ -31,6 +37,7 @@ class Look:
         when: in UTC, ISO 8601, to the second.
         trials: configurations that the run had tried by then.
         test: fingerprint of the test images.
+        images: the beginnings of their hashes, sorted; none in looks of older versions.
     """
 
     run: str
@@ -38,6 +45,24 @@ class Look:
     when: str
     trials: int
     test: str
+    images: tuple[str, ...] = ()
+
+    @classmethod
+    def from_json(cls, facts: Mapping[str, Any]) -> "Look":
+        """What `asdict` made of one.
+
+        Raises:
+            TypeError: it is none.
+        """
+        return cls(**{**facts, "images": tuple(facts.get("images", ()))})
+
+    def shared(self, dataset: Dataset) -> int:
+        """How many of a dataset's test images it was at; a look without hashes at all or none."""
+        tests = _hashes(dataset)
+        if not self.images:
+            return len(tests) if self.test == fingerprint_of_test(dataset) else 0
+        known = set(self.images)
+        return sum(digits in known for digits in tests)
 
 
 def look_now(run: Run, trial: int, dataset: Dataset) -> Look:
@@ -48,19 +73,71 @@ def look_now(run: Run, trial: int, dataset: Dataset) -> Look:
         datetime.now(UTC).isoformat(timespec="seconds"),
         sum(bool(record.rungs) for record in run.journal.trials()),
         fingerprint_of_test(dataset),
+        tuple(_hashes(dataset)),
     )
 
 
 def all_looks(run: Run, dataset: Dataset) -> list[Look]:
-    """Every look that is known at the test images of a run, the oldest first.
+    """Every look that is known at test images of a dataset, or at some of them, the oldest first.
 
-    Those of its own journal, and those of other runs in the same folder whose test images were the
-    same.
+    Those of the run's journal, and those of other runs in the same folder.
     """
-    test = fingerprint_of_test(dataset)
-    own = [Look(**facts) for _, facts in run.journal.looks()]
-    listed = [look for look in _listed(run.folder.parent) if look.test == test]
-    return sorted({*own, *listed}, key=lambda look: look.when)
+    own = [Look.from_json(facts) for _, facts in run.journal.looks()]
+    looks = {*own, *_listed(run.folder.parent)}
+    return sorted((look for look in looks if look.shared(dataset)), key=lambda look: look.when)
+
+
+def look_rows(run: Run, dataset: Dataset) -> list[dict[str, Any]]:
+    """`all_looks` as JSON holds them.
+
+    Returns:
+        In place of each look's hashes "shared", how many of the test images it was at, and "of",
+        how many there are.
+    """
+    rows = []
+    for look in all_looks(run, dataset):
+        row = asdict(look) | {"shared": look.shared(dataset), "of": len(dataset.of("test"))}
+        del row["images"]
+        rows.append(row)
+    return rows
+
+
+def looks_sentence(rows: Sequence[Mapping[str, Any]]) -> str:
+    """How often test images were opened, in a sentence or three.
+
+    Args:
+        rows: of `look_rows`, at least one.
+    """
+    last = f"{rows[-1]['when'][:10]} for trial {rows[-1]['trial']}"
+    if len(rows) == 1:
+        return f"The test images were opened once, on {last}."
+    runs = ", ".join(dict.fromkeys(row["run"] for row in rows))
+    parts = sorted({row["shared"] for row in rows if row["shared"] < row["of"]})
+    partly = ""
+    if parts:
+        counts = f"{parts[0]}" if len(parts) == 1 else f"{parts[0]} to {parts[-1]}"
+        looks = sum(row["shared"] < row["of"] for row in rows)
+        partly = f" {looks} of these looks shared {counts} of the {rows[-1]['of']} images."
+    return (
+        f"The test images were opened {len(rows)} times (runs: {runs}), last on {last}.{partly} "
+        "Each look before more searching makes the next one less honest: new images alone can tell."
+    )
+
+
+def note_look(run: Run, trial: int, look: Look, results: Mapping[int, Mapping[str, Any]]) -> None:
+    """Notes a look in the list of the runs folder and in the run's journal.
+
+    Args:
+        run: the run.
+        trial: number of the trial that it was done for.
+        look: of `look_now`.
+        results: see `journal.Journal.add_look`.
+
+    Raises:
+        RunError: it cannot be written.
+    """
+    list_look(run, look)
+    run.journal.add_look(trial, asdict(look), results)
 
 
 def list_look(run: Run, look: Look) -> None:
@@ -89,10 +166,15 @@ def fingerprint_of_test(dataset: Dataset) -> str:
     return hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
+def _hashes(dataset: Dataset) -> list[str]:
+    return sorted(file.sha256[:_DIGITS] for file in dataset.of("test"))
+
+
 def _listed(runs_dir: Path) -> list[Look]:
     looks = []
     with contextlib.suppress(FileNotFoundError):
         for line in (runs_dir / _FILE).read_text("utf-8", errors="replace").splitlines():
-            with contextlib.suppress(ValueError, TypeError):  # a line that a full disk cut short
-                looks.append(Look(**json.loads(line)))
+            # A line that a full disk cut short is passed over.
+            with contextlib.suppress(ValueError, TypeError, AttributeError):
+                looks.append(Look.from_json(json.loads(line)))
     return looks

@@ -21,6 +21,12 @@ SIGNIFICANCE = 0.05
 # scikit-learn's C: the inverse of the L2 penalty, of standardised features.
 STRENGTHS = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
 _FOLDS = 5
+_TAKE_SIMPLE = "Take the simple one."
+# What is no network cannot be taken in place of the winner.
+_INSTEAD = {
+    MAJORITY: "The winner may know nothing of these classes.",
+    LOGISTIC: "A network without hidden layers would do.",
+}
 
 
 @dataclass(frozen=True)
@@ -60,6 +66,33 @@ class Opponent:
         return self.p_value <= SIGNIFICANCE and not low <= 0 <= high
 
 
+@dataclass(frozen=True)
+class LeftOut:
+    """An opponent that could not be asked.
+
+    Attributes:
+        name: what it is.
+        reason: why, as a sentence without a capital.
+        may_return: whether it can be asked once what is gone is there again.
+    """
+
+    name: str
+    reason: str
+    may_return: bool = True
+
+
+def in_order(opponents: Sequence[Opponent]) -> list[Opponent]:
+    """The simplest network first: recipes as they were trained, then what is no network."""
+    last = (LOGISTIC, MAJORITY, SIMPLE_CHOICE)
+
+    def place(opponent: Opponent) -> tuple[int, int]:
+        if opponent.name in last:
+            return last.index(opponent.name) + 1, 0
+        return 0, opponent.trial or 0
+
+    return sorted(opponents, key=place)
+
+
 def compare(name: str, winner: np.ndarray, other: np.ndarray, trial: int | None = None) -> Opponent:
     """The comparison of two classifiers on the same images.
 
@@ -79,28 +112,37 @@ def compare(name: str, winner: np.ndarray, other: np.ndarray, trial: int | None 
     )
 
 
-def verdict(opponents: Sequence[Opponent], recipe: str | None = None) -> str:
+def verdict(
+    opponents: Sequence[Opponent], recipe: str | None = None, left_out: Sequence[LeftOut] = ()
+) -> str:
     """What the search gained, in a sentence, over the first opponent: the simplest network.
 
     Args:
         opponents: those that the winner was compared with, at least one.
         recipe: the one that the winner is, if it is any.
+        left_out: those that could not be asked.
     """
     if recipe == PLAIN:
         return f"The {PLAIN} itself won: the search found nothing better."
-    first = opponents[0]
+    gained = _gained(opponents[0])
+    if any(each.name == PLAIN for each in left_out):
+        return f"{gained} Over the {PLAIN} it is not known: that was left out."
+    return gained
+
+
+def _gained(first: Opponent) -> str:
     low, high = (100 * end for end in first.gain_interval)
     inside = f"({low:.1f} to {high:.1f})"
     if not first.told_apart:
         return (
             f"The search gained {100 * first.gain:.1f} points over the {first.name} {inside}: "
-            "nothing that can be told from chance. Take the simple one."
+            f"nothing that can be told from chance. {_INSTEAD.get(first.name, _TAKE_SIMPLE)}"
         )
     if first.gain > 0:
         return f"The search gained {100 * first.gain:.1f} points over the {first.name} {inside}."
     return (
         f"The {first.name} is {-100 * first.gain:.1f} points better than what the search chose "
-        f"({-high:.1f} to {-low:.1f}). Take it."
+        f"({-high:.1f} to {-low:.1f}). {_INSTEAD.get(first.name, 'Take it.')}"
     )
 
 

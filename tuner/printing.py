@@ -6,6 +6,7 @@ import shlex
 import sys
 import textwrap
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from tuner.artifacts import FORMATS
 from tuner.balance import chance_rate
 from tuner.errors import InputError
 from tuner.journal import TrialRecord
+from tuner.looks import looks_sentence
 from tuner.ranking import trial_name
 from tuner.run import Run
 from tuner.settings import SIMPLE
@@ -30,6 +32,7 @@ if TYPE_CHECKING:  # these need TensorFlow
 _WIDE = 10
 # Classes that are shown on one screen.
 _CLASSES = 5
+_INDENTED: dict[str, Any] = {"initial_indent": "  ", "subsequent_indent": "  "}
 
 
 def print_table(table: RenderableType) -> None:
@@ -106,7 +109,7 @@ def _accuracies(winner: "Winner", objective: str) -> list[str]:
         f"Test accuracy         {percent(winner.test_accuracy)} of {winner.test_images} images"
         f"{'' if leak else ' that took no part in the search'}",
         *_interval(winner),
-        *(f"  {line}" for line in textwrap.wrap(leak or "", 77)),
+        *textwrap.wrap(leak or "", 79, **_INDENTED),
         f"{CHANCE} {percent(winner.validation_majority_rate)} (validation), "
         f"{percent(winner.majority_rate)} (test)",
     ]
@@ -145,7 +148,8 @@ def _interval(winner: "Winner") -> list[str]:
 
 def _details(winner: "Winner") -> list[str]:
     """Other scores, the classes that are found worst, the opponents, and the looks."""
-    return [*_scores(winner), *_classes(winner), *_opponents(winner), *_looks(winner)]
+    looks = textwrap.wrap(looks_sentence(winner.looks), 79) if winner.looks else []
+    return [*_scores(winner), *_classes(winner), *_opponents(winner), *looks]
 
 
 def _scores(winner: "Winner") -> list[str]:
@@ -194,22 +198,9 @@ def _opponents(winner: "Winner") -> list[str]:
             f"  {opponent.name:<20} {percent(opponent.accuracy):>8}  {gain:<28} "
             f"p = {opponent.p_value:.2g}"
         )
+    for each in winner.left_out:
+        lines += textwrap.wrap(f"left out: {each.name}, as {each.reason}", 79, **_INDENTED)
     return [*lines, *textwrap.wrap(winner.verdict or "", 79)]
-
-
-def _looks(winner: "Winner") -> list[str]:
-    looks = winner.looks
-    if not looks:
-        return []
-    first = f"{looks[-1]['when'][:10]} for trial {looks[-1]['trial']}"
-    if len(looks) == 1:
-        return [f"The test images were opened once, on {first}."]
-    runs = ", ".join(dict.fromkeys(look["run"] for look in looks))
-    text = (
-        f"The test images were opened {len(looks)} times (runs: {runs}), last on {first}. Each "
-        "look before more searching makes the next one less honest: new images alone can tell."
-    )
-    return textwrap.wrap(text, 79)
 
 
 def _chance(run: Run) -> float | None:
@@ -288,6 +279,7 @@ def winner_row(winner: "Winner") -> dict[str, Any]:
         "validation_majority_rate": winner.validation_majority_rate,
         "luck": None if winner.luck is None else winner.luck.to_json(),
         "opponents": [opponent.to_json() for opponent in winner.opponents],
+        "left_out": [asdict(each) for each in winner.left_out],
         "verdict": winner.verdict,
         "looks": list(winner.looks),
         "leaked_test_images": winner.leaked and winner.leaked.to_json(),

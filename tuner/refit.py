@@ -25,7 +25,7 @@ from tuner.evaluation import network_with
 from tuner.features import BATCH
 from tuner.images import prepare_images
 from tuner.journal import TrialRecord
-from tuner.looks import list_look, look_now
+from tuner.looks import look_now, note_look
 from tuner.oracle import declared_space
 from tuner.ranking import trial_name
 from tuner.run import Run
@@ -150,7 +150,7 @@ def refit(
         batch_size=run.settings.batch_size,
         verbose=0,
     )
-    list_look(run, look_now(run, trial.id, whole))
+    note_look(run, trial.id, look_now(run, trial.id, whole), {})
     labels = whole.labels("test")
     right = probabilities.argmax(axis=1) == labels
     wrong = {file.path for file, hit in zip(whole.of("test"), right, strict=True) if not hit}

@@ -7,7 +7,7 @@ from tuner.dataset import Dataset
 from tuner.errors import TuneError
 from tuner.journal import TrialRecord
 from tuner.luck import Luck, luck_of
-from tuner.opponents import Opponent, verdict
+from tuner.opponents import LeftOut, Opponent, verdict
 from tuner.ranking import trial_name
 from tuner.report.mistakes import Interval
 from tuner.report.story import Story
@@ -41,12 +41,14 @@ class Test:
         opponents: beside the winner on the same images; none from an older version.
         leaked: the test images that have copies among those of the search; None where the images
             are not known.
+        left_out: opponents that could not be asked.
     """
 
     accuracy: Interval
     balanced: float | None
     opponents: tuple[Opponent, ...] = ()
     leaked: Leaked | None = None
+    left_out: tuple[LeftOut, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -199,7 +201,8 @@ def _test(run: Run, story: Story) -> tuple[Test | None, str]:
     accuracy = Interval.of(found["test_correct"], found["test_images"])
     opponents = tuple(Opponent.from_json(row) for row in found.get("opponents", []))
     met = None if story.dataset is None else leaked(story.dataset, wrong_paths(found))
-    return Test(accuracy, found.get("test_balanced_accuracy"), opponents, met), ""
+    left_out = tuple(LeftOut(**row) for row in found.get("left_out", []))
+    return Test(accuracy, found.get("test_balanced_accuracy"), opponents, met, left_out), ""
 
 
 def _of_test(story: Story, test: Test | None, problem: str) -> list[str]:
@@ -216,5 +219,5 @@ def _of_test(story: Story, test: Test | None, problem: str) -> list[str]:
     if leak:
         lines.append(leak)
     if test.opponents and story.winner is not None:
-        lines.append(verdict(test.opponents, story.winner.recipe))
+        lines.append(verdict(test.opponents, story.winner.recipe, test.left_out))
     return lines
