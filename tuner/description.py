@@ -13,11 +13,13 @@ from tuner.deployment import Exported
 from tuner.environment import versions
 from tuner.evaluation import Winner
 from tuner.exported import SCHEMA_VERSION, sha256
+from tuner.looks import look_rows, looks_sentence
 from tuner.modelcard import confusions, model_card
 from tuner.parity import Parity
 from tuner.ranking import trial_name
 from tuner.refit import Refit, refit_row
 from tuner.run import Run
+from tuner.tested import details_of
 
 
 def describe(
@@ -46,11 +48,14 @@ def _description(run: Run, winner: Winner, dataset: Dataset, exported: Exported)
     reference, settings = exported.reference, run.settings
     test = slice(reference.validation, None)
     mistakes = confusions(reference.probabilities[test], reference.labels[test], dataset.classes)
+    details = details_of(reference.probabilities[test], dataset)
+    looks = look_rows(run, dataset)
     return {
         "schema": SCHEMA_VERSION,
         "run": run.name,
         "trial": trial_name(winner.trial.id),
         "name": f"trial {trial_name(winner.trial.id)}",
+        "space": settings.space,
         "hyperparameters": winner.trial.hyperparameters,
         "validation_accuracy": winner.validation_accuracy,
         "test_accuracy": winner.test_accuracy,
@@ -63,6 +68,20 @@ def _description(run: Run, winner: Winner, dataset: Dataset, exported: Exported)
         "test_images": winner.test_images,
         "leaked_test_images": winner.leaked and winner.leaked.to_json(),
         "images": {split: len(dataset.of(split)) for split in ("train", "validation", "test")},
+        "split": {
+            "seed": settings.split_seed,
+            "validation_fraction": settings.val_fraction,
+            "test_fraction": settings.test_fraction,
+        },
+        "test_scores": details["scores"],
+        "intervals": details["intervals"],
+        "per_class": details["per_class"],
+        "luck": winner.luck and winner.luck.to_json(),
+        "opponents": [opponent.to_json() for opponent in winner.opponents],
+        "left_out": [each.name for each in winner.left_out],  # reasons name folders
+        "verdict": winner.verdict,
+        "looks": looks,
+        "looks_sentence": looks_sentence(looks) if looks else None,
         "confusions": [asdict(mistake) for mistake in mistakes],
         "temperature": exported.calibration.temperature,
         "calibration_error_before": exported.calibration.before,

@@ -44,7 +44,14 @@ model = tf.saved_model.load("savedmodel")
 images = tf.constant([open("photo.jpg", "rb").read()])
 print(model.signatures["encoded"](images=images)["probabilities"][0])"""
 
-_MOST_CLASSES, _MOST_CONFUSIONS = 50, 10
+_MOST_CLASSES, _MOST_ROWS, _MOST_CONFUSIONS = 50, 30, 10
+_SCORES = {
+    "balanced_accuracy": ("mean of the classes' own accuracies", percent),
+    "macro_f1": ("macro F1", percent),
+    "log_loss": ("log loss, nats", "{:.3f}".format),
+    "brier_score": ("Brier score, 0 to 2", "{:.3f}".format),
+    "calibration_error": ("expected calibration error, 15 bins", percent),
+}
 
 
 @dataclass(frozen=True)
@@ -92,6 +99,8 @@ def model_card(description: Mapping[str, Any], labels: Sequence[str]) -> str:
         _summary(description, labels),
         "## Data\n\n" + _data(description, labels),
         "## How good it is\n\n" + _metrics(description),
+        "## Was the search worth it?\n\n" + _opponents(description),
+        "## Classes\n\n" + _classes(description["per_class"]),
         "## What it takes for what\n\n" + _confusions(description["confusions"]),
         "## Files\n\n" + _files(formats, description),
         "## Loading\n\n" + _loading(formats),
@@ -108,48 +117,126 @@ def escaped(text: str) -> str:
 
 
 def _summary(description: Mapping[str, Any], labels: Sequence[str]) -> str:
+    space, network = description["space"], "a ResNet50 whose head and unfreeze depth were"
+    if space != "resnet50":
+        network = f"a network of the search space {escaped(space)} whose hyperparameters were"
     return (
-        f"An image classifier for {len(labels)} classes: a ResNet50 whose head and unfreeze depth "
-        f"were chosen by a Hyperband search. It takes RGB images of any size and gives a "
+        f"An image classifier for {len(labels)} classes: {network} "
+        f"chosen by a Hyperband search. It takes RGB images of any size and gives a "
         f"probability for each class, in the order of `labels.json`. Inside, images are resized to "
         f"{description['image_size']} x {description['image_size']} pixels."
     )
 
 
 def _data(description: Mapping[str, Any], labels: Sequence[str]) -> str:
-    images = description["images"]
+    images, split, leak = (description[n] for n in ("images", "split", "leaked_test_images"))
     rows = [f"{images[split]} {split} images" for split in ("train", "validation", "test")]
     names = ", ".join(escaped(label) for label in labels[:_MOST_CLASSES])
     more = len(labels) - _MOST_CLASSES
+    searched = "The search trained on the training images and chose by the validation images."
+    if leak and leak["sentence"]:
+        searched += f" {leak['sentence']}"
+    else:
+        searched += " The test images took no part."
     return (
-        f"{', '.join(rows)}. Images that show the same stand in one split. The search trained on "
-        "the training images and chose by the validation images; the test images took no part.\n\n"
+        f"{', '.join(rows)}. Where the data did not name the splits itself, they were drawn with "
+        f"seed {split['seed']}: of each class {percent(split['validation_fraction'])} for "
+        f"validation and {percent(split['test_fraction'])} for the test, copies of a picture on "
+        f"one side. {searched}\n\n"
         f"Classes: {names}{f' and {more} more' if more > 0 else ''}."
     )
 
 
 def _metrics(description: Mapping[str, Any]) -> str:
-    rows = [
-        "| images | accuracy | 95 % interval | most frequent class alone |",
-        "| --- | --- | --- | --- |",
-    ]
-    for split in ("validation", "test"):
-        accuracy, images = description[f"{split}_accuracy"], description["images"][split]
-        if accuracy is None:  # nothing validates a network that was trained on everything
-            continue
-        low, high = share_interval(round(accuracy * images), images)
-        chosen = " (chosen by)" if split == "validation" else ""
-        rows.append(
-            f"| {images} {split}{chosen} | {percent(accuracy)} | {percent(low)} to {percent(high)} "
-            f"| {percent(description['majority_rate'][split])} |"
-        )
-    text = "\n".join(rows)
+    parts = [_table(("images", "accuracy", "95 % interval", "most frequent class alone"), [
+        *_validation(description), *_test(description)
+    ])]  # fmt: skip
     if "refit" in description:
-        text = f"{description['refit']['sentence']}\n\n{text}"
-    balanced = description.get("test_balanced_accuracy")
-    if balanced is not None:
-        text += f"\n\nMean of the classes' own accuracies on the test images: {percent(balanced)}."
-    return f"{text}\n\n{_calibration(description)}"
+        parts.insert(0, description["refit"]["sentence"])
+    scores, intervals = description["test_scores"], description["intervals"]
+    rows = []
+    for name, (title, shown) in _SCORES.items():
+        between = intervals.get(name)
+        interval = "" if between is None else f"{shown(between[0])} to {shown(between[1])}"
+        rows.append((title, shown(scores[name]), interval))
+    parts.append(_table(("of the test images", "", "95 % interval"), rows))
+    parts.append(_calibration(description))
+    if description["looks_sentence"]:
+        parts.append(escaped(description["looks_sentence"]))
+    return "\n\n".join(parts)
+
+
+def _validation(description: Mapping[str, Any]) -> list[Sequence[str]]:
+    """No row where nothing validates, as of a network that was trained on everything."""
+    accuracy, luck = description["validation_accuracy"], description["luck"]
+    if accuracy is None:
+        return []
+    # An interval would be that of a network which these images did not choose.
+    known = "none: these images chose it"
+    if luck is not None and luck["trials"] > 1:
+        known = (
+            f"none: {percent(luck['corrected'])} without the luck of the best of {luck['trials']}"
+        )
+    chance = percent(description["majority_rate"]["validation"])
+    images = f"{description['images']['validation']} validation (chosen by)"
+    return [(images, percent(accuracy), known, chance)]
+
+
+def _test(description: Mapping[str, Any]) -> list[Sequence[str]]:
+    accuracy, images = description["test_accuracy"], description["images"]["test"]
+    low, high = share_interval(round(accuracy * images), images)
+    chance = percent(description["majority_rate"]["test"])
+    rows = [(f"{images} test", percent(accuracy), f"{percent(low)} to {percent(high)}", chance)]
+    leak = description["leaked_test_images"]
+    if leak and leak["images"] and leak["accuracy"] is not None:
+        low, high = leak["interval"]
+        others = f"{leak['of'] - leak['images']} test without those that have copies"
+        rows.append((others, percent(leak["accuracy"]), f"{percent(low)} to {percent(high)}", ""))
+    return list(rows)
+
+
+def _opponents(description: Mapping[str, Any]) -> str:
+    if not description["opponents"]:
+        return "It was compared with nothing."
+    rows = []
+    for each in description["opponents"]:
+        low, high = (100 * end for end in each["gain_interval"])
+        rows.append(
+            (
+                each["name"], percent(each["accuracy"]), f"{100 * each['gain']:+.1f} points",
+                f"{low:.1f} to {high:.1f}", f"{each['p_value']:.2g}",
+            )
+        )  # fmt: skip
+    heads = ("on the same test images", "accuracy", "the winner gains", "95 % interval",
+             "exact McNemar p")  # fmt: skip
+    parts = [_table(heads, rows), description["verdict"]]
+    if "refit" in description:
+        parts.insert(0, "Before it was trained again, as the search left it:")
+    if description["left_out"]:
+        parts.append(f"Could not be asked: {', '.join(description['left_out'])}.")
+    return "\n\n".join(parts)
+
+
+def _classes(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The classes that are found worst come first; of many no more are shown."""
+    worst = sorted(rows, key=lambda row: (row["recall"] is None, row["recall"] or 0.0))
+    text = _table(
+        ("class", "test images", "recall", "precision"),
+        [
+            (
+                escaped(row["class"]), str(row["images"]),
+                *("" if row[n] is None else percent(row[n]) for n in ("recall", "precision")),
+            )
+            for row in worst[:_MOST_ROWS]
+        ],
+    )  # fmt: skip
+    more = len(rows) - _MOST_ROWS
+    return f"{text}\n\n{more} more, found better, are in `export.json`." if more > 0 else text
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
 def _calibration(description: Mapping[str, Any]) -> str:
@@ -159,23 +246,25 @@ def _calibration(description: Mapping[str, Any]) -> str:
             "The probabilities are as trained: their expected calibration error on the test images "
             f"(15 bins) is {percent(error)}."
         )
+    before = description["calibration_error_before"]
     return (
         f"The logits were divided by {description['temperature']:.3f}, fitted on the validation "
         f"images, in the weights of the last layer. Expected calibration error on the test images "
-        f"(15 bins): {percent(description['calibration_error_before'])} before, {percent(error)} "
-        "after."
+        f"(15 bins): {percent(before)} before, {percent(error)} after"
+        f"{': it rose, so the temperature did not help.' if error > before else '.'}"
     )
 
 
 def _confusions(rows: Sequence[Mapping[str, Any]]) -> str:
     if not rows:
         return "No test image was taken for another class."
-    lines = ["| test images of | taken for | how many |", "| --- | --- | --- |"]
-    lines += [
-        f"| {escaped(row['label'])} | {escaped(row['predicted'])} | {row['count']} of {row['of']} |"
-        for row in rows
-    ]
-    return "\n".join(lines)
+    return _table(
+        ("test images of", "taken for", "how many"),
+        [
+            (escaped(row["label"]), escaped(row["predicted"]), f"{row['count']} of {row['of']}")
+            for row in rows
+        ],
+    )
 
 
 def _files(formats: Mapping[str, Any], description: Mapping[str, Any]) -> str:
@@ -241,11 +330,14 @@ def _pixels(description: Mapping[str, Any]) -> str:
 
 
 def _limits(description: Mapping[str, Any]) -> str:
+    leak = description["leaked_test_images"]
+    honest = "so does the test accuracy, by the copies" if leak and leak["images"] else (
+        "the test accuracy does not"
+    )  # fmt: skip
     return (
         "- It names one of its classes for every image, whatever the image shows.\n"
         "- The figures hold for images like those of the data set; photos from elsewhere are "
         "named worse.\n"
-        "- The validation accuracy is that of the best of many trials, so it flatters; the test "
-        "accuracy does not.\n"
+        f"- The validation accuracy is that of the best of many trials, so it flatters; {honest}.\n"
         "- The probabilities of images unlike the training images mean little."
     )
