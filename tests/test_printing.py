@@ -120,6 +120,18 @@ def test_an_opponent_that_was_left_out_is_told(capsys: pytest.CaptureFixture[str
     assert winner_row(winner)["left_out"][0]["reason"] == reason
 
 
+def test_names_from_a_disk_are_text(capsys: pytest.CaptureFixture[str]) -> None:
+    scored = scored_winner()
+    rows = [row | {"class": "\x1b[31mred"} for row in scored.details["per_class"]]
+    winner = dataclasses.replace(
+        scored,
+        details={**scored.details, "per_class": rows},
+        left_out=(LeftOut("logistic regression", "\x1b[2J.png cannot be read."),),
+    )
+    print_winner(winner, "val_accuracy")
+    assert "\x1b" not in capsys.readouterr().out
+
+
 def test_earlier_looks_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
     looks = (LOOK | {"run": "second", "shared": 83}, LOOK)
     print_winner(dataclasses.replace(WINNER, looks=looks), "val_accuracy")

@@ -21,7 +21,7 @@ from tuner.looks import looks_sentence
 from tuner.ranking import trial_name
 from tuner.run import Run
 from tuner.settings import SIMPLE
-from tuner.tables import CHANCE, percent, trial_table
+from tuner.tables import CHANCE, brief, percent, printable, trial_table
 
 if TYPE_CHECKING:  # these need TensorFlow
     from tuner.deployment import Exported
@@ -170,14 +170,15 @@ def _classes(winner: "Winner") -> list[str]:
         return []
     worst = sorted(rows, key=lambda row: (row["recall"] is None, row["recall"] or 0.0))
     shown = worst[:_CLASSES]
-    width = min(max(len(row["class"]) for row in [*shown, {"class": "Class"}]), 30)
+    names = [printable(row["class"]) for row in shown]
+    width = min(max(map(len, [*names, "Class"])), 30)
     more = len(rows) - len(shown)
     return [
         f"{'Class':<{width}}  images  recall  precision",
         *(
-            f"{row['class'][:width]:<{width}}  {row['images']:>6}  {_of(row['recall']):>6}  "
+            f"{name[:width]:<{width}}  {row['images']:>6}  {_of(row['recall']):>6}  "
             f"{_of(row['precision']):>9}"
-            for row in shown
+            for name, row in zip(names, shown, strict=True)
         ),
         *([f"{more} more, found better, with --json"] if more > 0 else []),
     ]
@@ -199,7 +200,7 @@ def _opponents(winner: "Winner") -> list[str]:
             f"p = {opponent.p_value:.2g}"
         )
     for each in winner.left_out:
-        lines += textwrap.wrap(f"left out: {each.name}, as {each.reason}", 79, **_INDENTED)
+        lines += textwrap.wrap(f"left out: {each.name}, as {brief(each.reason)}", 79, **_INDENTED)
     return [*lines, *textwrap.wrap(winner.verdict or "", 79)]
 
 
