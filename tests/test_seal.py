@@ -42,6 +42,7 @@ say = saying.say_dataset
 
 def split(progress, dataset):
     say(progress, dataset)
+    opened.clear()
     for name in ("train", "validation", "test"):
         paths = [dataset.root / file.path for file in dataset.of(name)]
         sealed[name] = {os.path.realpath(path) for path in paths}
@@ -67,6 +68,18 @@ again = tune("best", *places)
 assert again.exit_code == 0, again.output
 same = again.stdout == best.stdout
 found = {"searched": searched, "stored": stored, "first": first, "again": seen(), "same": same}
+before = {os.path.realpath(path) for path in stored}
+filled = {os.path.realpath(path) for path in cache.rglob("*.npy")} - before
+with mock.patch.object(saying, "say_dataset", split):
+    done = tune(
+        "search", photos, "--run", "later", *SEARCH, "--fix", "unfreeze_blocks=0",
+        "--fix", "head_layers=0", "--seed", "1", *places,
+    )
+assert done.exit_code == 0, done.output
+found["filled"] = sorted(filled)
+found["filled and opened"] = sorted(filled.intersection(opened))
+found["stored and opened"] = sorted(before.intersection(opened))
+found["later"] = seen()
 print(json.dumps(found))
 """
 
@@ -115,6 +128,17 @@ def test_a_search_stores_no_row_of_a_test_image(watched: tuple[Path, dict[str, A
     later = {str(path) for path in (folder / "cache").rglob("*.npy")} - set(seen["stored"])
     rows = {row.tobytes() for path in later for row in np.load(path)}
     assert sealed <= rows
+
+
+def test_a_search_on_a_cache_that_holds_rows_of_test_images_opens_none_of_them(
+    watched: tuple[Path, dict[str, Any]],
+) -> None:
+    _, seen = watched
+    shapes = {np.load(path, mmap_mode="r").shape[1:] for path in seen["filled"]}
+    assert {(32, 32, 3), (2048,)} <= shapes  # the pixels and the features of the test images
+    assert seen["filled and opened"] == []
+    assert seen["later"]["test"] == []
+    assert seen["stored and opened"]  # the hook sees that the other rows are used
 
 
 def test_a_search_whose_test_files_vanish_after_the_split_runs_to_its_end() -> None:
