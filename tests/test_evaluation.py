@@ -8,18 +8,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-from small_search import COLOURS, IMAGES_PER_CLASS, small_search
+from small_search import COLOURS, IMAGES_PER_CLASS, small_search, tune
 
 from tuner import evaluation
-from tuner.answers import opponents_answers
+from tuner.answers import Answer, opponents_answers
 from tuner.atomic import read_arrays, write_arrays
 from tuner.cache import Cache
-from tuner.dataset import Dataset
+from tuner.dataset import Dataset, ImageFile
 from tuner.decode import read_image
 from tuner.errors import DataError, RunError
 from tuner.evaluation import count_correct, evaluate_winner, trained_model, winner_of
 from tuner.hyperband import state_file
 from tuner.journal import Journal, RungRecord, TrialRecord
+from tuner.opponents import LeftOut
+from tuner.ranking import trial_name
 from tuner.run import Run, open_run
 from tuner.settings import SearchSettings
 
@@ -172,6 +174,44 @@ def test_what_could_not_be_asked_is_told_and_asked_when_it_is_back(
     assert again.trial == other
     assert len(again.looks) == 2
     assert again.test_accuracy == first.test_accuracy
+
+
+def test_the_simple_choice_is_evaluated_with_the_winner_in_one_look(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    simple, best = another_winner(run, monkeypatch)  # of equals in cost the first is the simplest
+    places = ("--runs-dir", run.folder.parent, "--cache-dir", tmp_path / "cache")
+    shown = [tune("best", *places, *more) for more in (["--prefer", "simple"], [])]
+    assert [each.exit_code for each in shown] == [0, 0]
+    assert [f"Winner: trial {trial_name(trial.id)}" in each.stdout
+            for trial, each in zip((simple, best), shown, strict=True)] == [True, True]  # fmt: skip
+    assert ["which chose it" in each.stdout for each in shown] == [False, True]
+    row, of_best = (
+        json.loads(tune("best", *places, "--json", "--prefer", prefer).stdout)
+        for prefer in ("simple", "best")
+    )
+    assert (row["trial"], row["preferred"]) == (trial_name(simple.id), "simple")
+    assert row["validation_accuracy"] == run.journal.epochs(simple.id)[-1]["val_accuracy"]
+    assert "plain head" not in {each["name"] for each in row["opponents"]}  # it is that itself
+    assert of_best["trial"] == trial_name(best.id)
+    assert "plain head" in {each["name"] for each in of_best["opponents"]}
+    assert len(row["looks"]) == len(of_best["looks"]) == 1
+
+
+def test_what_an_earlier_look_has_asked_stays() -> None:
+    """One opponent is back and another has gone since."""
+    files = [ImageFile(f"{n}.png", "ab"[n % 2], "test", f"{n}") for n in range(4)]
+    dataset, right = Dataset(Path(), ("a", "b"), tuple(files)), np.array([True, True, False, True])
+    trial = TrialRecord(3, None, 0, 0, {}, "COMPLETED", 5, None, (RungRecord(0, 1, 0.5, 1.0),))
+    before = [evaluation.compare("plain head", right, right, 0),
+              evaluation.compare("the simple choice", right, right, 2)]  # fmt: skip
+    left_out = [LeftOut("plain head", "gone."), LeftOut("logistic regression", "gone.")]
+    results = evaluation._result(
+        trial, np.eye(2)[[0, 1, 0, 0]], dataset, [Answer("majority class", np.zeros(4, int))],
+        left_out, {"opponents": [each.to_json() for each in before]},
+    )  # fmt: skip
+    assert [row["name"] for row in results["opponents"]] == ["plain head", "majority class"]
+    assert [row["name"] for row in results["left_out"]] == ["logistic regression"]
 
 
 def test_an_opponent_with_the_weights_of_another_network_is_left_out(

@@ -330,9 +330,9 @@ def _result(
         for answer in answers
         if answer.trial != trial.id
     ]
-    asked = {opponent.name for opponent in opponents}
+    missing = {each.name for each in left_out}
     earlier = [Opponent.from_json(row) for row in before.get("opponents", [])]
-    opponents += [opponent for opponent in earlier if opponent.name not in asked]
+    opponents += [opponent for opponent in earlier if opponent.name in missing]
     known = {trial.recipe, *(opponent.name for opponent in opponents)}
     return {
         "epochs": trial.epochs,
