@@ -171,6 +171,10 @@ def test_the_files_and_what_describes_them(winner: Winner) -> None:
     assert description["trial"] == row["trial"]
     for name in ("validation_balanced_accuracy", "test_balanced_accuracy"):
         assert 0 < description[name] == row[name] < 1
+    for name in ("luck", "looks", "opponents", "verdict", "leaked_test_images", "per_class"):
+        assert description[name] == row[name]
+    assert description["test_scores"] == pytest.approx(row["test_scores"])
+    assert description["verdict"] in (folder / "MODEL_CARD.md").read_text()
     assert description["files"] == {
         name: hashlib.sha256((folder / name).read_bytes()).hexdigest()
         for name in ("model.keras", "labels.json", "MODEL_CARD.md")
