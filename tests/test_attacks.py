@@ -20,6 +20,15 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from hostile_graphs import (
+    Serves,
+    litert_with_an_operation_of_its_own,
+    onnx_model,
+    onnx_with_numbers_elsewhere,
+    serve,
+    with_a_function_named,
+    writing,
+)
 from small_search import contents, tune, write_photos
 
 from tuner.exported import sha256
@@ -51,7 +60,11 @@ def repack(path: Path, **changes: bytes) -> None:
 
 def describe(folder: Path, **changes: Any) -> None:
     """Writes the export.json that an attacker would: all hashes are right."""
-    files = {path.name: sha256(path) for path in folder.iterdir() if path.name != "export.json"}
+    files = {
+        path.relative_to(folder).as_posix(): sha256(path)
+        for path in folder.rglob("*")
+        if path.is_file() and path.name != "export.json"
+    }
     (folder / "export.json").write_text(json.dumps({"schema": 1, "files": files} | changes))
 
 
@@ -163,6 +176,38 @@ MODELS: dict[Attack, str] = {
 }
 
 
+def writes_a_file(folder: Path, canary: Path) -> None:
+    Serves(lambda rgb: {"probabilities": writing(canary)(tf.reduce_mean(rgb, (1, 2)))}).save(
+        folder / "savedmodel"
+    )
+
+
+def hides_it_behind_a_name(folder: Path, canary: Path) -> None:
+    with_a_function_named("Neg", folder / "savedmodel", canary)
+
+
+def has_operations_of_its_own(folder: Path, canary: Path) -> None:
+    (folder / "model.onnx").write_bytes(onnx_model(domain="evil").SerializeToString())
+
+
+def has_numbers_elsewhere(folder: Path, canary: Path) -> None:
+    (folder / "model.onnx").write_bytes(onnx_with_numbers_elsewhere().SerializeToString())
+
+
+def calls_the_program(folder: Path, canary: Path) -> None:
+    (folder / "model.tflite").write_bytes(litert_with_an_operation_of_its_own())
+
+
+# Of the other formats: which, and what is said.
+GRAPHS: dict[Attack, tuple[str, str]] = {
+    writes_a_file: ("savedmodel", "holds the operation WriteFile, which does more than compute"),
+    hides_it_behind_a_name: ("savedmodel", "a function that is named as the operation Neg"),
+    has_operations_of_its_own: ("onnx", "holds the operation evil.Mul, which does more than"),
+    has_numbers_elsewhere: ("onnx", "keeps numbers in another file"),
+    calls_the_program: ("litert", "holds the operation Betainc, which does more than compute"),
+}
+
+
 def a_hash_changed(model: Path, canary: Path) -> None:
     description = json.loads((model.parent / "export.json").read_text())
     description["files"]["model.keras"] = "0" * 64
@@ -260,6 +305,19 @@ def test_a_hostile_model(place: Path, attack: Attack) -> None:
     assert message.endswith(" It was not opened.")
     own = refused(place, "diagnose", "photos", "--model", folder / "model.keras", "--quiet")
     assert MODELS[attack] in own
+    assert not canary.exists()
+
+
+@pytest.mark.parametrize("attack", GRAPHS, ids=lambda attack: attack.__name__)
+def test_a_hostile_graph(place: Path, attack: Attack) -> None:
+    folder, canary = place / "model", place / "canary"
+    attack(folder, canary)
+    (folder / "labels.json").write_text(json.dumps(LABELS))
+    describe(folder)
+    kind, expected = GRAPHS[attack]
+    message = refused(place, "predict", folder, "x.jpg", "--format", kind)
+    assert expected in message
+    assert message.endswith(" It was not opened.")
     assert not canary.exists()
 
 
@@ -362,6 +420,11 @@ def test_the_attacks_would_run_code(place: Path) -> None:
         attack(file, canary)
         model = keras.models.load_model(file, safe_mode=False)
         model(np.zeros((1, 2, 2, 3), "float32"))
+        assert canary.exists(), attack.__name__
+        canary.unlink()
+    for attack in (writes_a_file, hides_it_behind_a_name):
+        attack(place, canary)
+        serve(place / "savedmodel")
         assert canary.exists(), attack.__name__
         canary.unlink()
     is_a_pickle(file, canary)

@@ -1,13 +1,23 @@
 """Graphs of other formats are let through if all they do is compute."""
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 import pytest
 import tensorflow as tf
+from hostile_graphs import (
+    Serves,
+    changed,
+    litert_with_an_operation_of_its_own,
+    onnx_model,
+    onnx_with_numbers_elsewhere,
+    serve,
+    with_a_function_named,
+    writing,
+)
 
 from tuner.archives import ArchiveError
 from tuner.graphs import check_litert, check_onnx, check_savedmodel
@@ -34,26 +44,11 @@ def savedmodel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-class Serves(tf.Module):
-    """A SavedModel whose one function does what it is given."""
-
-    def __init__(self, function: Callable[[Any], Any]) -> None:
-        super().__init__()
-        signature = [tf.TensorSpec((None, None, None, 3))]
-        self.serve = tf.function(function, input_signature=signature)
-
-    def save(self, folder: Path) -> Path:
-        tf.saved_model.save(self, str(folder), {"serving_default": self.serve})
-        return folder
-
-
 def test_what_keras_exports_is_let_through(savedmodel: Path) -> None:
     check_savedmodel(savedmodel)
 
 
-def written(x: Any) -> Any:
-    with tf.control_dependencies([tf.io.write_file("canary", "harm")]):
-        return tf.identity(x)
+written = writing(Path("canary"))
 
 
 def saved(x: Any) -> Any:
@@ -100,6 +95,95 @@ def test_what_a_savedmodel_must_not_do(
     assert operation in message or "StringFormat" in message
 
 
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("Neg", "holds a function that is named as the operation Neg"),
+        ("EmptyTensorList", "holds a function that is named as the operation EmptyTensorList"),
+        ("Harmless", "holds the operation WriteFile"),
+    ],
+)
+def test_a_function_called_by_its_name_alone(tmp_path: Path, name: str, expected: str) -> None:
+    """TensorFlow takes a node's operation for a function's where one has that name."""
+    canary = tmp_path / "canary"
+    folder = with_a_function_named(name, tmp_path / "savedmodel", canary)
+    assert expected in refusal(check_savedmodel, folder)
+    assert not canary.exists()
+    serve(folder)
+    assert canary.exists()
+
+
+def test_what_saves_variables_must_not_be_anything_else(tmp_path: Path) -> None:
+    """It may do more than compute, so that no other node, object or gradient may name it."""
+    folder = Serves(lambda x: x + 1).save(tmp_path / "savedmodel")
+    check_savedmodel(folder)
+    data = (folder / "saved_model.pb").read_bytes()
+
+    def call_in_the_graph(graph: Any, saving: str) -> None:
+        graph.graph_def.node.add(name="more", op="PartitionedCall").attr["f"].func.name = saving
+
+    def call_for_another(graph: Any, saving: str) -> None:
+        function = function_of(graph, "signature_wrapper")
+        given = function.node_def[0].attr["f"].func
+        given.name, given.attr["g"].func.name = function.signature.name, saving
+
+    def make_an_object(graph: Any, saving: str) -> None:
+        node = graph.object_graph_def.nodes.add()
+        node.bare_concrete_function.concrete_function_name = saving
+
+    def make_a_function(graph: Any, saving: str) -> None:
+        graph.object_graph_def.nodes.add().function.concrete_functions.append(saving)
+
+    def make_a_gradient(graph: Any, saving: str) -> None:
+        gradients = graph.graph_def.library.registered_gradients
+        gradients.add(gradient_func=saving, registered_op_type="x")
+
+    def call_otherwise(graph: Any, saving: str) -> None:
+        graph.saver_def.save_tensor_name = "none:0"
+
+    for change in (
+        call_in_the_graph, call_for_another, make_an_object, make_a_function, make_a_gradient,
+        call_otherwise,
+    ):  # fmt: skip
+        (folder / "saved_model.pb").write_bytes(data)
+        with pytest.raises(ArchiveError, match="does more than compute"):
+            check_savedmodel(changed(folder, functools.partial(naming_the_saver, change)))
+            pytest.fail(change.__name__)
+
+
+def naming_the_saver(change: Callable[[Any, str], None], graph: Any) -> None:
+    change(graph, function_of(graph, "traced_save").signature.name)
+
+
+def function_of(graph: Any, name: str) -> Any:
+    functions = graph.graph_def.library.function
+    (found,) = (function for function in functions if name in function.signature.name)
+    return found
+
+
+def test_functions_that_cannot_be_told(tmp_path: Path) -> None:
+    folder = Serves(lambda x: x + 1).save(tmp_path / "savedmodel")
+    data = (folder / "saved_model.pb").read_bytes()
+
+    def choose_later(graph: Any) -> None:
+        function_of(graph, "signature_wrapper").node_def[0].attr["f"].placeholder = "F"
+
+    def name_two_alike(graph: Any) -> None:
+        functions = graph.graph_def.library.function
+        functions.add().CopyFrom(functions[0])
+
+    def call_none(graph: Any) -> None:
+        function_of(graph, "signature_wrapper").node_def[0].attr["f"].func.name = "none"
+
+    for change, expected in {
+        choose_later: "to be chosen only when it is called",
+        name_two_alike: "holds two functions of one name",
+        call_none: "calls a function that it does not hold",
+    }.items():
+        (folder / "saved_model.pb").write_bytes(data)
+        assert expected in refusal(check_savedmodel, changed(folder, change))
+
+
 def test_a_savedmodel_with_a_table_of_words(tmp_path: Path) -> None:
     """A resource is filled by its own function as soon as it is loaded."""
 
@@ -133,22 +217,6 @@ def test_a_damaged_savedmodel(tmp_path: Path, savedmodel: Path) -> None:
     assert "is not a SavedModel" in refusal(check_savedmodel, tmp_path)
 
 
-def onnx_model(**changes: Any) -> Any:
-    onnx = pytest.importorskip("onnx")
-    make = onnx.helper
-    weight = onnx.numpy_helper.from_array(np.ones(3, "float32"), "w")
-    inner = make.make_graph(
-        [make.make_node("Neg", ["x"], ["z"], domain=changes.get("inside", ""))],
-        "inner", [], [make.make_tensor_value_info("z", onnx.TensorProto.FLOAT, [3])],
-    )  # fmt: skip
-    nodes = [
-        make.make_node("Mul", ["x", "w"], ["y"], domain=changes.get("domain", "")),
-        make.make_node("If", ["c"], ["z"], then_branch=inner, else_branch=inner),
-    ]
-    values = [make.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [3])]
-    return make.make_model(make.make_graph(nodes, "graph", values, [], [weight]))
-
-
 def test_onnx(tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     path.write_bytes(onnx_model().SerializeToString())
@@ -162,24 +230,14 @@ def test_onnx(tmp_path: Path) -> None:
 
 
 def test_onnx_with_numbers_elsewhere(tmp_path: Path) -> None:
-    onnx = pytest.importorskip("onnx")
-    model = onnx_model()
-    weight = model.graph.initializer[0]
-    weight.ClearField("raw_data")
-    weight.data_location = onnx.TensorProto.EXTERNAL
-    weight.external_data.add(key="location", value="../../etc/passwd")
-    (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
+    (tmp_path / "model.onnx").write_bytes(onnx_with_numbers_elsewhere().SerializeToString())
     assert refusal(check_onnx, tmp_path / "model.onnx") == "keeps numbers in another file"
-
-
-def litert(converter: Any) -> bytes:
-    pytest.importorskip("ai_edge_litert")
-    return bytes(converter.convert())
 
 
 def test_litert(tmp_path: Path, savedmodel: Path) -> None:
     path = tmp_path / "model.tflite"
-    data = litert(tf.lite.TFLiteConverter.from_saved_model(str(savedmodel)))
+    pytest.importorskip("ai_edge_litert")
+    data = bytes(tf.lite.TFLiteConverter.from_saved_model(str(savedmodel)).convert())
     path.write_bytes(data)
     check_litert(path)
     for damaged in (b"", b"text" * 9, data[:20], data[:4] + b"TFL3" + b"\xff" * 30):
@@ -188,8 +246,5 @@ def test_litert(tmp_path: Path, savedmodel: Path) -> None:
 
 
 def test_litert_with_an_operation_of_its_own(tmp_path: Path) -> None:
-    serves = Serves(lambda x: tf.math.betainc(x, x, x)).serve.get_concrete_function()
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([serves])
-    converter.allow_custom_ops = True
-    (tmp_path / "model.tflite").write_bytes(litert(converter))
+    (tmp_path / "model.tflite").write_bytes(litert_with_an_operation_of_its_own())
     assert "holds the operation Betainc" in refusal(check_litert, tmp_path / "model.tflite")

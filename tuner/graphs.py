@@ -5,7 +5,7 @@ an ONNX file may keep its numbers in other files; a LiteRT file may call what th
 it has registered. None of them is run here.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -49,12 +49,6 @@ _COMPUTES = frozenset(
 )  # fmt: skip
 # Variables are made and filled outside of what is computed.
 _VARIABLES = {"AssignVariableOp", "DisableCopyOnRead", "VarHandleOp", "VarIsInitializedOp"}
-_OUTSIDE = _COMPUTES | {
-    "AssignVariableOp",
-    "DisableCopyOnRead",
-    "VarHandleOp",
-    "VarIsInitializedOp",
-}
 _ONNX_DOMAINS = {"", "ai.onnx", "ai.onnx.ml"}
 _LITERT_CUSTOM = 32  # BuiltinOperator.CUSTOM of the LiteRT schema
 _LITERT_DELEGATE = 51
@@ -82,6 +76,7 @@ def check_savedmodel(folder: Path) -> None:
         raise ArchiveError("is not a SavedModel as Keras writes it")
     graph = message.meta_graphs[0]
     _check_objects(graph)
+    _check_functions(graph.graph_def.library)
     for name in sorted(_operations(graph)):
         if name not in _COMPUTES:
             raise ArchiveError(_does(name))
@@ -98,10 +93,26 @@ def _check_objects(graph: Any) -> None:
         raise ArchiveError("holds files or resources of its own, which no image classifier needs")
 
 
+def _check_functions(library: Any) -> None:
+    """Refuses functions that pass for an operation: a node's operation may be a function's name."""
+    import tensorflow as tf
+
+    names = [function.signature.name for function in library.function]
+    if len(names) != len(set(names)):
+        raise ArchiveError("holds two functions of one name")
+    for name in names:
+        if name in _COMPUTES or hasattr(tf.raw_ops, name):
+            raise ArchiveError(f"holds a function that is named as the operation {name}")
+
+
 def _operations(graph: Any) -> set[str]:
-    """Those of every function that can be called; how it is saved again is not among them."""
+    """Those of every function, called or not, but how the variables are saved and restored.
+
+    That is run by no loader of SavedModels with objects; where anything else calls it, its
+    operations are among these.
+    """
     functions = {function.signature.name: function for function in graph.graph_def.library.function}
-    waiting, seen = list(graph.object_graph_def.concrete_functions), set[str]()
+    waiting, seen = [*_roots(graph)], set[str]()
     operations: set[str] = set()
     while waiting:
         name = waiting.pop()
@@ -111,16 +122,41 @@ def _operations(graph: Any) -> set[str]:
             raise ArchiveError("is damaged: it calls a function that it does not hold")
         seen.add(name)
         for node in functions[name].node_def:
-            operations.add(node.op)
             waiting += _called(node)
+            if node.op in functions:
+                waiting.append(node.op)
+            else:
+                operations.add(node.op)
     return operations
 
 
+def _roots(graph: Any) -> Iterator[str]:
+    """Names of the functions that may be called, saving left out unless an object is made of it."""
+    library, objects = graph.graph_def.library, graph.object_graph_def
+    functions = {function.signature.name for function in library.function}
+    saver = {graph.saver_def.save_tensor_name.split(":")[0], graph.saver_def.restore_op_name}
+    saving = {name for node in graph.graph_def.node if node.name in saver for name in _called(node)}
+    yield from functions - saving
+    for node in graph.graph_def.node:
+        if node.name not in saver:
+            yield from _called(node)
+    yield from objects.concrete_functions
+    for node in objects.nodes:
+        yield from node.function.concrete_functions
+        if node.WhichOneof("kind") == "bare_concrete_function":
+            yield node.bare_concrete_function.concrete_function_name
+    for gradient in (*library.gradient, *library.registered_gradients):
+        yield gradient.gradient_func
+
+
 def _called(node: Any) -> Iterator[str]:
-    for value in node.attr.values():
-        if value.HasField("func"):
-            yield value.func.name
-        yield from (function.name for function in value.list.func)
+    """The functions that a node's attributes name, and those that are given to these."""
+    for message in _messages(node):
+        kind = message.DESCRIPTOR.name
+        if kind == "NameAttrList":
+            yield message.name
+        if kind == "AttrValue" and message.HasField("placeholder"):
+            raise ArchiveError("holds an operation that is to be chosen only when it is called")
 
 
 def check_onnx(path: Path) -> None:
@@ -156,8 +192,10 @@ def _messages(message: Any) -> Iterator[Any]:
         message = waiting.pop()
         yield message
         for field, value in message.ListFields():
-            if field.message_type is not None:
-                waiting += [value] if isinstance(value, Message) else value
+            if field.message_type is None:
+                continue
+            values = value.values() if isinstance(value, Mapping) else value
+            waiting += [value] if isinstance(value, Message) else values
 
 
 def check_litert(path: Path) -> None:

@@ -1,0 +1,108 @@
+"""SavedModel, ONNX and LiteRT files made to do harm, for tests of what looks into them."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
+
+
+class Serves(tf.Module):
+    """A SavedModel whose one function does what it is given."""
+
+    def __init__(self, function: Callable[[Any], Any]) -> None:
+        super().__init__()
+        signature = [tf.TensorSpec((None, None, None, 3), name="rgb")]
+        self.serve = tf.function(function, input_signature=signature)
+
+    def save(self, folder: Path) -> Path:
+        tf.saved_model.save(self, str(folder), {"serving_default": self.serve})
+        return folder
+
+
+def serve(folder: Path) -> Any:
+    """What a SavedModel of `Serves` gives when it is loaded without a look into it."""
+    signature = tf.saved_model.load(str(folder)).signatures["serving_default"]
+    return signature(rgb=tf.zeros((1, 2, 2, 3)))
+
+
+def writing(canary: Path) -> Callable[[Any], Any]:
+    """A function that writes a file."""
+
+    def written(x: Any) -> Any:
+        with tf.control_dependencies([tf.io.write_file(str(canary), "harm")]):
+            return tf.identity(x)
+
+    return written
+
+
+def with_a_function_named(name: str, folder: Path, canary: Path) -> Path:
+    """A SavedModel with a node whose operation is the name of a function that writes a file."""
+    written = tf.function(writing(canary), input_signature=[tf.TensorSpec((None, 3))])
+    Serves(lambda rgb: {"probabilities": written(tf.reduce_mean(rgb, (1, 2)))}).save(folder)
+
+    def rename(graph: Any) -> None:
+        functions = graph.graph_def.library.function
+        (function,) = (f for f in functions if f.signature.name.startswith("__inference_written"))
+        old, function.signature.name = function.signature.name, name
+        output = function.signature.output_arg[0].name
+        for caller in functions:
+            for node in caller.node_def:
+                if any(value.func.name == old for value in node.attr.values()):
+                    node.op = name
+                    node.attr.clear()
+                    for user in caller.node_def:
+                        inputs = [i.replace(f"{node.name}:output", f"{node.name}:{output}")
+                                  for i in user.input]  # fmt: skip
+                        user.input[:] = inputs
+
+    return changed(folder, rename)
+
+
+def changed(folder: Path, change: Callable[[Any], None]) -> Path:
+    """A SavedModel whose graph is another."""
+    file = folder / "saved_model.pb"
+    message = saved_model_pb2.SavedModel.FromString(file.read_bytes())
+    change(message.meta_graphs[0])
+    file.write_bytes(message.SerializeToString())
+    return folder
+
+
+def onnx_model(**changes: Any) -> Any:
+    """An ONNX model of a product and a branch, in whatever domains are named."""
+    onnx = pytest.importorskip("onnx")
+    make = onnx.helper
+    weight = onnx.numpy_helper.from_array(np.ones(3, "float32"), "w")
+    inner = make.make_graph(
+        [make.make_node("Neg", ["x"], ["z"], domain=changes.get("inside", ""))],
+        "inner", [], [make.make_tensor_value_info("z", onnx.TensorProto.FLOAT, [3])],
+    )  # fmt: skip
+    nodes = [
+        make.make_node("Mul", ["x", "w"], ["y"], domain=changes.get("domain", "")),
+        make.make_node("If", ["c"], ["z"], then_branch=inner, else_branch=inner),
+    ]
+    values = [make.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [3])]
+    return make.make_model(make.make_graph(nodes, "graph", values, [], [weight]))
+
+
+def onnx_with_numbers_elsewhere() -> Any:
+    """An ONNX model whose weight is said to lie in another file."""
+    onnx = pytest.importorskip("onnx")
+    model = onnx_model()
+    weight = model.graph.initializer[0]
+    weight.ClearField("raw_data")
+    weight.data_location = onnx.TensorProto.EXTERNAL
+    weight.external_data.add(key="location", value="../../etc/passwd")
+    return model
+
+
+def litert_with_an_operation_of_its_own() -> bytes:
+    """A LiteRT file that calls Betainc, which only the program that runs it could have."""
+    pytest.importorskip("ai_edge_litert")
+    serves = Serves(lambda x: tf.math.betainc(x, x, x)).serve.get_concrete_function()
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([serves])
+    converter.allow_custom_ops = True
+    return bytes(converter.convert())
