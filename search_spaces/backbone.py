@@ -238,7 +238,7 @@ def _keras_home() -> Path:
 
 
 def _check_weights_file(path: Path) -> None:
-    if path.is_dir() or not path.exists():
+    if not path.is_file():  # opening a pipe would last until somebody writes to it
         raise WeightsError(
             f"there is no weights file {path}. Pass imagenet, none, or the path of an HDF5 file."
         )

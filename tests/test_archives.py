@@ -1,7 +1,10 @@
 """A `.keras` file is looked into before Keras opens it; what Keras wrote is let through."""
 
+import contextlib
+import functools
 import io
 import json
+import os
 import pickle
 import stat
 import struct
@@ -14,6 +17,8 @@ import h5py
 import keras
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tuner.archives import ArchiveError, CodeError, OwnClassError, check_keras_file
 
@@ -210,6 +215,51 @@ def test_what_is_no_archive(tmp_path: Path) -> None:
     encrypted[central + 8 : central + 10] = struct.pack("<H", 1)
     path.write_bytes(encrypted)
     assert reason(path) == "is damaged or cut short"
+
+
+METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
+
+
+@functools.cache
+def packed(method: int) -> bytes:
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w", method) as archive:
+        archive.writestr("config.json", json.dumps(DENSE))
+        archive.writestr("model.weights.h5", weights())
+    return data.getvalue()
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    method=st.sampled_from(METHODS),
+    changes=st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), min_size=1, max_size=4),
+)
+def test_a_damaged_archive_is_refused_or_whole(
+    tmp_path_factory: pytest.TempPathFactory, method: int, changes: list[tuple[int, int]]
+) -> None:
+    """Each way of packing has a library of its own, which raises what it likes."""
+    data = bytearray(packed(method))
+    for place, byte in changes:
+        data[place % len(data)] = byte
+    path = tmp_path_factory.getbasetemp() / "damaged.keras"
+    path.write_bytes(data)
+    with contextlib.suppress(ArchiveError):
+        check_keras_file(path)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_damaged_member(tmp_path: Path, method: int) -> None:
+    data = bytearray(packed(method))
+    middle = data.index(b"model.weights.h5") + 60
+    data[middle : middle + 40] = b"\xff" * 40
+    (tmp_path / "model.keras").write_bytes(data)
+    assert reason(tmp_path / "model.keras") == "is damaged or cut short"
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "model.keras")
+    with pytest.raises(OSError, match="it is no file"):
+        check_keras_file(tmp_path / "model.keras")
 
 
 def external_link(file: h5py.File) -> None:

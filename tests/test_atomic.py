@@ -3,12 +3,13 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tuner.atomic import read_arrays, replacing, write_arrays, write_text
+from tuner.atomic import open_file, read_arrays, read_text, replacing, write_arrays, write_text
 
 
 def names(folder: Path) -> list[str]:
@@ -80,6 +81,17 @@ def test_the_bytes_are_synced_before_the_name_changes(
 def test_text_is_utf8(tmp_path: Path) -> None:
     write_text(tmp_path / "labels", "Käfer 蝶\n")
     assert (tmp_path / "labels").read_bytes() == "Käfer 蝶\n".encode()
+    assert read_text(tmp_path / "labels") == "Käfer 蝶\n"
+
+
+@pytest.mark.parametrize("read", [open_file, read_text, read_arrays])
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path, read: Callable[[Path], object]) -> None:
+    os.mkfifo(tmp_path / "pipe")  # nobody writes to it
+    for path in (tmp_path / "pipe", Path(os.devnull)):
+        with pytest.raises(OSError, match="it is no file but a pipe or a device"):
+            read(path)
+    with pytest.raises(IsADirectoryError):
+        read(tmp_path)
 
 
 def test_arrays_round_trip(tmp_path: Path) -> None:

@@ -146,6 +146,19 @@ def is_truncated(model: Path, canary: Path) -> None:
     model.write_bytes(data[: len(data) * 2 // 3])
 
 
+def is_packed_and_damaged(model: Path, canary: Path) -> None:
+    colours().save(model)
+    with zipfile.ZipFile(model) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(model, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    data = bytearray(model.read_bytes())
+    middle = data.index(b"model.weights.h5") + 60
+    data[middle : middle + 40] = b"\xff" * 40
+    model.write_bytes(data)
+
+
 def has_foreign_layers(model: Path, canary: Path) -> None:
     class Foreign(keras.layers.Layer):
         def call(self, x: Any) -> Any:
@@ -172,6 +185,7 @@ MODELS: dict[Attack, str] = {
     has_bombs_for_weights: "claims arrays of 1000000 MB",
     has_weights_elsewhere: "holds a link, layers, which may lead to another file",
     is_truncated: "is not a Keras model",
+    is_packed_and_damaged: "is damaged or cut short",
     has_foreign_layers: "Foreign",
 }
 
@@ -224,6 +238,20 @@ def a_newer_schema(model: Path, canary: Path) -> None:
     describe(model.parent, schema=99)
 
 
+def an_endless_schema(model: Path, canary: Path) -> None:
+    describe(model.parent, schema=float("inf"))
+
+
+def a_pipe(model: Path, canary: Path) -> None:
+    """Nobody writes to it."""
+    model.unlink()
+    os.mkfifo(model)
+
+
+def a_pipe_for_its_description(model: Path, canary: Path) -> None:
+    a_pipe(model.parent / "export.json", canary)
+
+
 def a_path_in_the_list(model: Path, canary: Path) -> None:
     canary.write_text("harm")
     describe(model.parent, files={os.path.relpath(canary, model.parent): sha256(canary)})
@@ -240,6 +268,9 @@ EXPORTS: dict[Attack, str] = {
     a_hash_changed: "has changed since it was exported",
     a_symlink: "is a link to another place",
     a_newer_schema: "written by a newer version (schema 99",
+    an_endless_schema: "export.json is damaged",
+    a_pipe: "it is no file but a pipe or a device",
+    a_pipe_for_its_description: "export.json is missing or damaged",
     a_path_in_the_list: "a file that no export has",
     another_count_of_labels: "does not name one class for each output",
 }

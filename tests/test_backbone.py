@@ -389,10 +389,19 @@ def dangling_link(folder: Path) -> Path:
     return path
 
 
+def pipe(folder: Path) -> Path:
+    """Nobody writes to it."""
+    path = folder / "pipe.weights.h5"
+    if not path.exists():
+        os.mkfifo(path)
+    return path
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
         (not_there, "there is no weights file"),
+        (pipe, "there is no weights file"),
         (dangling_link, "there is no weights file"),
         (directory, "there is no weights file"),
         (not_hdf5, "is not a Keras weights file"),

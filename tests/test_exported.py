@@ -113,10 +113,24 @@ def test_the_folder_itself_may_be_a_link(export: Path, tmp_path: Path) -> None:
     assert open_export(tmp_path / "latest").labels == ("a", "b")
 
 
-def test_what_is_no_file(export: Path) -> None:
-    (export / "model.onnx").unlink()
-    os.mkfifo(export / "model.onnx")
-    assert "model.onnx cannot be read: it is no file" in message(export)
+@pytest.mark.parametrize("name", ["model.onnx", "labels.json", "savedmodel/saved_model.pb"])
+def test_what_is_no_file(export: Path, name: str) -> None:
+    (export / name).unlink()
+    os.mkfifo(export / name)
+    assert f"{name} cannot be read: it is no file" in message(export)
+
+
+def test_a_description_that_is_no_file(export: Path) -> None:
+    (export / "export.json").unlink()
+    os.mkfifo(export / "export.json")
+    assert "is not an export: export.json is missing or damaged" in message(export)
+
+
+@pytest.mark.parametrize("schema", ["Infinity", "-Infinity", "NaN", "1e400", "true", '"1"', "1.0"])
+def test_a_schema_that_is_no_number_of_one(export: Path, schema: str) -> None:
+    text = (export / "export.json").read_text().replace('"schema": 1', f'"schema": {schema}')
+    (export / "export.json").write_text(text)
+    assert message(export) == f"{export / 'export.json'} is damaged. Export again."
 
 
 @pytest.mark.parametrize("name", ["savedmodel/assets/words.txt", "savedmodel/variables/more"])

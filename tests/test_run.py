@@ -414,6 +414,7 @@ def test_a_run_in_which_somebody_searches_is_running(tmp_path: Path) -> None:
     [
         ("journal.db", b"no database" * 100), ("journal.db", None), ("settings.json", b"{"),
         ("settings.json", b'{"schema": 1, "image_size": 3}'),
+        ("settings.json", b'{"schema": Infinity}'), ("settings.json", b"[" * 100_000),
     ],
 )  # fmt: skip
 def test_a_damaged_run_hides_no_other(tmp_path: Path, name: str, content: bytes | None) -> None:
@@ -426,6 +427,17 @@ def test_a_damaged_run_hides_no_other(tmp_path: Path, name: str, content: bytes 
     assert found["first"].state == "damaged"
     assert (found["first"].trials, found["first"].best_score) == (None, None)
     assert (found["second"].state, found["second"].best_score) == ("interrupted", 0.25)
+
+
+def test_a_pipe_in_place_of_a_file_is_not_waited_for(tmp_path: Path) -> None:
+    folder = finished_run(tmp_path, "first", 0.5)
+    for name in ("dataset.json", "settings.json"):
+        (folder / name).unlink()
+        os.mkfifo(folder / name)
+    with pytest.raises(RunError, match=r"dataset\.json .* it is no file but a pipe or a device"):
+        run_module.Run(folder, SETTINGS).dataset()
+    with pytest.raises(RunError, match=r"settings\.json .* it is no file but a pipe or a device"):
+        SearchSettings.load(folder / "settings.json")
 
 
 def test_a_row_that_was_not_written_so_makes_a_run_damaged(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from search_spaces.hdf5 import HDF5Error, check_hdf5
+from tuner.atomic import open_file
 from tuner.errors import ModelError
 
 _CONFIG, _WEIGHTS = "config.json", "model.weights.h5"
@@ -77,16 +78,18 @@ def check_keras_file(path: Path) -> None:
         ArchiveError: why not; see its subclasses.
         OSError: the file cannot be read.
     """
-    with path.open("rb") as file:
+    with open_file(path) as file:
         if not zipfile.is_zipfile(file):
             raise ArchiveError(f"is not a Keras model{_kind(file)}")
         try:
             with zipfile.ZipFile(file) as archive:
                 _check_members(archive, path.stat().st_size)
-                _check_config(archive.read(_CONFIG))
-                weights = archive.read(_WEIGHTS)
-        except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError) as error:
+                config, weights = archive.read(_CONFIG), archive.read(_WEIGHTS)
+        except ArchiveError:
+            raise
+        except Exception as error:  # zipfile and what unpacks for it let out a dozen types
             raise ArchiveError("is damaged or cut short") from error
+    _check_config(config)
     try:
         check_hdf5(io.BytesIO(weights), len(weights))
     except HDF5Error as error:

@@ -1,7 +1,10 @@
 """Files that are either there whole or not at all, also after a power cut."""
 
 import contextlib
+import errno
+import io
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
@@ -44,6 +47,34 @@ def write_text(path: Path, text: str) -> None:
         file.write(text.encode("utf-8"))
 
 
+def read_text(path: Path) -> str:
+    """Reads a text file, UTF-8.
+
+    Raises:
+        OSError: it cannot be read, or is no file; see `open_file`.
+        UnicodeDecodeError: it is no UTF-8.
+    """
+    with open_file(path) as file:
+        return file.read().decode("utf-8")
+
+
+def open_file(path: Path) -> io.BufferedReader:
+    """Opens a file that somebody else may have put there, to read it.
+
+    Raises:
+        OSError: it cannot be opened, or is a folder, or a pipe or a device, which may never end.
+    """
+    # Without waiting: opening a pipe would last until somebody writes to it.
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(mode):
+        return open(descriptor, "rb")  # noqa: PTH123 - of a descriptor
+    os.close(descriptor)
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    raise OSError(errno.EINVAL, "it is no file but a pipe or a device", str(path))
+
+
 def write_arrays(path: Path, arrays: "dict[str, np.ndarray]") -> None:
     """Writes arrays by name as an .npz file; nothing in it is pickled."""
     import numpy as np
@@ -57,7 +88,7 @@ def read_arrays(path: Path) -> "dict[str, np.ndarray]":
     import numpy as np
 
     # Opened here: NumPy leaves a file open that it finds damaged.
-    with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+    with open_file(path) as file, np.load(file, allow_pickle=False) as arrays:
         return dict(arrays)
 
 

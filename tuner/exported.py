@@ -8,13 +8,13 @@ import hashlib
 import json
 import os
 import re
-import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tuner import artifacts
+from tuner.atomic import open_file, read_text
 from tuner.errors import ExportError
 
 SCHEMA_VERSION = 1
@@ -78,7 +78,7 @@ def open_export(folder: Path) -> ExportFolder:
 
 def sha256(path: Path) -> str:
     """SHA-256 of a file's bytes, in hexadecimal."""
-    with path.open("rb") as file:
+    with open_file(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -89,9 +89,11 @@ def _listed(name: str, files: Mapping[str, str]) -> bool:
 def _files(folder: Path, description: Any) -> dict[str, str]:
     """The files that export.json lists, with their SHA-256."""
     try:
-        schema, files = int(description["schema"]), dict(description["files"])
+        schema, files = description["schema"], dict(description["files"])
     except (TypeError, KeyError, ValueError) as error:
         raise ExportError(f"{folder / _DESCRIPTION} is damaged. Export again.") from error
+    if type(schema) is not int:  # a bool is none; a float may be infinite
+        raise ExportError(f"{folder / _DESCRIPTION} is damaged. Export again.")
     if schema > SCHEMA_VERSION:
         raise ExportError(
             f"{folder} was written by a newer version (schema {schema}, this one reads up to "
@@ -114,8 +116,6 @@ def _check_file(folder: Path, name: str, digest: str) -> None:
         for part in (path, *path.parents[: len(Path(name).parts) - 1]):
             if part.is_symlink():
                 raise ExportError(f"{part} is a link to another place. Export again.")
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise ExportError(f"{path} cannot be read: it is no file. Export again.")
         unchanged = sha256(path) == digest
     except OSError as error:
         raise ExportError(f"{path} cannot be read: {error.strerror}. Export again.") from error
@@ -148,7 +148,7 @@ def _read_json(folder: Path, name: str) -> Any:
     try:
         if path.stat().st_size > _MOST_TEXT_BYTES:
             raise ValueError
-        return json.loads(path.read_text("utf-8"))
+        return json.loads(read_text(path))
     except (OSError, ValueError, RecursionError) as error:
         raise ExportError(
             f"{folder} is not an export: {name} is missing or damaged. "

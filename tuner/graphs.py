@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tuner.archives import ArchiveError
+from tuner.atomic import open_file
 
 _SAVED_MODEL = "saved_model.pb"
 _MOST_GRAPH_BYTES = 500_000_000
@@ -236,4 +237,5 @@ def _does(operation: str) -> str:
 def _read(path: Path) -> bytes:
     if path.stat().st_size > _MOST_GRAPH_BYTES:
         raise ArchiveError(f"has more than {_MOST_GRAPH_BYTES // 10**6} MB of graph")
-    return path.read_bytes()
+    with open_file(path) as file:
+        return file.read()

@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 
 from tuner import locks
-from tuner.atomic import sync, write_text
+from tuner.atomic import read_text, sync, write_text
 from tuner.dataset import Dataset
 from tuner.disk import folder_bytes, nearest_existing
 from tuner.errors import RunError, SettingsError, TuneError
@@ -78,10 +78,10 @@ class Run:
         """
         path = self.folder / "dataset.json"
         try:
-            dataset = Dataset.from_json(root, json.loads(path.read_text("utf-8")))
+            dataset = Dataset.from_json(root, json.loads(read_text(path)))
         except OSError as error:
             raise RunError(f"{path} cannot be read: {error.strerror}.") from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise RunError(f"{path} is damaged: {error}.") from error
         labels = {file.label for file in dataset.files}
         if not all(map(dataset.of, SPLITS)) or labels != set(dataset.classes):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tuner.atomic import read_text
 from tuner.errors import RunError, SettingsError
 
 SCHEMA_VERSION = 1
@@ -150,9 +151,9 @@ class SearchSettings:
             RunError: the file is missing, damaged, or was written by a newer version.
         """
         try:
-            values = dict(json.loads(path.read_text("utf-8")))
+            values = dict(json.loads(read_text(path)))
             schema = int(values.pop("schema"))
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             raise RunError(f"the settings {path} cannot be read: {error}.") from error
         if schema > SCHEMA_VERSION:
             raise RunError(
