@@ -39,6 +39,20 @@ def test_decoding_as_we_do(tmp_path: Path, orientation: int) -> None:
         assert found.shape == ((9, 12, 3) if orientation < 5 else (12, 9, 3))
 
 
+@pytest.mark.parametrize("name", ["keras", "savedmodel", elsewhere.ENCODED])
+def test_a_gpu_computes_float32_as_float32(tmp_path: Path, name: str) -> None:
+    import keras
+    import tensorflow as tf
+
+    rgb = keras.Input((None, None, 3))
+    model = keras.Model(rgb, keras.layers.GlobalAveragePooling2D()(rgb))
+    path = tmp_path / "model.keras"
+    model.save(path) if name == "keras" else model.export(path, verbose=False)
+    tf.config.experimental.enable_tensor_float_32_execution(True)
+    elsewhere._predictor(name, str(path))
+    assert not tf.config.experimental.tensor_float_32_execution_enabled()
+
+
 def test_it_imports_nothing_of_this_program(tmp_path: Path) -> None:
     code = (
         "import runpy, sys; before = set(sys.modules);"

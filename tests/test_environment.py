@@ -94,6 +94,14 @@ def test_the_device_is_named() -> None:
     assert prepare_device().startswith(("CPU (", "GPU ("))
 
 
+def test_a_gpu_computes_float32_as_float32() -> None:
+    import tensorflow as tf
+
+    tf.config.experimental.enable_tensor_float_32_execution(True)
+    prepare_device()
+    assert not tf.config.experimental.tensor_float_32_execution_enabled()
+
+
 def test_the_processor_is_told_apart_by_its_extensions(monkeypatch: pytest.MonkeyPatch) -> None:
     def described(text: str) -> str:
         monkeypatch.setattr(Path, "read_text", lambda *_: text)

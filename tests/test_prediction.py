@@ -71,6 +71,14 @@ def failure(*arguments: object) -> str:
     return str(lines[0])
 
 
+def test_a_gpu_computes_float32_as_float32(export: Path) -> None:
+    import tensorflow as tf
+
+    tf.config.experimental.enable_tensor_float_32_execution(True)
+    Export(export)
+    assert not tf.config.experimental.tensor_float_32_execution_enabled()
+
+
 def test_in_the_order_given(export: Path, pictures: list[Path]) -> None:
     loaded = Export(export)
     assert loaded.labels == LABELS

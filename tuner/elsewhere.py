@@ -22,10 +22,21 @@ import numpy as np
 Predictor = Callable[[np.ndarray], np.ndarray]
 
 
+def compute_in_float32() -> None:
+    """Forbids TensorFlow to round what it multiplies to 10 bits, as it may on NVIDIA GPUs.
+
+    The other formats are run on a processor, which does not; nor does what is compared with.
+    """
+    import tensorflow as tf
+
+    tf.config.experimental.enable_tensor_float_32_execution(False)
+
+
 def load_keras(path: str) -> Predictor:
     """A .keras file, in safe mode: a layer that could run code is refused."""
     import keras
 
+    compute_in_float32()
     model = keras.models.load_model(path, compile=False, safe_mode=True)
     return lambda images: np.asarray(model.predict_on_batch(images))
 
@@ -34,6 +45,7 @@ def load_savedmodel(path: str) -> Predictor:
     """A SavedModel's signature on pixels."""
     import tensorflow as tf
 
+    compute_in_float32()
     loaded = tf.saved_model.load(path)
 
     def predict(images: np.ndarray, kept: Any = loaded) -> np.ndarray:
@@ -47,6 +59,7 @@ def load_encoded(path: str) -> Callable[[bytes], np.ndarray]:
     """A SavedModel's signature on the bytes of one JPEG or PNG file."""
     import tensorflow as tf
 
+    compute_in_float32()
     loaded = tf.saved_model.load(path)
 
     def predict(data: bytes, kept: Any = loaded) -> np.ndarray:

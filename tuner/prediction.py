@@ -9,6 +9,7 @@ import numpy as np
 
 from tuner.archives import ArchiveError, check_keras_file
 from tuner.decode import DecodeError, on_all_cores, read_image
+from tuner.elsewhere import compute_in_float32
 from tuner.errors import ExportError, SettingsError, first_line
 from tuner.exported import LABELS_FILE, ExportFolder, open_export
 from tuner.graphs import check_litert, check_onnx, check_savedmodel
@@ -123,6 +124,7 @@ def load_keras(path: Path) -> Any:
         raise ExportError(f"{path} cannot be read: {error.strerror or error}.") from error
     import keras
 
+    compute_in_float32()
     try:
         return keras.models.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # keras raises whatever its parsers met first
