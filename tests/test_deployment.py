@@ -18,6 +18,7 @@ from tuner import deployment
 from tuner.decode import read_image
 from tuner.deployment import (
     Calibration,
+    Exported,
     ExportOptions,
     check_files,
     export_model,
@@ -181,6 +182,49 @@ def test_a_file_of_another_network_is_refused(
         check_files(tmp_path, reference, ExportOptions(), UNCALIBRATED)
     quantized = ExportOptions(("litert",), "int8")
     assert not check_files(tmp_path, reference, quantized, UNCALIBRATED).parities["litert"].equal
+
+
+def checked(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, reference: Reference, parity: Parity, how: str
+) -> Exported:
+    """A quantized file that was found so."""
+    (folder / "model.tflite").write_bytes(b"1")
+    monkeypatch.setattr(deployment, "check_file", lambda *_: parity)
+    return check_files(folder, reference, ExportOptions(("litert",), how), UNCALIBRATED)
+
+
+def test_a_file_in_8_bits_that_names_all_wrongly_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, reference: Reference
+) -> None:
+    ruined = Parity(100, 60, 0, 0.9, 1.0, lost=60, far=60)
+    message = "int8 is no substitute for the network: of 100 images it names 60 .* nothing was wri"
+    with pytest.raises(TuneError, match=message):
+        checked(monkeypatch, tmp_path, reference, ruined, "int8")
+
+
+def test_what_8_bits_cost_is_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, reference: Reference
+) -> None:
+    worse = Parity(100, 9, 0, 0.9, 1.0, lost=8, gained=0, far=9)
+    found = checked(monkeypatch, tmp_path, reference, worse, "int8")
+    assert found.warning == (
+        "The int8 file is less accurate than the network: of 100 images it names 8 wrongly that "
+        "the network names rightly, and 0 the other way around: 8 fewer, which chance does not "
+        "explain."
+    )
+    chance = Parity(100, 9, 0, 0.9, 1.0, lost=5, gained=4, far=9)
+    assert checked(monkeypatch, tmp_path, reference, chance, "int8").warning is None
+
+
+def test_a_file_in_16_bits_keeps_the_classes(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, reference: Reference
+) -> None:
+    near = Parity(100, 2, 0, 0.01, 1.0, far=0)
+    assert checked(monkeypatch, tmp_path, reference, near, "float16").warning is None
+    far = Parity(100, 2, 0, 0.01, 1.0, far=1)
+    message = "float16 does not give the network's answers: 1 of 100 images .* nothing was written"
+    with pytest.raises(TuneError, match=message):
+        checked(monkeypatch, tmp_path, reference, far, "float16")
 
 
 @pytest.mark.slow

@@ -277,6 +277,33 @@ def test_another_model_is_not_exported(
     assert contents(tmp_path) == {}
 
 
+def test_the_check_in_json(tmp_path: Path, no_check: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the screen tells is there too, under the names that export.json has for it."""
+    search, folder = small_search(), tmp_path / "model"
+    parity = Parity(18, 6, 0, 0.4, 2.5, 0.5, 0.25, lost=6)
+    reference = Reference([], np.zeros(0, int), 0, np.zeros((0, 3)))
+    exported = Exported(
+        {"litert": parity}, reference, Calibration(1.5, 0.2, 0.1), {"litert": 1234}, None, "int8"
+    )
+    monkeypatch.setattr(export, "describe", lambda *_: None)
+    monkeypatch.setattr(export, "check_files", lambda *_: exported)
+    result = tune(
+        "best", "--runs-dir", search.runs, "--cache-dir", search.cache, "--export", folder, "--json"
+    )
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert found["export"] == str(folder)
+    assert found["formats"]["litert"] == {
+        "file": "model.tflite", "numbers": "int8", "images": 18, "differing": 6, "ties": 0,
+        "largest_difference": 0.4, "milliseconds_per_image": 2.5, "validation_accuracy": 0.5,
+        "test_accuracy": 0.25, "bytes": 1234, "lost": 6, "gained": 0, "warning": exported.warning,
+    }  # fmt: skip
+    assert (found["calibration_error_before"], found["calibration_error"]) == (0.2, 0.1)
+    assert found["temperature"] == 1.5
+    assert found["checked_images"] == found["plainly_decoded"] == 0
+    assert f"Warning: {exported.warning}" in result.stderr
+
+
 def test_a_model_that_another_process_cannot_use(
     tmp_path: Path, no_check: None, monkeypatch: pytest.MonkeyPatch,
     run: Run, winner: Winner, dataset: Dataset, cache: Cache,

@@ -152,3 +152,11 @@ def test_the_most_frequent_mistakes_first() -> None:
         Confusion("a", "b", 2, 3), Confusion("b", "c", 1, 2)
     ]  # fmt: skip
     assert confusions(np.eye(3), np.arange(3), ["a", "b", "c"]) == []
+
+
+def test_what_a_quantized_file_costs() -> None:
+    formats = description()["formats"]
+    formats["onnx"]["warning"] = "The int8 file is less accurate than the network."
+    card = model_card(description(formats=formats), ["a", "b"])
+    assert "\n\nThe int8 file is less accurate than the network.\n\n" in card
+    assert "less accurate" not in model_card(description(), ["a", "b"])

@@ -18,6 +18,39 @@ def test_one_class_in_a_thousand_images(differing: int, largest: float, equal: b
     assert Parity(1000, differing, 0, largest, 1.0).equal is equal
 
 
+@pytest.mark.parametrize(
+    ("lost", "gained", "worse", "ruined"),
+    [
+        (0, 0, False, False),
+        (5, 0, False, False),  # p = 0.06
+        (6, 0, True, False),  # p = 0.03
+        (10, 0, True, False),
+        (11, 0, True, True),
+        (30, 19, False, False),  # p = 0.15
+        (40, 20, True, True),
+        (0, 50, False, False),
+    ],
+)
+def test_what_8_bits_may_cost(lost: int, gained: int, worse: bool, ruined: bool) -> None:
+    parity = Parity(100, lost + gained, 0, 0.5, 1.0, lost=lost, gained=gained)
+    assert (parity.worse, parity.ruined) == (worse, ruined)
+
+
+@pytest.mark.parametrize(("far", "near"), [(0, True), (1, True), (2, False)])
+def test_what_half_the_digits_may_change(far: int, near: bool) -> None:
+    assert Parity(1000, 90, 0, 0.5, 1.0, far=far).near is near
+
+
+def test_which_differences_cost_accuracy() -> None:
+    known = reference([0.6, 0.4], [0.4, 0.6], [0.505, 0.495], [0.7, 0.3])
+    found = np.array([[0.1, 0.9], [0.8, 0.2], [0.4, 0.6], [0.6, 0.4]], np.float32)
+    parity = _compare(known, np.arange(4), found, np.ones(4))
+    assert (parity.differing, parity.lost, parity.gained, parity.far) == (3, 2, 1, 2)
+    assert parity.loss.startswith(
+        "of 4 images it names 2 wrongly that the network names rightly, and 1 the other way around"
+    )
+
+
 def reference(*rows: list[float]) -> Reference:
     paths = [Path(f"{number}.png") for number in range(len(rows))]
     return Reference(paths, np.zeros(len(rows), int), 2, np.array(rows, np.float32))

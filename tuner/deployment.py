@@ -86,6 +86,14 @@ class Exported:
     encoded: Parity | None = None
     quantize: str | None = None
 
+    @property
+    def warning(self) -> str | None:
+        """What a quantized file costs in accuracy, where chance does not explain it; else None."""
+        if self.quantize is None or not self.parities["litert"].worse:
+            return None
+        loss = self.parities["litert"].loss
+        return f"The {self.quantize} file is less accurate than the network: {loss}."
+
 
 def export_model(network: keras.Model, image_size: int, crop: bool = False) -> keras.Model:
     """Puts the resize, and the crop before it, in front of a network.
@@ -137,7 +145,9 @@ def check_files(
 
     Raises:
         TuneError: a file in float32 has another class for over 0.1 % of the images, or a
-            probability that differs by over 0.001.
+            probability that differs by over 0.001; one in float16 another class for over 0.1 %,
+            those left out that the network itself finds as probable within 0.02; or one in int8
+            has lost over 10 points of accuracy, more than chance explains.
     """
     parities = {}
     for name in options.formats:
@@ -154,7 +164,19 @@ def check_files(
 
 
 def _check_equal(name: str, parity: Parity, quantize: str | None) -> None:
-    if not parity.equal and not (name == "litert" and quantize):
+    numbers = quantize if name == "litert" else None
+    if numbers == "int8" and parity.ruined:
+        raise TuneError(
+            f"the exported {name} file in int8 is no substitute for the network: {parity.loss}; "
+            "nothing was written. Export with --quantize float16, or without."
+        )
+    if numbers == "float16" and not parity.near:
+        raise TuneError(
+            f"the exported {name} file in float16 does not give the network's answers: "
+            f"{parity.far} of {parity.images} images get another class, which the network finds "
+            "less probable by over 0.02; nothing was written. Export without --quantize."
+        )
+    if numbers is None and not parity.equal:
         raise TuneError(
             f"the exported {name} file does not give the network's answers: {parity.sentence}; "
             "nothing was written."

@@ -83,20 +83,27 @@ def _description(run: Run, winner: Winner, dataset: Dataset, exported: Exported)
         "looks": looks,
         "looks_sentence": looks_sentence(looks) if looks else None,
         "confusions": [asdict(mistake) for mistake in mistakes],
-        "temperature": exported.calibration.temperature,
-        "calibration_error_before": exported.calibration.before,
-        "calibration_error": exported.calibration.after,
         "image_size": settings.image_size,
         "crop": settings.crop,
         "classes": len(dataset.classes),
         "input": "RGB values 0 to 255, uint8, (batch, height, width, 3), any size",
         "output": "probabilities, float32, (batch, classes), in the order of labels.json",
         "preprocessing": _preprocessing(settings.image_size, settings.crop),
-        "checked_images": len(reference.paths),
-        "plainly_decoded": sum(reference.plain),
-        "formats": {name: _format(name, exported) for name in exported.parities},
+        **check_row(exported),
         "versions": {"python": platform.python_version()} | versions(),
     }  # fmt: skip
+
+
+def check_row(exported: Exported) -> dict[str, Any]:
+    """What the check of an export gave, as export.json and `tune best --json` have it."""
+    return {
+        "checked_images": len(exported.reference.paths),
+        "plainly_decoded": sum(exported.reference.plain),
+        "formats": {name: _format(name, exported) for name in exported.parities},
+        "temperature": exported.calibration.temperature,
+        "calibration_error_before": exported.calibration.before,
+        "calibration_error": exported.calibration.after,
+    }
 
 
 def _refitted(refitted: Refit) -> dict[str, Any]:
@@ -147,6 +154,8 @@ def _format(name: str, exported: Exported) -> dict[str, Any]:
         "test_accuracy": parity.test_accuracy,
         "bytes": exported.bytes[name],
     }
+    if numbers != "float32":
+        described |= {"lost": parity.lost, "gained": parity.gained, "warning": exported.warning}
     if name == "savedmodel" and exported.encoded is not None:
         described["encoded"] = _parity(exported.encoded)
     return described

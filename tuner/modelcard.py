@@ -286,6 +286,9 @@ def _files(formats: Mapping[str, Any], description: Mapping[str, Any]) -> str:
             f"{found['images']} | {found['largest_difference']:.1e} "
             f"| {validation} | {test} |"
         )
+    for found in formats.values():
+        if found.get("warning"):
+            lines += ["", found["warning"]]
     encoded = formats.get("savedmodel", {}).get("encoded")
     if encoded:
         lines += [

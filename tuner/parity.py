@@ -17,12 +17,17 @@ from tuner import elsewhere as script
 from tuner.conversion import elsewhere, last_line
 from tuner.decode import DecodeError, on_all_cores, read_image
 from tuner.errors import DataError, TuneError
+from tuner.intervals import CONFIDENCE, mcnemar_p
 
 # Two best classes closer than this may change places with the last bits of a float.
 TIE = 1e-4
 # What float formats may differ by: one class in a thousand images, a thousandth of a probability.
 MOST_DIFFERING = 0.001
 LARGEST_DIFFERENCE = 1e-3
+# Between two classes that the network finds about as probable, half the digits may decide.
+NEAR = 0.02
+# What 8 bits may cost of the accuracy, unless it can be chance.
+MOST_LOST = 0.1
 
 
 @dataclass(frozen=True)
@@ -79,6 +84,9 @@ class Parity:
         validation_accuracy: share of the validation images that the file names rightly.
         test_accuracy: the same of the test images; both are None of the signature on encoded
             bytes, which sees a part of them.
+        lost: how many images the network names rightly and the file does not.
+        gained: how many the file names rightly and the network does not.
+        far: how many get another class, which the network finds less probable by over 0.02.
     """
 
     images: int
@@ -88,12 +96,40 @@ class Parity:
     milliseconds: float
     validation_accuracy: float | None = None
     test_accuracy: float | None = None
+    lost: int = 0
+    gained: int = 0
+    far: int = 0
 
     @property
     def equal(self) -> bool:
         """Whether it is close enough for a format in float32."""
         few = self.differing <= MOST_DIFFERING * self.images
         return few and self.largest <= LARGEST_DIFFERENCE
+
+    @property
+    def near(self) -> bool:
+        """Whether it is close enough for float16: classes alone count, and none that was sure."""
+        return self.far <= MOST_DIFFERING * self.images
+
+    @property
+    def worse(self) -> bool:
+        """Whether it names fewer images rightly than chance explains (exact McNemar, 5 %)."""
+        one = np.repeat([True, False], [self.lost, self.gained])
+        return self.lost > self.gained and mcnemar_p(one, ~one) < 1 - CONFIDENCE
+
+    @property
+    def ruined(self) -> bool:
+        """Whether that is more than 8 bits may cost: over 10 points of accuracy."""
+        return self.worse and self.lost - self.gained > MOST_LOST * self.images
+
+    @property
+    def loss(self) -> str:
+        """What it costs in accuracy, in words."""
+        return (
+            f"of {self.images} images it names {self.lost} wrongly that the network names rightly, "
+            f"and {self.gained} the other way around: {self.lost - self.gained} fewer, which "
+            "chance does not explain"
+        )
 
     @property
     def sentence(self) -> str:
@@ -158,14 +194,18 @@ def _compare(
     expected = reference.probabilities[rows]
     if found.shape != expected.shape or not np.isfinite(found).all():
         raise TuneError("the exported file does not give one probability for each class.")
-    other = expected.argmax(axis=1) != found.argmax(axis=1)
-    ties = reference.ties[rows]
+    best, named = expected.argmax(axis=1), found.argmax(axis=1)
+    each, labels, ties = np.arange(len(rows)), reference.labels[rows], reference.ties[rows]
+    other = best != named
     return Parity(
         images=len(rows),
         differing=int((other & ~ties).sum()),
         ties=int(ties.sum()),
         largest=float(np.abs(found - expected).max()),
         milliseconds=float(np.median(seconds) * 1000),
+        lost=int(((best == labels) & other).sum()),
+        gained=int(((named == labels) & other).sum()),
+        far=int((expected[each, best] - expected[each, named] > NEAR).sum()),
     )
 
 

@@ -117,8 +117,14 @@ def best(
             exported = export_winner(
                 opened, winner, dataset, export, cache, options, progress.counting, refitted
             )
+    if exported is not None and exported.warning:
+        typer.echo(f"Warning: {exported.warning}", err=True)
     if as_json:
         more: dict[str, Any] = {"export": str(export)} if export else {}
+        if exported is not None:
+            from tuner.description import check_row
+
+            more |= check_row(exported)
         if refitted is not None:
             from tuner.refit import refit_row
 
