@@ -59,6 +59,21 @@ def test_another_score_that_leads_is_told_and_remembered() -> None:
     assert course.best == trial(2, 0.75)
 
 
+def test_a_search_that_goes_on_has_its_leader_from_the_beginning() -> None:
+    done = [trial(0, 0.5), trial(1, 0.75)]
+    course = Course(SCHEDULE, done, 10.0, done[1])
+    assert (course.best, course.improvements) == (done[1], [(10.0, 0.75)])
+    assert not course.rung_ends(trial(2, 0.625), done[1], 20.0)
+
+
+def test_what_earlier_processes_trained_counts_as_passed() -> None:
+    course = Course(SCHEDULE, [trial(0, 0.5, 0.75), trial(1, 0.25)], 100.0)
+    assert course.share(110.0) == 0.0  # nothing is known of what is left
+    course.note_left(7.0, 100.0)
+    assert course.share(100.0) == pytest.approx(3 / 10)
+    assert course.share(101.0) == pytest.approx(4 / 10)
+
+
 def test_what_is_left_runs_down_between_two_estimates() -> None:
     course = Course(SCHEDULE, [], 0.0)
     assert course.left(5.0) is None

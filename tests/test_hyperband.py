@@ -111,8 +111,10 @@ class Diary(SearchObserver):
         omitted_recipes: tuple[str, ...],
         done: Sequence[TrialRecord] = (),
         seconds: float | None = None,
+        best: TrialRecord | None = None,
     ) -> None:
-        self.entries.append(("search begins", schedule, omitted_recipes, list(done), seconds))
+        news = schedule, omitted_recipes, list(done), seconds, best
+        self.entries.append(("search begins", *news))
 
     def rung_begins(self, trial: TrialRecord, end_epoch: int) -> None:
         self.entries.append(("rung begins", trial, end_epoch))
@@ -282,7 +284,7 @@ def test_the_observer_is_told_in_order(tuner: HyperbandTuner, diary: Diary) -> N
     assert kind == "note"
     assert "every epoch computes the whole network" in text
     # nothing is done before, and nothing is known of what an epoch of this space takes
-    assert next(entries) == ("search begins", tuner.oracle.schedule, (), [], None)
+    assert next(entries) == ("search begins", tuner.oracle.schedule, (), [], None, None)
     rungs: dict[int, list[tuple[int, int]]] = {}
     for entry in entries:
         if entry[0] == "search ends":
@@ -839,8 +841,9 @@ def test_any_interruptions_change_nothing(
 
 def test_a_resumed_search_tells_what_is_done_of_it(tmp_path: Path, stand_in: type[StandIn]) -> None:
     told = in_parts(lambda **options: arithmetically(tmp_path, **options), [7])
-    kind, schedule, _, done, _ = told[1].entries[1]
+    kind, schedule, _, done, _, best = told[1].entries[1]
     assert kind == "search begins"
+    assert best == rank(done, "max")[0]
     assert (len(done), sum(record.epochs for record in done)) == (7, 7)
     assert len(told[1].epochs) == schedule.total_epochs - 7
 

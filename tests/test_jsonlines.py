@@ -36,7 +36,7 @@ def test_each_event_is_a_line() -> None:
     file = io.StringIO()
     lines = JsonLines(file, "val_loss")
     lines.note("a name\nwith <b>two</b> lines")
-    lines.search_begins(SCHEDULE, ("blog head",), [trial(0, 0.5)], None)
+    lines.search_begins(SCHEDULE, ("blog head",), [trial(0, 0.5)], None, trial(0, 0.5))
     lines.rung_begins(trial(0, 0.5), 2)
     lines.epoch_ends(trial(0, 0.5), 2, EpochMetrics(1.0, 0.5, math.nan, 0.5, 0.5))
     lines.rung_ends(trial(0, 0.5, 0.25), trial(0, 0.5, 0.25))
@@ -52,6 +52,7 @@ def test_each_event_is_a_line() -> None:
     assert note["text"] == "a name\nwith <b>two</b> lines"
     assert begins["trials"] == SCHEDULE.total_trials
     assert (begins["trials_done"], begins["epochs_done"]) == (1, 1)
+    assert begins["best"] == {"trial": "0000", "score": 0.5}
     assert begins["brackets"][0]["rungs"][0] == {"trials": 4, "from": 0, "to": 1}
     assert (rung["from"], rung["to"], rung["hyperparameters"]) == (1, 2, {"l2": 0.1})
     assert epoch["metrics"]["val_loss"] is None

@@ -107,7 +107,9 @@ def test_a_search_that_goes_on_says_what_is_done_and_counts_from_there(
     done = [trial(0, 0.5), trial(1, 0.25, 0.75)]
     total = SCHEDULE.total_trials
     with SearchProgress("val_accuracy") as progress:
-        progress.search_begins(SCHEDULE, (), done, 90.0)
+        progress.search_begins(SCHEDULE, (), done, 90.0, done[1])
+        progress.rung_begins(trial(2), 1)
+        progress.rung_ends(trial(2, 0.625), done[1])  # leads nothing
         progress.rung_begins(trial(0, 0.5), 2)
         clock.now += 4.0
         progress.epoch_ends(trial(0, 0.5), 2, METRICS)
@@ -116,7 +118,7 @@ def test_a_search_that_goes_on_says_what_is_done_and_counts_from_there(
     assert first.endswith("up to 4 a trial, about 1m30s.")
     assert said == "2 trials and 3 epochs of it are done."
     assert last == (
-        f"trial 0000 rung 1-2: val_accuracy 0.8750; 2/{total} trials, best 0.8750 (0000), "
+        f"trial 0000 rung 1-2: val_accuracy 0.8750; 3/{total} trials, best 0.8750 (0000), "
         "about 1m26s left"
     )
 

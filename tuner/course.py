@@ -50,6 +50,7 @@ class Course:
         schedule: the search.
         done: trials of earlier processes.
         now: when this process begins, in seconds of any clock, like every other `now`.
+        best: the trial that leads already, or None.
 
     Attributes:
         schedule: the search.
@@ -58,14 +59,23 @@ class Course:
         improvements: when the leading score changed, and to what.
     """
 
-    def __init__(self, schedule: Schedule, done: Sequence[TrialRecord], now: float) -> None:
+    def __init__(
+        self,
+        schedule: Schedule,
+        done: Sequence[TrialRecord],
+        now: float,
+        best: TrialRecord | None = None,
+    ) -> None:
         self.schedule = schedule
-        self.best: TrialRecord | None = None
+        self.best = best
         self.running: Running | None = None
         self.improvements: list[tuple[float, float]] = []
+        if best is not None and best.score is not None:
+            self.improvements.append((now, best.score))
         self.begun = now
         self._records = {trial.id: trial for trial in done}
         self._epochs = {trial.id: trial.epochs for trial in done}
+        self._seconds_before = sum(trial.seconds for trial in done)
         self._left: tuple[float, float] | None = None
         self._trials_before, self._epochs_before = self.trials, self.epochs
 
@@ -98,6 +108,14 @@ class Course:
     def left(self, now: float) -> float | None:
         """Seconds that are expected to be left; None where nothing is known."""
         return None if self._left is None else max(0.0, self._left[0] - (now - self._left[1]))
+
+    def share(self, now: float) -> float:
+        """How much of the search's time has passed, 0 to 1; 0 where nothing is known.
+
+        What earlier processes trained counts as passed.
+        """
+        left, passed = self.left(now), self._seconds_before + now - self.begun
+        return 0.0 if left is None else passed / max(passed + left, 1e-9)
 
     @property
     def trials(self) -> int:

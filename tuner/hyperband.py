@@ -257,7 +257,11 @@ class HyperbandTuner(keras_tuner.Tuner):
         """Tells the observer."""
         oracle, done = self.oracle, self.oracle.records()
         self._observer.search_begins(
-            oracle.schedule, oracle.omitted_recipes, done, self._pacing.seconds_left()
+            oracle.schedule,
+            oracle.omitted_recipes,
+            done,
+            self._pacing.seconds_left(),
+            oracle.winner(),
         )
 
     def on_trial_end(self, trial: kt_trial.Trial) -> None:

@@ -68,6 +68,7 @@ class JsonLines(SearchObserver):
         omitted_recipes: tuple[str, ...],
         done: Sequence[TrialRecord] = (),
         seconds: float | None = None,
+        best: TrialRecord | None = None,
     ) -> None:
         """See SearchObserver."""
         values = {
@@ -91,6 +92,7 @@ class JsonLines(SearchObserver):
             "trials_done": len(done),
             "epochs_done": sum(trial.epochs for trial in done),
             "seconds_left": seconds,
+            "best": _leader(best),
         }
         self.write("search_begins", values)
 
@@ -128,13 +130,17 @@ class JsonLines(SearchObserver):
             "to": rung.end_epoch if rung else None,
             "score": rung.score if rung else None,
             "seconds": rung.seconds if rung else None,
-            "best": best and {"trial": trial_name(best.id), "score": best.score},
+            "best": _leader(best),
         }
         self.write("rung_ends", values)
 
     def search_ends(self, trials: list[TrialRecord]) -> None:
         """See SearchObserver."""
         self.write("search_ends", {"trials": len(trials)})
+
+
+def _leader(best: TrialRecord | None) -> dict[str, Any] | None:
+    return None if best is None else {"trial": trial_name(best.id), "score": best.score}
 
 
 def _finite(value: Any) -> Any:

@@ -89,8 +89,7 @@ class LiveView:
     def _progress(self, width: int) -> Text:
         left = self.course.left(self.now)
         about = "time left unknown" if left is None else f"about {duration(left)} left"
-        passed = self.now - self.course.begun
-        share = 0.0 if left is None else passed / max(passed + left, 1e-9)
+        share = self.course.share(self.now)
         words = f" {share:>4.0%}".replace("%", " %") + f", {about}"
         length = max(4, min(40, width - cell_len(words)))
         filled = round(length * share)

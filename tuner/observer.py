@@ -25,6 +25,7 @@ class SearchObserver:
         omitted_recipes: tuple[str, ...],
         done: Sequence[TrialRecord] = (),
         seconds: float | None = None,
+        best: TrialRecord | None = None,
     ) -> None:
         """The search is about to begin its first trial, or to go on.
 
@@ -33,6 +34,7 @@ class SearchObserver:
             omitted_recipes: names of those that contradict a pinned hyperparameter.
             done: trials of an earlier process.
             seconds: estimate of what is left, None where nothing is known.
+            best: leads the search so far, None where no rung is finished.
         """
 
     def time_left(self, seconds: float | None) -> None:
@@ -77,10 +79,11 @@ class Observers(SearchObserver):
         omitted_recipes: tuple[str, ...],
         done: Sequence[TrialRecord] = (),
         seconds: float | None = None,
+        best: TrialRecord | None = None,
     ) -> None:
         """Tells all."""
         for observer in self._observers:
-            observer.search_begins(schedule, omitted_recipes, done, seconds)
+            observer.search_begins(schedule, omitted_recipes, done, seconds, best)
 
     def time_left(self, seconds: float | None) -> None:
         """Tells all."""

@@ -113,11 +113,12 @@ class SearchProgress(SearchObserver):
         omitted_recipes: tuple[str, ...],
         done: Sequence[TrialRecord] = (),
         seconds: float | None = None,
+        best: TrialRecord | None = None,
     ) -> None:
         """Says how large the search is, how long it will take, and what is done of it."""
         self._end_task()
         self._begun = self._said = time.monotonic()
-        self._course = Course(schedule, done, self._begun)
+        self._course = Course(schedule, done, self._begun, best)
         self._course.note_left(seconds, self._begun)
         for name in omitted_recipes:
             self.say(f"The {name} is left out: it contradicts --fix.")

@@ -110,6 +110,7 @@ class SummaryWriter(SearchObserver):
         omitted_recipes: tuple[str, ...],
         done: Sequence[TrialRecord] = (),
         seconds: float | None = None,
+        best: TrialRecord | None = None,
     ) -> None:
         """Writes what earlier processes have left in the journal."""
         self._attempt(self._rewrite)
