@@ -1,5 +1,6 @@
 """The screen of a search, at the sizes that terminals have."""
 
+import dataclasses
 import io
 
 import pytest
@@ -60,9 +61,34 @@ def test_a_screen_of_80_columns_shows_all_of_it() -> None:
         "     head 2048-1024 BN, blocks 16, factor 0.03, drop 0.55, L2 1.2e-5, lr 1.2e-4",
         "     " + sparkline([(60.0, 0.5), (120.0, 0.25), (180.0, 0.75)], 0.0, 180.0, 40).rstrip()
         + " 0.5000 to 0.7500 in 3m00s",
-        "now  trial 0000, epoch 2 of 4: head 2048-1024 BN, blocks 16, factor 0.03, drop …",
-        "     cache 3.0 GB, memory at most 1.5 GB",
+        "now  trial 0000, epoch 2 of 4: head 2048-1024 BN, blocks 16, factor 0.03,",
+        "     drop 0.55, L2 1.2e-5, lr 1.2e-4",
+        "     cache 3.0 GB, memory 1.5 GB",
     ]  # fmt: skip
+
+
+def test_where_the_system_tells_the_peak_of_memory_alone_that_is_named() -> None:
+    course = Course(SCHEDULE, [], 0.0)
+    shown = LiveView(course, "val_accuracy", Resources(peak_bytes=1_500_000_000), 0.0)
+    assert "     memory at most 1.5 GB" in [line.plain for line in shown.fitting(80, 24)]
+
+
+def test_what_is_wider_than_the_screen_goes_on_in_the_next_line() -> None:
+    lines = drawn(60, 30)
+    best = lines.index("best 0.7500 val_accuracy, trial 0002 at epoch 2")
+    assert lines[best + 1 : best + 3] == [
+        "     head 2048-1024 BN, blocks 16, factor 0.03, drop 0.55,",
+        "     L2 1.2e-5, lr 1.2e-4",
+    ]
+    recipe = dataclasses.replace(trial(3, 0.9), recipe="blog's head")
+    course = Course(SCHEDULE, [recipe], 0.0, recipe)
+    shown = LiveView(course, "val_balanced_accuracy", Resources(), 0.0).fitting(60, 30)
+    text = "\n".join(line.plain for line in shown)
+    assert "trial 0003 at epoch 2,\n     the blog's head\n     head 2048" in text
+    narrow = drawn(40, 40)
+    rungs = narrow.index("bracket 3  3/34 to 2    0/12 to 4")
+    assert narrow[rungs + 1] == "           0/4 to 10    0/2 to 30"
+    assert not any("…" in line for line in lines)
 
 
 @pytest.mark.parametrize(("width", "height"), [(80, 24), (60, 20), (40, 12), (20, 5), (8, 2)])
@@ -78,6 +104,7 @@ def test_a_low_terminal_keeps_what_matters_most() -> None:
     for kept in ("left", "best 0.7500", "bracket 3", "now  trial"):
         assert kept in text
     assert "iteration" not in text
+    assert "lr 1.2e-4" not in text.partition("now  trial")[2]  # its second line goes first
 
 
 def test_a_sparkline_rises_with_the_score_and_begins_with_the_first() -> None:

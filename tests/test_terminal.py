@@ -167,6 +167,8 @@ def assert_whole_view(lines: list[str], width: int) -> None:
     assert any("7/9 to 1" in line for line in lines), lines
     assert any(tick in line for line in lines for tick in "▁█"), lines
     assert any("blocks" in line and "3" in line for line in lines), lines
+    assert any("L2 1e-4" in line and "lr 1e-3" in line for line in lines), lines
+    assert not any("…" in line for line in lines), lines
     assert all(len(line) <= width for line in lines)
 
 

@@ -1,7 +1,9 @@
 """A search on one screen, as wide and as high as the terminal is at the moment."""
 
-from collections.abc import Iterable, Iterator
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -14,6 +16,7 @@ from tuner.tables import configuration, printable
 
 _TICKS = "▁▂▃▄▅▆▇█"
 _BAR = "━"
+_INDENT = 5  # of what belongs to the line above
 _MARGIN = 2  # lines of the terminal that stay free: the cursor's, and one that was said before
 
 
@@ -23,11 +26,13 @@ class Resources:
 
     Attributes:
         cache_bytes: of the cache folder; None where it is not known.
-        memory_bytes: of the process's memory, at most so far; likewise.
+        memory_bytes: of the process's memory that are in use; likewise.
+        peak_bytes: of it that were in use at most, where the system tells that alone.
     """
 
     cache_bytes: int | None = None
     memory_bytes: int | None = None
+    peak_bytes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -75,15 +80,14 @@ class LiveView:
         yield 6, Text("Trials done of how many, to which epoch", style="dim")
         for name, counts in self.course.brackets():
             at_work = any(count.running for count in counts)
-            yield 1 if at_work else 5, _bracket(name, counts)
+            yield from _ranked(_bracket(name, counts, width), *((1, 3) if at_work else (5, 5)))
         if self.course.schedule.iterations > 1:
             number = f"{self.course.iteration + 1} of {self.course.schedule.iterations}"
             yield 6, Text(f"Hyperband iteration {number}", style="dim")
         yield 7, Text()
-        yield 1, self._best()
-        yield 3, self._configuration()
+        yield from _ranked(self._best(width), 1, 3)
         yield 4, self._sparkline(width)
-        yield 2, self._running()
+        yield from _ranked(self._running(width), 2, 6)
         yield 6, self._resources()
 
     def _progress(self, width: int) -> Text:
@@ -105,19 +109,16 @@ class LiveView:
             f"{course.epochs}/{schedule.total_epochs} epochs, {_rate(epochs)} a minute"
         )
 
-    def _best(self) -> Text | None:
+    def _best(self, width: int) -> Iterator[Text]:
+        """The leader, and from the second line on its configuration."""
         best = self.course.best
         if best is None or best.score is None:
-            return None
-        text = Text.assemble(
-            "best ", (f"{best.score:.4f}", "bold green"), f" {self.objective}, trial "
-            f"{trial_name(best.id)} at epoch {best.epochs}"
-        )  # fmt: skip
-        return text.append(f", the {printable(best.recipe)}") if best.recipe else text
-
-    def _configuration(self) -> Text | None:
-        best = self.course.best
-        return None if best is None else Text(f"     {configuration(best.hyperparameters)}")
+            return
+        where = f" {self.objective}, trial {trial_name(best.id)} at epoch {best.epochs}"
+        score = Text.assemble("best ", (f"{best.score:.4f}", "bold green"), where)
+        recipe = [f"the {printable(best.recipe)}"] if best.recipe else []
+        yield from _wrapped([score.append("," if recipe else ""), *recipe], width)
+        yield from _wrapped([" " * (_INDENT - 1), *_parts(best.hyperparameters)], width)
 
     def _sparkline(self, width: int) -> Text | None:
         improvements = self.course.improvements
@@ -127,28 +128,29 @@ class LiveView:
         words = f" {first:.4f} to {last:.4f} in {duration(self.now - self.course.begun)}"
         length = max(4, min(40, width - 5 - cell_len(words)))
         ticks = sparkline(improvements, self.course.begun, self.now, length)
-        return Text.assemble("     ", (ticks, "green"), words)
+        return Text.assemble(" " * _INDENT, (ticks, "green"), words)
 
-    def _running(self) -> Text | None:
+    def _running(self, width: int) -> Iterator[Text]:
         running = self.course.running
         if running is None:
-            return None
-        return Text(
-            f"now  trial {trial_name(running.trial.id)}, epoch {running.epoch} of "
-            f"{running.end_epoch}: {configuration(running.trial.hyperparameters)}",
-            style="dim",
-        )
+            return
+        name = trial_name(running.trial.id)
+        where = f"now  trial {name}, epoch {running.epoch} of {running.end_epoch}:"
+        for line in _wrapped([where, *_parts(running.trial.hyperparameters)], width):
+            line.stylize("dim")
+            yield line
 
     def _resources(self) -> Text | None:
         parts = [
             f"{name} {size(amount)}"
             for name, amount in (
                 ("cache", self.resources.cache_bytes),
-                ("memory at most", self.resources.memory_bytes),
+                ("memory", self.resources.memory_bytes),
+                ("memory at most", self.resources.peak_bytes),
             )
             if amount is not None
         ]
-        return Text(f"     {', '.join(parts)}", style="dim") if parts else None
+        return Text(f"{' ' * _INDENT}{', '.join(parts)}", style="dim") if parts else None
 
 
 def sparkline(
@@ -176,15 +178,40 @@ def sparkline(
     )
 
 
-def _bracket(name: str, counts: Iterable[RungCount]) -> Text:
-    line = Text(f"{name if name.isalpha() else f'bracket {name}':<10}")
-    for count in counts:
-        full = count.done >= count.size
-        style = "green" if full else "bold" if count.running or count.done else "dim"
-        cell = f" {count.done}/{count.size} to {count.end_epoch}"
-        line.append(f"{cell:<13}", style=style)
+def _bracket(name: str, counts: Iterable[RungCount], width: int) -> Iterator[Text]:
+    label = Text(f"{name if name.isalpha() else f'bracket {name}':<10}")
+    return _wrapped([label, *map(_rung, counts)], width, len(label) + 1)
+
+
+def _rung(count: RungCount) -> Text:
+    full = count.done >= count.size
+    style = "green" if full else "bold" if count.running or count.done else "dim"
+    return Text(f"{f'{count.done}/{count.size} to {count.end_epoch}':<12}", style=style)
+
+
+def _ranked(lines: Iterable[Text], first: int, others: int) -> Iterator[tuple[int, Text]]:
+    """Lines with the rank of the first of them, and of those that it goes on in."""
+    return zip(itertools.chain([first], itertools.repeat(others)), lines, strict=False)
+
+
+def _parts(hyperparameters: Mapping[str, Any]) -> list[str]:
+    """A configuration in parts that stay on one line."""
+    return configuration(hyperparameters).replace(", ", ",\n").split("\n")
+
+
+def _wrapped(parts: Sequence[str | Text], width: int, indent: int = _INDENT) -> Iterator[Text]:
+    """Parts with a space between them, on as many lines as they need."""
+    first, *others = parts
+    line = Text.assemble(first)
+    for part in others:
+        longer = Text.assemble(line, " ", part)
+        if line.plain.strip() and cell_len(longer.plain.rstrip()) > width:
+            line.rstrip()
+            yield line
+            longer = Text.assemble(" " * indent, part)
+        line = longer
     line.rstrip()
-    return line
+    yield line
 
 
 def _rate(each_minute: float) -> str:
