@@ -4,7 +4,9 @@ import contextlib
 import functools
 import io
 import re
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -283,3 +285,22 @@ def test_the_same_is_counted_twice_from_the_beginning(clock: Clock, log: io.Stri
     once, again = log.getvalue().splitlines()
     assert once == again
     assert once.startswith("decoding images: 2 of 3, ")
+
+
+def test_memory_is_what_the_process_takes_now_or_at_most_where_that_is_all_that_is_known(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    before = SearchProgress("val_accuracy")._resources()
+    held = bytearray(b"1") * 200_000_000
+    with_it = SearchProgress("val_accuracy")._resources()
+    del held
+    after = SearchProgress("val_accuracy")._resources()
+    if sys.platform == "linux":
+        assert before.memory_bytes is not None and with_it.memory_bytes is not None
+        assert after.memory_bytes is not None and after.peak_bytes is None
+        assert with_it.memory_bytes - before.memory_bytes > 150_000_000
+        assert with_it.memory_bytes - after.memory_bytes > 150_000_000
+    monkeypatch.setattr(progress_module, "_STATM", tmp_path / "missing")
+    missing = SearchProgress("val_accuracy")._resources()
+    assert missing.memory_bytes is None
+    assert missing.peak_bytes is not None and missing.peak_bytes > 10_000_000

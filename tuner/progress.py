@@ -5,6 +5,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -28,8 +29,10 @@ if TYPE_CHECKING:  # it needs TensorFlow
 _LINE_SECONDS, _COUNT_SECONDS = 60.0, 10.0
 # How long the size of the cache, which is added up from its files, is taken to stay.
 _CACHE_SECONDS = 10.0
-# Bytes of a unit in which the system tells the memory of a process.
-_MEMORY_UNIT = 1 if sys.platform == "darwin" else 1024
+# Linux alone has it: what memory the process takes now, the second number, in pages.
+_STATM = Path("/proc/self/statm")
+# Bytes of the unit in which every system tells what it took at most.
+_PEAK_UNIT = 1 if sys.platform == "darwin" else 1024
 
 
 class SearchProgress(SearchObserver):
@@ -188,8 +191,7 @@ class SearchProgress(SearchObserver):
             found = self._cache_bytes()
             # A large one takes long to look at, and is looked at more rarely.
             self._cached = time.monotonic() + 100 * (time.monotonic() - now), found
-        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _MEMORY_UNIT
-        return Resources(self._cached[1], memory)
+        return Resources(self._cached[1], **_memory())
 
     def _standing(self) -> str:
         """Trials begun, the best so far, and the time left."""
@@ -222,3 +224,12 @@ class SearchProgress(SearchObserver):
             self._bar.remove_task(self._task)
             self._task = None
         self._counted = ""
+
+
+def _memory() -> dict[str, int]:
+    """What memory the process takes, as `Resources` has it."""
+    try:
+        pages = int(_STATM.read_text("ascii").split()[1])
+    except OSError:
+        return {"peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _PEAK_UNIT}
+    return {"memory_bytes": pages * resource.getpagesize()}
