@@ -4,8 +4,9 @@
     python benchmarks/record_pace.py drawings.json --data PHOTOS --image-size 64 --weights FILE
 
 Writes one JSON file: the schedule, and for every rung in the order in which they were trained its
-trial, hyperparameters, epochs, score, the wall time since the rung before it, and what the cost
-model expected of an epoch before anything was measured.
+trial, hyperparameters, epochs, score, the wall time since the rung before it, after how much of it
+each of its epochs ended, both by the processor's clock too, which other work on the machine hardly
+touches, and what the cost model expected of an epoch before anything was measured.
 """
 
 import argparse
@@ -15,6 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from common import import_all
 
 
@@ -32,11 +34,18 @@ def main() -> None:
 
     class Recorder(SearchObserver):
         def search_begins(self, *news: Any, **more: Any) -> None:
-            self.last = time.monotonic()
+            self.last = _clocks()
+
+        def rung_begins(self, trial: Any, end_epoch: int) -> None:
+            self.ends: list[np.ndarray] = []
+
+        def epoch_ends(self, trial: Any, epoch: int, metrics: Any) -> None:
+            self.ends.append(_clocks() - self.last)
 
         def rung_ends(self, trial: Any, best: Any) -> None:
-            now = time.monotonic()
-            rung = trial.rungs[-1]
+            now, rung = _clocks(), trial.rungs[-1]
+            seconds, processor = (now - self.last).round(4).tolist()
+            ends = np.reshape(self.ends, (-1, 2)).round(4).T.tolist()
             rungs.append(
                 {
                     "trial": trial.id,
@@ -47,7 +56,10 @@ def main() -> None:
                     "start_epoch": rung.start_epoch,
                     "end_epoch": rung.end_epoch,
                     "score": rung.score,
-                    "seconds": round(now - self.last, 4),
+                    "seconds": seconds,
+                    "epoch_ends": ends[0],
+                    "processor_seconds": processor,
+                    "processor_epoch_ends": ends[1],
                     "expected_epoch_seconds": tuner._source.epoch_seconds(trial.hyperparameters),
                 }
             )
@@ -56,6 +68,7 @@ def main() -> None:
             document = {
                 "max_epochs": schedule.max_epochs,
                 "factor": options.factor,
+                "brackets": len(schedule.brackets),
                 "iterations": schedule.iterations,
                 "recipes": list(schedule.recipes),
                 "rungs": rungs,
@@ -76,6 +89,11 @@ def main() -> None:
         )
         tuner.search(x, y, validation)
     print(f"{len(rungs)} rungs, {sum(rung['seconds'] for rung in rungs):.0f} s")
+
+
+def _clocks() -> np.ndarray:
+    """Seconds of wall time, and of the processor in all threads of this process."""
+    return np.array([time.monotonic(), time.process_time()])
 
 
 def _images(options: argparse.Namespace) -> Any:

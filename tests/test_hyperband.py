@@ -21,6 +21,7 @@ from search_spaces.optimizer import TransferAdam
 from search_spaces.resnet50 import ResNet50Space
 from tuner import budget as budget_module
 from tuner import hyperband as hyperband_module
+from tuner import pacing as pacing_module
 from tuner import rung as rung_module
 from tuner.budget import TimeBudget
 from tuner.cache import Cache
@@ -1216,7 +1217,7 @@ def test_a_fault_of_the_machine_fails_no_trial(
 class Clock:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, stand_in: type[StandIn]) -> None:
         self.now, self.epoch_seconds = 0.0, 1.0
-        for module in (budget_module, rung_module):
+        for module in (budget_module, pacing_module, rung_module):
             monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: self.now))
         stand_in.on_epoch = staticmethod(self.pass_epoch)  # type: ignore[assignment]
 
@@ -1245,6 +1246,23 @@ def test_a_budget_is_overdrawn_by_one_epoch_at_most_and_what_is_left_is_said(
     assert told.entries[-1][0] == "search ends"
     if seconds > 10:
         assert max(record.epochs for record in tuner.oracle.records()) == 9
+
+
+def test_the_time_left_is_told_in_the_middle_of_a_rung_and_never_beyond_the_budget(
+    tmp_path: Path, clock: Clock
+) -> None:
+    told: list[tuple[float, float | None]] = []
+
+    class Watch(SearchObserver):
+        def time_left(self, seconds: float | None) -> None:
+            told.append((clock.now, seconds))
+
+    arithmetically(tmp_path, budget=TimeBudget(11.0), max_epochs=3, observer=Watch())
+    assert told[0] == (0.0, None)  # nothing is known yet
+    assert {now for now, _ in told} == set(range(12))  # after every epoch of a second
+    known = [(now, seconds) for now, seconds in told if seconds is not None]
+    assert all(seconds <= 11.0 - now for now, seconds in known)
+    assert any(seconds == 11.0 - now for now, seconds in known)
 
 
 def test_a_planned_search_is_complete_in_its_time(

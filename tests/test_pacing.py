@@ -10,6 +10,7 @@ from clock import Clock
 from keras_tuner.engine import trial as kt_trial
 
 from tuner import budget as budget_module
+from tuner import pacing as pacing_module
 from tuner.budget import TimeBudget
 from tuner.errors import TuneError
 from tuner.journal import Journal, RungRecord
@@ -24,7 +25,8 @@ FACTOR = 3
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock(now=0.0)
-    monkeypatch.setattr(budget_module, "time", clock)
+    for module in (budget_module, pacing_module):
+        monkeypatch.setattr(module, "time", clock)
     return clock
 
 
@@ -87,11 +89,14 @@ class Race:
     def train(self, trial: kt_trial.Trial) -> bool:
         values = trial.hyperparameters.values
         start, end = values["tuner/initial_epoch"], values["tuner/epochs"]
+        record = self.oracle.record(int(trial.trial_id))
+        self.told = [(self.clock.now, self.pacing.begin(record))]
         for epoch in range(start, end):
             self.clock.now += self.epoch_seconds
+            if self.pacing.end_epoch(epoch + 1):
+                self.told.append((self.clock.now, self.pacing.time_left()))
             if epoch + 1 < end and self.budget.left() <= 0:
                 return False
-        record = self.oracle.records()[int(trial.trial_id)]
         seconds = (end - start) * self.epoch_seconds
         rung = RungRecord(start, end, values["rate"], seconds)
         self.oracle.finish_rung(trial, rung, [{"val_accuracy": values["rate"]}] * (end - start))
@@ -262,6 +267,37 @@ def test_without_a_budget_it_never_closes(journal: Journal, clock: Clock) -> Non
     race.train(race.oracle.create_trial("tuner0"))
     clock.now = 1e9
     assert not race.pacing.must_close()
+
+
+def test_the_time_left_follows_a_rung_whose_epochs_take_longer_than_expected(
+    journal: Journal, clock: Clock
+) -> None:
+    race = Race(journal, clock, None, epoch_seconds=5.0)
+    while race.longest < 9:  # the finalist of the first bracket trains six epochs at a time
+        race.train(race.oracle.create_trial("tuner0"))
+    assert [now - race.told[0][0] for now, _ in race.told] == [0, 5, 10, 15, 20, 25, 30]
+    left = [seconds for _, seconds in race.told if seconds is not None]
+    assert left[0] - left[-1] == pytest.approx(30, rel=0.5)
+    assert left[-1] == pytest.approx(5 * race.pacing.epochs_left(), rel=0.2)
+
+
+def test_epochs_that_follow_fast_are_looked_at_once_a_second(
+    journal: Journal, clock: Clock
+) -> None:
+    race = Race(journal, clock, None, epoch_seconds=0.25, max_epochs=27)
+    while race.longest < 27:
+        race.train(race.oracle.create_trial("tuner0"))
+    assert [now - race.told[0][0] for now, _ in race.told] == [0, 1, 2, 3, 4]
+
+
+def test_no_more_time_is_left_than_the_budget_leaves(journal: Journal, clock: Clock) -> None:
+    race = Race(journal, clock, 12.0)
+    race.clock.now = 5.0
+    assert race.pacing.seconds_left() == pytest.approx(9.0, abs=8.0)
+    race.oracle.follow(ASKED)  # more than fits
+    assert race.pacing.time_left() == 7.0
+    race.clock.now = 13.0
+    assert race.pacing.time_left() == 0.0
 
 
 def test_what_is_left_is_said(journal: Journal, clock: Clock) -> None:

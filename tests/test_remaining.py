@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tuner.journal import COMPLETED, RungRecord, TrialRecord
-from tuner.remaining import Costs, expected_work, seconds_left
+from tuner.remaining import Costs, Work, expected_work, seconds_left, without_epochs, work_left
 from tuner.schedule import Pause, Schedule, Standing, hyperband, next_task
 
 RECIPES = st.sampled_from([(), ("plain head",), ("plain head", "blog's head")])
@@ -82,8 +82,9 @@ def record(number: int, blocks: int, *rungs: RungRecord) -> TrialRecord:
 def test_before_anything_is_trained_the_estimate_counts() -> None:
     schedule = Schedule(hyperband(1, 3), 1, ("plain head",))
     upcoming = [values(0), values(3)]
-    left = seconds_left(schedule, [], [], upcoming.__getitem__, Costs(cost, 0.5))
-    assert left == pytest.approx(1 + 0.5 + 4 + 0.5)
+    work = work_left(schedule, [], [], upcoming.__getitem__)
+    starts = 0.5 + 0.5 * (1 + 3 / 4)  # a deeper network takes longer to trace
+    assert seconds_left(work, Costs(cost, 0.5)) == pytest.approx(1 + 4 + starts)
 
 
 def test_depths_that_were_dearer_than_expected_are_expected_to_be_so_again() -> None:
@@ -109,6 +110,55 @@ def test_a_trial_that_is_dearer_than_its_like_is_expected_to_stay_so() -> None:
 def test_a_space_of_unknown_costs_is_measured() -> None:
     costs = Costs(lambda hyperparameters: None, 1.0)
     assert costs.seconds(0, {}, 3, 1) is None
-    assert seconds_left(Schedule(hyperband(2, 2)), [], [], lambda number: {}, costs) is None
-    costs.note(0, {}, 4, 8.0)
-    assert costs.seconds(1, {}, 3, 1) == pytest.approx(6.0)
+    work = work_left(Schedule(hyperband(2, 2)), [], [], lambda number: {})
+    assert seconds_left(work, costs) is None
+    for trial in range(9):
+        costs.note(trial, {}, 4, 8.0)
+    assert costs.seconds(9, {}, 4, 1) == pytest.approx(8.0, rel=0.05)
+
+
+def test_starts_and_epochs_are_told_apart() -> None:
+    costs = Costs(cost, 1.0)
+    for trial, blocks in enumerate((1, 2, 3, 1, 2, 3)):  # a start of 20 s, epochs as expected
+        epochs, each = 1 + trial % 2, cost(values(blocks))
+        costs.note(trial, values(blocks), epochs, 20 + epochs * each, (epochs - 1) * each)
+    long = costs.seconds(99, values(2), 100, 1)
+    assert long == pytest.approx(20 + 100 * cost(values(2)), rel=0.15)
+    short = costs.seconds(99, values(2), 1, 1)
+    assert short == pytest.approx(20 + cost(values(2)), rel=0.15)
+
+
+def test_what_heads_alone_took_says_nothing_of_deeper_networks() -> None:
+    costs = Costs(cost, 1.0)
+    before = costs.seconds(99, values(3), 9, 1)
+    for trial in range(5):  # hundred times as long as expected
+        costs.note(trial, values(0), 9, 901.0, 800.0)
+    assert costs.seconds(99, values(3), 9, 1) == before
+
+
+def test_a_rung_that_is_running_counts_until_the_next_is_noted() -> None:
+    costs = Costs(cost, 0.0)
+    costs.note(0, values(0), 2, 8.0, 4.0, running=True)
+    slow = costs.seconds(0, values(0), 2, 0)
+    assert slow is not None and slow > 3
+    costs.note(0, values(0), 9, 9.0, 8.0)
+    mended = costs.seconds(0, values(0), 2, 0)
+    assert mended == pytest.approx(2.0, rel=0.1)
+
+
+def test_epochs_of_a_running_rung_are_no_work_any_more() -> None:
+    work = [Work(0, {}, 9.5, 1.25), Work(1, {}, 9.0, 1.0)]
+    assert without_epochs(work, 0, 4) == [Work(0, {}, 5.5, 0.25), Work(1, {}, 9.0, 1.0)]
+
+
+def test_who_leads_a_rung_is_likely_to_be_promoted_and_who_is_beaten_is_not() -> None:
+    schedule = Schedule(hyperband(4, 2))
+    bracket = schedule.brackets[0]
+    assert (bracket.rungs[0].size, bracket.rungs[1].size) == (4, 2)
+    scored = [Standing(i, (0, bracket.number), (score,)) for i, score in enumerate((0.9, 0.1, 0.5))]
+    work = expected_work(schedule, scored)
+    first = [work.get(trial, (0.0, 0.0))[1] for trial in range(4)]
+    # Of three in four the first is among the best two for certain, the third never.
+    assert first[0] > 1.0 > first[2] > 0.0
+    assert first[1] == 0.0
+    assert first[3] > 1.0  # it has its first rung before it

@@ -1,10 +1,11 @@
 """The time left, told again of searches that were recorded, against the time that they took.
 
-benchmarks/record_pace.py recorded them; no constant of the estimate was set by them. They were
-recorded on a machine that was busy with other work, as a user's machine may be.
+benchmarks/record_pace.py recorded them: recipes and the first bracket of real searches, over heads
+alone and up to three unfrozen blocks. No constant of the estimate was set by them.
 """
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,75 +13,119 @@ import pytest
 
 from tuner.budget import TRIAL_SECONDS
 from tuner.journal import STOPPED, RungRecord, TrialRecord
-from tuner.remaining import Costs, seconds_left
+from tuner.remaining import Costs, Work, seconds_left, without_epochs, work_left
 from tuner.schedule import Schedule, Standing, hyperband
 
-RECORDED = sorted((Path(__file__).parent / "data" / "pace").glob("*.json"))
-_ERROR = 0.3
+RECORDED = {path.stem: path for path in (Path(__file__).parent / "data" / "pace").glob("*.json")}
 
 
-def name_of(path: Path) -> str:
-    return path.stem
+class Replay:
+    """A recorded search that goes by once more.
 
+    Args:
+        recorded: as benchmarks/record_pace.py wrote it.
+        clock: "" for wall time, "processor_" for the processor's.
+    """
 
-def test_there_are_recordings() -> None:
-    assert RECORDED
+    def __init__(self, recorded: dict[str, Any], clock: str) -> None:
+        brackets = hyperband(recorded["max_epochs"], recorded["factor"])
+        brackets = brackets[: recorded["brackets"]]  # as many as a time budget had left
+        recipes = tuple(recorded["recipes"])
+        self._schedule = Schedule(brackets, recorded["iterations"], recipes)
+        self.rungs, self._clock = recorded["rungs"], clock
+        self._first = {rung["trial"]: rung for rung in reversed(self.rungs)}
+        expected = {
+            json.dumps(rung["hyperparameters"]): rung["expected_epoch_seconds"]
+            for rung in self.rungs
+        }
+        self._costs = Costs(lambda values: expected[json.dumps(values)], TRIAL_SECONDS)
+        self._records: list[TrialRecord] = []
+        self.whole = sum(rung[f"{clock}seconds"] for rung in self.rungs)
 
+    def moments(self) -> Iterator[tuple[float, float]]:
+        """Seconds passed, and seconds left by estimate, after each epoch and each rung."""
+        passed = 0.0
+        for rung in self.rungs:
+            number, values = rung["trial"], rung["hyperparameters"]
+            seconds, ends = rung[f"{self._clock}seconds"], rung[f"{self._clock}epoch_ends"]
+            before = self._records[number].rungs if number < len(self._records) else ()
+            self._put(rung, before)
+            work = self._work()
+            for epochs, end in enumerate(ends, start=1):
+                self._costs.note(number, values, epochs, end, end - ends[0], running=True)
+                yield passed + end, self._left(without_epochs(work, number, epochs))
+            span = rung["start_epoch"], rung["end_epoch"]
+            self._put(rung, (*before, RungRecord(*span, rung["score"], seconds)))
+            self._costs.note(number, values, span[1] - span[0], seconds, ends[-1] - ends[0])
+            passed += seconds
+            yield passed, self._left(self._work())
 
-@pytest.mark.parametrize("path", RECORDED, ids=name_of)
-def test_from_a_quarter_on_the_end_is_told_within_30_percent_of_the_whole(path: Path) -> None:
-    """Of the time that the search takes in all, which is what has passed and what is left."""
-    recorded = json.loads(path.read_text(encoding="utf-8"))
-    depths = {rung["hyperparameters"]["unfreeze_blocks"] for rung in recorded["rungs"]}
-    assert len(depths) > 1
-    whole = sum(rung["seconds"] for rung in recorded["rungs"])
-    for passed, estimate in replayed(recorded):
-        if passed >= whole / 4:
-            assert abs(passed + estimate - whole) <= _ERROR * whole, (passed, estimate, whole)
-
-
-def replayed(recorded: dict[str, Any]) -> list[tuple[float, float]]:
-    """Seconds passed and seconds left by estimate, after each rung."""
-    schedule = Schedule(
-        hyperband(recorded["max_epochs"], recorded["factor"]),
-        recorded["iterations"],
-        tuple(recorded["recipes"]),
-    )
-    first = {rung["trial"]: rung for rung in reversed(recorded["rungs"])}
-    expected = {
-        json.dumps(rung["hyperparameters"]): rung["expected_epoch_seconds"]
-        for rung in recorded["rungs"]
-    }
-    costs = Costs(lambda values: expected[json.dumps(values)], TRIAL_SECONDS)
-    records: list[TrialRecord] = []
-    passed, found = 0.0, []
-    for rung in recorded["rungs"]:
-        number, epochs = rung["trial"], rung["end_epoch"] - rung["start_epoch"]
-        new = RungRecord(rung["start_epoch"], rung["end_epoch"], rung["score"], rung["seconds"])
-        before = records[number].rungs if number < len(records) else ()
-        records[number : number + 1] = [
+    def _put(self, rung: dict[str, Any], rungs: tuple[RungRecord, ...]) -> None:
+        number = rung["trial"]
+        self._records[number : number + 1] = [
             TrialRecord(
                 number, rung["recipe"], rung["iteration"], rung["bracket"],
-                rung["hyperparameters"], STOPPED, 1, None, (*before, new),
+                rung["hyperparameters"], STOPPED, 1, None, rungs,
             )
         ]  # fmt: skip
-        costs.note(number, rung["hyperparameters"], epochs, rung["seconds"])
-        passed += rung["seconds"]
+
+    def _work(self) -> list[Work]:
         standings = [
             Standing(
                 each.id,
                 each.recipe or (each.iteration or 0, each.bracket or 0),
                 tuple(rung.score for rung in each.rungs),
             )
-            for each in records
+            for each in self._records
         ]
-        left = seconds_left(
-            schedule,
-            standings,
-            records,
-            lambda trial: first[trial]["hyperparameters"] if trial in first else None,
-            costs,
-        )
+        return work_left(self._schedule, standings, self._records, self._upcoming)
+
+    def _upcoming(self, trial: int) -> Any:
+        return self._first[trial]["hyperparameters"] if trial in self._first else None
+
+    def _left(self, work: list[Work]) -> float:
+        left = seconds_left(work, self._costs)
         assert left is not None
-        found.append((passed, left))
-    return found
+        return left
+
+
+def late_moments(name: str, clock: str) -> tuple[float, list[tuple[float, float]]]:
+    """Seconds of a whole search, and its moments from a quarter of them on."""
+    replay = Replay(json.loads(RECORDED[name].read_text(encoding="utf-8")), clock)
+    depths = {rung["hyperparameters"]["unfreeze_blocks"] for rung in replay.rungs}
+    assert {0, 1, 2, 3} <= depths
+    moments = [moment for moment in replay.moments() if moment[0] >= replay.whole / 4]
+    assert len(moments) > 20
+    return replay.whole, moments
+
+
+# Of the whole search: what 30 % of the time left may be exceeded by.
+@pytest.mark.parametrize(("name", "beside"), [("emojis", 0.01), ("digits", 0.06)])
+def test_from_a_quarter_on_the_time_left_is_told_within_30_percent_of_it(
+    name: str, beside: float
+) -> None:
+    """By the processor's clock, which other programs on the machine hardly touch.
+
+    Beside the 30 % a share of the whole search is allowed, for its end, when little is left, and
+    for digits more: with two thirds of that search behind it, a trial with three unfrozen blocks
+    led one with a single block that had no score yet, and which of them is promoted, at twice the
+    cost, nobody knows. The emojis had no part in setting anything. The digits set no constant, but
+    it was they that showed that a rung's leader is the likelier to be promoted.
+    """
+    whole, moments = late_moments(name, "processor_")
+    for passed, estimate in moments:
+        left = whole - passed
+        assert abs(estimate - left) <= 0.3 * left + beside * whole, (passed, estimate, left)
+
+
+@pytest.mark.parametrize("name", sorted(RECORDED))
+def test_on_a_machine_that_becomes_busy_the_end_is_told_within_30_percent_of_the_whole(
+    name: str,
+) -> None:
+    """By the wall clock, while ever more other programs, up to twenty, shared two cores.
+
+    What others will do cannot be known: within 30 % of what is left does not hold here.
+    """
+    whole, moments = late_moments(name, "")
+    for passed, estimate in moments:
+        assert abs(passed + estimate - whole) <= 0.3 * whole, (passed, estimate, whole)

@@ -225,10 +225,12 @@ class HyperbandTuner(keras_tuner.Tuner):
         assert self._source is not None
         record, end = self._record(trial), trial.hyperparameters["tuner/epochs"]
         self._observer.rung_begins(record, end)
-        self._observer.time_left(self._pacing.seconds_left())
+        self._observer.time_left(self._pacing.begin(record))
 
         def on_epoch(trainer: Trainer, metrics: EpochMetrics) -> None:
             self._observer.epoch_ends(record, trainer.epoch, metrics)
+            if self._pacing.end_epoch(trainer.epoch):
+                self._observer.time_left(self._pacing.time_left())
             self.on_epoch_end(trial, trainer.model, trainer.epoch - 1, logs=asdict(metrics))
 
         rungs = RungTrainer(
@@ -260,7 +262,7 @@ class HyperbandTuner(keras_tuner.Tuner):
             oracle.schedule,
             oracle.omitted_recipes,
             done,
-            self._pacing.seconds_left(),
+            self._pacing.time_left(),
             oracle.winner(),
         )
 

@@ -2,7 +2,9 @@
 
 import contextlib
 import statistics
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from tuner.budget import TRIAL_SECONDS, Pace, TimeBudget
@@ -10,14 +12,26 @@ from tuner.errors import TuneError
 from tuner.journal import Journal, TrialRecord
 from tuner.oracle import JournalOracle
 from tuner.quantities import duration
-from tuner.remaining import Costs, seconds_left
+from tuner.remaining import Costs, Work, seconds_left, without_epochs, work_left
 from tuner.schedule import shortened
 from tuner.sources import Source
 
 # Configurations that the mean cost of an epoch is estimated from.
 _SAMPLE = 200
 _SPENT = "spent_seconds"  # note of the journal: wall time of all processes, with a time budget
+_TOLD_SECONDS = 1.0  # between two estimates while a rung is trained
 _PLAN = "plan"  # note of the journal: max_epochs and brackets that a time budget allows
+
+
+@dataclass
+class _Running:
+    """The rung that is being trained: when it began, what was left then, when its epochs ended."""
+
+    trial: TrialRecord
+    begun: float
+    work: list[Work]
+    epochs: int = 0
+    ends: list[float] = field(default_factory=list)
 
 
 class Pacing:
@@ -39,6 +53,8 @@ class Pacing:
         self._factor = factor
         self._pace = pace_of(oracle, source.epoch_seconds)
         self._longest_rung_seconds = 0.0
+        self._running: _Running | None = None
+        self._told = 0.0
         self._costs = Costs(source.epoch_seconds, TRIAL_SECONDS)
         for record in oracle.records():  # of earlier processes
             for rung in record.rungs:
@@ -60,10 +76,36 @@ class Pacing:
         if planned is not None:
             self._oracle.follow(shortened(schedule, self._factor, *planned))
 
+    def begin(self, trial: TrialRecord) -> float | None:
+        """A rung of a trial begins; returns what `time_left` does."""
+        self._told = time.monotonic()
+        self._running = _Running(trial, self._told, self._work_left())
+        return self.time_left()
+
+    def end_epoch(self, epoch: int) -> bool:
+        """The trial has so many epochs behind it; returns whether to look at `time_left` again.
+
+        That is about once a second: it costs more the more trials there are.
+        """
+        running, now = self._running, time.monotonic()
+        assert running is not None
+        running.ends.append(now - running.begun)
+        running.epochs = epoch - running.trial.epochs
+        if now - self._told < _TOLD_SECONDS:
+            return False
+        self._told = now
+        trial, spent, later = running.trial, running.ends[-1], _later(running, running.epochs)
+        self._costs.note(
+            trial.id, trial.hyperparameters, running.epochs, spent, later, running=True
+        )
+        return True
+
     def note(self, trial: TrialRecord, epochs: int, seconds: float) -> None:
         """A rung of a trial took so long."""
         self._longest_rung_seconds = max(self._longest_rung_seconds, seconds)
-        self._costs.note(trial.id, trial.hyperparameters, epochs, seconds)
+        later = None if self._running is None else _later(self._running, epochs)
+        self._costs.note(trial.id, trial.hyperparameters, epochs, seconds, later)
+        self._running = None
 
     def must_close(self) -> bool:
         """Whether there is just enough time to bring one more trial to its last rung."""
@@ -83,9 +125,18 @@ class Pacing:
 
     def seconds_left(self) -> float | None:
         """Estimate for what the schedule still has; None where nothing is known."""
-        oracle, records = self._oracle, self._oracle.records()
-        standings = oracle.standings(records)
-        return seconds_left(oracle.schedule, standings, records, oracle.upcoming, self._costs)
+        running = self._running
+        if running is None:
+            return seconds_left(self._work_left(), self._costs)
+        work = running.work
+        if running.epochs:
+            work = without_epochs(work, running.trial.id, running.epochs)
+        return seconds_left(work, self._costs)
+
+    def time_left(self) -> float | None:
+        """Estimate of how long the search goes on, which is no longer than its budget."""
+        seconds = self.seconds_left()
+        return None if seconds is None else max(0.0, min(seconds, self._budget.left()))
 
     def what_is_left(self) -> str:
         """Sentences for a search that its budget ended."""
@@ -96,6 +147,10 @@ class Pacing:
             f"{self._oracle.schedule.total_epochs} planned epochs are left{about}. To go on, "
             "resume the run with a larger budget."
         )
+
+    def _work_left(self) -> list[Work]:
+        oracle, records = self._oracle, self._oracle.records()
+        return work_left(oracle.schedule, oracle.standings(records), records, oracle.upcoming)
 
     def _plan(self, on_note: Callable[[str], None]) -> tuple[int, int] | None:
         """`max_epochs` and number of brackets that fit; None where nothing is known."""
@@ -141,6 +196,12 @@ def note_spent(budget: TimeBudget, journal: Journal) -> None:
     """Notes what was spent so far, if there is a budget."""
     if budget.limited:
         journal.set_notes({_SPENT: budget.spent()}, durable=False)
+
+
+def _later(running: _Running, epochs: int) -> float | None:
+    """What epochs after the first took; None where this process did not train all of them."""
+    ends = running.ends
+    return ends[-1] - ends[0] if len(ends) == epochs else None
 
 
 def pace_of(
