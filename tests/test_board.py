@@ -1,5 +1,6 @@
 """TensorBoard on runs: from their journals, alone and together, on this machine's loopback."""
 
+import json
 import os
 import re
 import shutil
@@ -8,7 +9,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+import urllib.request
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +19,7 @@ import pytest
 from browser import watched_page
 from hparams_page import declared, rows
 from PIL import Image
-from small_search import SmallSearch, small_search, tune
+from small_search import SmallSearch, small_search, tune, write_photos
 
 from tuner.board import log_folder, serve
 from tuner.cache import Cache
@@ -171,6 +173,84 @@ class TestCommand:
             process.send_signal(signal.SIGINT)
             code = process.wait(timeout=30)
         assert code == 0
+
+    def test_it_serves_a_search_that_is_running(self, tmp_path: Path) -> None:
+        """Finished trials appear, sorted by score as asked, while another process trains on."""
+        write_photos(tmp_path / "photos")
+        search = subprocess.Popen(
+            [
+                sys.executable, "-c", "from tuner.cli import main; main()", "search",
+                str(tmp_path / "photos"), "--run", "live", "--weights", "none", "--image-size",
+                "32", "--max-epochs", "81", "--fix", "unfreeze_blocks=0", "--quiet", "--runs-dir",
+                str(tmp_path / "runs"), "--cache-dir", str(tmp_path / "cache"),
+            ],
+            stdout=subprocess.DEVNULL,
+        )  # fmt: skip
+        try:
+            wait_for(lambda: (tmp_path / "runs" / "live" / FOLDER / "0001").exists(), search)
+            process, address = start(tmp_path / "runs", "live")
+            try:
+                seen = len(wait_for(lambda: finished(address), search))
+                found = wait_for(lambda: grown(finished(address), seen), search)
+            finally:
+                process.send_signal(signal.SIGINT)
+                process.wait(timeout=60)
+        finally:
+            search.send_signal(signal.SIGINT)
+            search.wait(timeout=120)
+        scores = [score_of(row) for row in found]
+        assert len(scores) > seen >= 1
+        assert scores == sorted(scores, reverse=True)
+        trials = open_run(tmp_path / "runs", "live").journal.trials()
+        by_name = {f"{trial.id:04d}": trial for trial in trials}
+        for row, score in zip(found, scores, strict=True):
+            reached = [rung.score for rung in by_name[row["name"]].rungs]
+            assert any(score == pytest.approx(each, abs=1e-6) for each in reached)
+
+
+_PATIENCE_SECONDS = 300.0
+
+
+def wait_for(look: Callable[[], Any], search: subprocess.Popen[bytes]) -> Any:
+    """What a look gives as soon as that is something; the search has to go on until then."""
+    end = time.monotonic() + _PATIENCE_SECONDS
+    while not (found := look()):
+        assert search.poll() is None
+        assert time.monotonic() < end
+        time.sleep(0.5)
+    assert search.poll() is None
+    return found
+
+
+def grown(found: list[Any], before: int) -> list[Any]:
+    return found if len(found) > before else []
+
+
+def finished(address: str) -> list[dict[str, Any]]:
+    """The rows of the HParams page that have a score, the best first, as it asks the server."""
+    asked = {
+        "startIndex": 0,
+        "sliceSize": 1000,
+        "allowedStatuses": ["STATUS_SUCCESS", "STATUS_RUNNING", "STATUS_UNKNOWN"],
+        "aggregationType": "AGGREGATION_AVG",
+        "colParams": [
+            {"metric": {"group": "", "tag": "trial/score"}, "order": "ORDER_DESC",
+             "missingValuesFirst": False}
+        ],
+    }  # fmt: skip
+    request = urllib.request.Request(
+        f"{address}data/plugin/hparams/session_groups",
+        json.dumps(asked).encode(),
+        {"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=30) as response:
+        rows = json.load(response).get("sessionGroups", [])
+    return [row for row in rows if score_of(row) is not None]
+
+
+def score_of(row: dict[str, Any]) -> Any:
+    values = {each["name"]["tag"]: each["value"] for each in row.get("metricValues", [])}
+    return values.get("trial/score")
 
 
 def look(browser: "Browser", address: str, trials: list[TrialRecord]) -> None:
