@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pyte
 import pytest
+from small_search import write_photos
 
 ROOT = Path(__file__).resolve().parents[1]
 # A search of fourteen trials that trains nothing, so that what is seen is what was told.
@@ -235,3 +236,64 @@ def test_a_terminal_that_is_gone_does_not_end_the_search() -> None:
             assert terminal.process.wait(20) == 0
         finally:
             terminal.master, terminal.slave = pty.openpty()
+
+
+@pytest.mark.slow
+class TestSearch:
+    """A real `tune search` in a pseudo-terminal, as a user watches it."""
+
+    @contextmanager
+    def searching(self, folder: Path, columns: int, lines: int) -> Iterator[Terminal]:
+        """A head-only search of small photos."""
+        write_photos(folder / "photos", per_class=12)
+        code = "from tuner.cli import main; main()"
+        terminal = Terminal(columns, lines)
+        try:
+            terminal.start(
+                sys.executable, "-c", code, "search", str(folder / "photos"), "--run", "watched",
+                "--weights", "none", "--image-size", "32", "--max-epochs", "27",
+                "--fix", "unfreeze_blocks=0", "--runs-dir", str(folder / "runs"),
+                "--cache-dir", str(folder / "cache"),
+            )  # fmt: skip
+            yield terminal
+        finally:
+            terminal.close()
+
+    def test_the_screen_is_whole_at_every_size_and_clean_in_the_end(self, tmp_path: Path) -> None:
+        with self.searching(tmp_path, 80, 24) as terminal:
+            terminal.read(300, "val_accuracy, trial")
+            for columns, lines in ((80, 24), (60, 20), (80, 24)):
+                terminal.resize(columns, lines)
+                terminal.read(0.6)
+                self.assert_whole(terminal.read(30, "now  trial"), columns)
+            assert self.code_at_the_end(terminal) == 0
+            lines = terminal.read(1)
+            assert shown_once(lines, "Searched ")
+            assert not any("a minute" in line or "━" in line for line in lines), lines
+            assert terminal.screen.cursor.hidden is False
+
+    def test_ctrl_c_prints_the_command_that_goes_on(self, tmp_path: Path) -> None:
+        with self.searching(tmp_path, 80, 24) as terminal:
+            terminal.read(300, "val_accuracy, trial")
+            terminal.process.send_signal(signal.SIGINT)
+            assert self.code_at_the_end(terminal) != 0
+            text = "".join(line.ljust(80) for line in terminal.read(1))
+            assert "Go on with: tune resume watched --runs-dir" in " ".join(text.split())
+            assert "a minute" not in text
+            assert terminal.screen.cursor.hidden is False
+
+    def code_at_the_end(self, terminal: Terminal) -> int | None:
+        """The exit code, once it is there; what is written is read, for who writes waits for it."""
+        end = time.monotonic() + 300
+        while terminal.process.poll() is None and time.monotonic() < end:
+            terminal.read(0.2)
+        return terminal.process.poll()
+
+    def assert_whole(self, lines: list[str], width: int) -> None:
+        for text in ("a minute", "val_accuracy, trial", "cache ", " left", "to which epoch"):
+            assert shown_once(lines, text), (text, lines)
+        shown = [line.split()[0] for line in lines if line.startswith(("recipes", "bracket"))]
+        assert shown == ["recipes", *["bracket"] * 4], lines
+        best = next(i for i, line in enumerate(lines) if line.startswith("best "))
+        assert any("lr " in line for line in lines[best : best + 4]), lines
+        assert all(len(line) <= width for line in lines)
