@@ -281,6 +281,21 @@ def test_the_time_left_follows_a_rung_whose_epochs_take_longer_than_expected(
     assert left[-1] == pytest.approx(5 * race.pacing.epochs_left(), rel=0.2)
 
 
+def test_epochs_of_a_trial_that_failed_are_left_to_the_one_in_its_place(
+    journal: Journal, clock: Clock
+) -> None:
+    race = Race(journal, clock, None)
+    before = race.pacing.seconds_left() or 0.0
+    trial = race.oracle.create_trial("tuner0")
+    race.pacing.begin(race.oracle.record(0))
+    race.pacing.end_epoch(1)
+    assert race.pacing.seconds_left() == pytest.approx(before - 2.0)  # an epoch, and its start
+    trial.status = kt_trial.TrialStatus.FAILED
+    race.oracle.end_trial(trial)
+    race.pacing.end_rung()
+    assert race.pacing.seconds_left() == pytest.approx(before)
+
+
 def test_epochs_that_follow_fast_are_looked_at_once_a_second(
     journal: Journal, clock: Clock
 ) -> None:

@@ -269,6 +269,7 @@ class HyperbandTuner(keras_tuner.Tuner):
     def on_trial_end(self, trial: kt_trial.Trial) -> None:
         """Tells the oracle and the observer that a trial's rung has ended."""
         self.oracle.end_trial(trial)
+        self._pacing.end_rung()
         self._drop_states()
         self._observer.rung_ends(self._record(trial), self.oracle.winner())
 

@@ -105,6 +105,10 @@ class Pacing:
         self._longest_rung_seconds = max(self._longest_rung_seconds, seconds)
         later = None if self._running is None else _later(self._running, epochs)
         self._costs.note(trial.id, trial.hyperparameters, epochs, seconds, later)
+        self.end_rung()
+
+    def end_rung(self) -> None:
+        """The rung is over, though it may have failed and given nothing to `note`."""
         self._running = None
 
     def must_close(self) -> bool:
