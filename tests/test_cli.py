@@ -928,6 +928,7 @@ def test_a_journal_of_an_older_version(tmp_path: Path) -> None:
         ("{place}/photos --weights none --image-size 31", r"at least 32"),
         ("{place}/photos --val-fraction 0", r"val_fraction must be above 0"),
         ("{place}/photos --seed -1", r"seed"),
+        ("{place}/photos --save-recalibrated {place}/mine.h5", r"must end in \.weights\.h5"),
     ],
 )
 def test_a_diagnosis_of_nothing_is_one_sentence(

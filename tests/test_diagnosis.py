@@ -188,3 +188,22 @@ def test_a_model_of_another_size_is_refused_before_weights_are_read() -> None:
 def test_larger_images_are_fewer(image_size: int, few: tuple[int, int]) -> None:
     assert Options("none", image_size).few_images == few
     assert Options("none", image_size, network_images=(7, 3)).few_images == (7, 3)
+
+
+@pytest.mark.slow
+def test_recalibrated_weights_are_written_for_a_search(tmp_path: Path) -> None:
+    from small_search import tune, write_photos
+
+    photos, own = tmp_path / "photos", tmp_path / "mine.weights.h5"
+    write_photos(photos, per_class=24)
+    settings = ("--image-size", 32, "--cache-dir", tmp_path / "cache", "--quiet")
+    first = tune("diagnose", photos, "--weights", "none", "--save-recalibrated", own, *settings)
+    assert first.exit_code == 0, first.stderr
+    again = tune("diagnose", photos, "--weights", own, "--save-recalibrated", own, *settings)
+    assert again.exit_code == 2
+    assert "exists" in again.stderr
+    searched = tune(
+        "search", photos, "--weights", own, *settings, "--runs-dir", tmp_path / "runs",
+        "--fix", "unfreeze_blocks=0", "--max-epochs", 1,
+    )  # fmt: skip
+    assert searched.exit_code == 0, searched.stderr

@@ -17,7 +17,6 @@ from tuner.ladder import (
     Ladder,
     batch_features,
     deals,
-    recalibrate,
 )
 from tuner.training import Rows
 
@@ -94,20 +93,6 @@ def test_batch_statistics_depend_on_the_batch_and_inference_does_not(
     alone = frozen_features(evidence.backbone.model, pixels[:1])
     together = frozen_features(evidence.backbone.model, pixels)[:1]
     np.testing.assert_allclose(alone, together, rtol=1e-4, atol=1e-5)
-
-
-def test_recalibrated_statistics_are_those_of_the_images(
-    copy: "keras.Model", evidence: Evidence
-) -> None:
-    momentum = copy.get_layer("conv1_bn").momentum
-    recalibrate(copy, evidence.training.x)
-    everything = [np.arange(COUNT)]
-    np.testing.assert_allclose(
-        frozen_features(copy, evidence.training.x),
-        batch_features(compiled(copy, training=True), evidence.training.x, everything),
-        rtol=1e-2, atol=1e-3,
-    )  # fmt: skip
-    assert copy.get_layer("conv1_bn").momentum == momentum
 
 
 @pytest.mark.parametrize("name", ["usual", "own_input_nested", "tf_keras_layers"])

@@ -9,6 +9,7 @@ user's, what a network can do wrong is only priced: what it would cost here.
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -37,6 +38,7 @@ from tuner.leakage import (
 from tuner.loading import check_classes, check_image_size
 from tuner.pricing import mistakes, prices, treatments_for, unjudged_rate
 from tuner.quantities import percent
+from tuner.recalibration import check_weights_target, write_weights
 from tuner.remedies import addressed
 from tuner.settings import SearchSettings
 from tuner.training import Rows
@@ -177,29 +179,39 @@ class Prepared:
         backbone: with the weights that the options name.
         model: the user's own.
         checked: what is wrong with it; None where there is none.
+        recalibrated: file that weights with the training images' statistics are written to; None
+            where none are asked for.
     """
 
     options: Options
     backbone: keras.Model
     model: keras.Model | None
     checked: tuple[checkup.ModelFinding, ...] | None
+    recalibrated: Path | None = None
 
 
-def prepare(options: Options, model: keras.Model | None = None) -> Prepared:
+def prepare(
+    options: Options, model: keras.Model | None = None, recalibrated: Path | None = None
+) -> Prepared:
     """Loads the weights and examines the model, in seconds: before many images are read.
 
     Args:
         options: how.
         model: the user's own, to be examined too.
+        recalibrated: new file, ending in .weights.h5, to write the backbone's weights to with
+            BatchNorm statistics of the training images.
 
     Raises:
-        InputError: weights or model are not usable, or the model takes images of another size.
+        InputError: weights or model are not usable, the model takes images of another size, or such
+            a file cannot be written.
     """
     if model is not None:
         check_image_size(model, options.image_size)
+    if recalibrated is not None:
+        check_weights_target(recalibrated)
     backbone = ResNet50Space(2, options.image_size, options.weights).build_backbone()
     checked = None if model is None else checkup.check_model(model)
-    return Prepared(options, backbone, model, checked)
+    return Prepared(options, backbone, model, checked, recalibrated)
 
 
 def run_diagnosis(
@@ -247,6 +259,7 @@ class _Experiments:
         self._model = prepared.model
         self._backbone = prepared.backbone
         self._checked = prepared.checked
+        self._recalibrated = prepared.recalibrated
         self._on_progress = on_progress
         self._head = Configuration.of(plain_head())
         self._seeds = tuple(self._options.seed + seed for seed in SEEDS)
@@ -270,6 +283,8 @@ class _Experiments:
         treatments = ladder.run(
             self._treatments(checked or ()), self._telling("BatchNorm treatments")
         )
+        if self._recalibrated is not None:
+            write_weights(ladder.recalibrated_backbone(), self._recalibrated)
         by_name = {treatment.name: treatment for treatment in treatments}
         suspects, findings = self._examine(evidence, right, by_name)
         priced = {
@@ -398,9 +413,8 @@ def _recalibration(frozen: Treatment, recalibrated: Treatment) -> Finding:
         f"are right, with the pretrained ones {percent(frozen.val_accuracy)}."
     )
     remedy = (
-        "Let tuner.ladder.recalibrate(base, images) measure the statistics on your images, save "
-        "them with base.save_weights('mine.weights.h5'), and take tune search DATA --weights "
-        "mine.weights.h5."
+        "tune diagnose DATA --save-recalibrated mine.weights.h5 writes such weights, and "
+        "tune search DATA --weights mine.weights.h5 takes them."
     )
     numbers = {"recalibrated": recalibrated.val_accuracy, "frozen": frozen.val_accuracy}
     return Finding(RECALIBRATION, sentence, gain, p_value, remedy, numbers)

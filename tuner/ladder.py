@@ -22,6 +22,7 @@ from search_spaces.resnet50 import Configuration
 from tuner.environment import release_memory
 from tuner.evidence import Evidence, compiled, features_of
 from tuner.heads import EPOCHS, HeadFit
+from tuner.recalibration import batchnorms, recalibrate
 from tuner.training import Rows
 
 BATCH = 32
@@ -30,8 +31,6 @@ BATCH = 32
 _VIEWS = 4
 # Backwards takes twice as long as forwards.
 _PASSES_OF_AN_EPOCH = 3
-# Of the batch that statistics are measured in: 512 images of 64 px, 42 of 224; about 2 GB.
-_RECALIBRATION_PIXELS = 512 * 64 * 64
 _FINE_TUNING_RATE = 1e-5  # https://keras.io/guides/transfer_learning/
 
 # Name of each treatment, and what it did in Keras's history.
@@ -201,6 +200,12 @@ class Ladder:
             )
         return self._frozen
 
+    def recalibrated_backbone(self) -> keras.Model:
+        """A backbone of its own with moving statistics of the training images, frozen."""
+        network = self._copy(trainable=False)
+        recalibrate(network, self._evidence.training.x)
+        return network
+
     def _like_frozen(self, name: str) -> Treatment:
         """Shown to be the same function; then its head is the same too."""
         evidence, frozen, base = self._evidence, self.frozen(), self._copy(trainable=False)
@@ -234,10 +239,8 @@ class Ladder:
         return replace(found, batch_dependent=float(np.mean(changed)))
 
     def _recalibrated(self) -> Treatment:
-        evidence, network = self._evidence, self._copy(trainable=True)
-        before = _statistics(network)
-        recalibrate(network, evidence.training.x)
-        moved = _differing(before, _statistics(network))
+        evidence, network = self._evidence, self.recalibrated_backbone()
+        moved = _differing(_statistics(evidence.backbone.model), _statistics(network))
         program = compiled(network, training=False)
         training, validation = (
             Rows(features_of(program, rows.x), rows.y)
@@ -267,7 +270,7 @@ class Ladder:
         base, head = self._copy(trainable=True), self._head(seed)
         if name in _HEAD_FIRST:
             self._fit_head(head, seed)
-        for layer in _batchnorms(base):
+        for layer in batchnorms(base):
             layer.trainable = name != FINE_TUNED
         pixels = keras.Input(base.input_shape[1:])
         network = keras.Model(pixels, _BUILDERS[name](base, head)(preprocess(pixels)))
@@ -380,29 +383,6 @@ def batch_features(
     return features[np.argsort(np.concatenate(batches))]
 
 
-def recalibrate(network: keras.Model, pixels: np.ndarray) -> None:
-    """Sets a backbone's moving statistics to those of given images.
-
-    All are measured in one large batch, so that each layer's are those of what the layers below
-    really give it. Averages over small batches are not (precise BN; Wu and Johnson 2021,
-    arXiv:2105.07576): on drawings, a channel that is silent in most batches had a variance near 0,
-    and was blown up a hundredfold.
-
-    Args:
-        network: a backbone whose BatchNorm is trainable.
-        pixels: uint8, shape (n, image_size, image_size, 3); evenly spaced ones are taken.
-    """
-    most = max(BATCH, round(_RECALIBRATION_PIXELS / (pixels.shape[1] * pixels.shape[2])))
-    chosen = np.linspace(0, len(pixels) - 1, min(most, len(pixels))).astype(np.int64)
-    layers = _batchnorms(network)
-    momenta = [layer.momentum for layer in layers]
-    for layer in layers:
-        layer.momentum = 0.0  # then the moving statistics are those of the last batch
-    compiled(network, training=True)(pixels[chosen])
-    for layer, momentum in zip(layers, momenta, strict=True):
-        layer.momentum = momentum
-
-
 def _flat(base: keras.Model, head: keras.layers.Layer) -> keras.Model:
     return keras.Model(base.input, head(base.output))
 
@@ -433,15 +413,11 @@ _BUILDERS: dict[str, Callable[[keras.Model, keras.layers.Layer], keras.Model]] =
 }
 
 
-def _batchnorms(network: keras.Model) -> list[keras.layers.BatchNormalization]:
-    return [layer for layer in network.layers if isinstance(layer, keras.layers.BatchNormalization)]
-
-
 def _statistics(network: keras.Model) -> list[np.ndarray]:
     """Moving means and variances, as arrays of their own."""
     return [
         variable.numpy().copy()
-        for layer in _batchnorms(network)
+        for layer in batchnorms(network)
         for variable in (layer.moving_mean, layer.moving_variance)
     ]
 

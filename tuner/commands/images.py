@@ -99,6 +99,12 @@ def diagnose(
         bool,
         typer.Option("--details", help="Show the figures of every experiment above the verdict."),
     ] = False,
+    save_recalibrated: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write the weights, with BatchNorm statistics of your images, to this .weights.h5."
+        ),
+    ] = None,
     cache_dir: CacheDir = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
@@ -120,7 +126,7 @@ def diagnose(
     split = SplitOptions(val_fraction, test_fraction, split_seed, drop_leaks, keep_conflicts)
     options = Options(weights, image_size, crop, full, seed)
     listed(data)  # what is quick to look at comes before what is not
-    prepared = prepare(options, None if model is None else load_model(model))
+    prepared = prepare(options, None if model is None else load_model(model), save_recalibrated)
     with (
         SearchProgress(DEFAULTS.objective, quiet) as progress,
         Cache(cache_dir or default_cache_dir()) as cache,
