@@ -6,7 +6,8 @@ from typing import Any
 import keras
 import pytest
 
-from tuner.anatomy import all_layers, dissect
+from search_spaces.backbone import unfreeze
+from tuner.anatomy import all_layers, dissect, trainable_layers
 
 
 def names(layers: Iterable[Any]) -> list[str]:
@@ -104,3 +105,49 @@ def test_without_a_backbone_all_batchnorm_is_the_heads(layers: list[keras.layers
     anatomy = dissect(keras.Sequential([keras.Input((8, 8, 3)), *layers, own]))
     assert anatomy.backbone is None
     assert anatomy.head_batchnorms == (own,)
+
+
+def with_scores(base: keras.Model) -> keras.Model:
+    return keras.Model(base.input, keras.layers.Dense(2, name="scores")(base.output))
+
+
+@pytest.mark.parametrize(
+    ("unfreeze_blocks", "summary"),
+    [
+        (0, "scores (1 of 107 layers with weights)"),
+        (1, "conv5_block3_* (3 of 6 layers), scores (4 of 107 layers with weights)"),
+        (
+            3,
+            "conv5_block1_* to conv5_block3_* (10 of 20 layers), scores (11 of 107 layers with "
+            "weights)",
+        ),
+    ],
+)
+def test_trainable_layers_are_told_in_few_words(
+    unweighted: keras.Model, unfreeze_blocks: int, summary: str
+) -> None:
+    unfreeze(unweighted, unfreeze_blocks)
+    found = trainable_layers(with_scores(unweighted))
+    assert found.summary == summary
+    assert found.layers == 107
+    assert found.names[-1] == "scores"
+
+
+def test_what_is_trained_counts_and_not_a_flag() -> None:
+    base = small_convolution("own")
+    model = with_head(base)
+    base.trainable = False
+    assert trainable_layers(model).names == ("head_bn", "scores")
+    base.get_layer("own_conv").trainable = True
+    assert trainable_layers(model).names == ("own_conv", "head_bn", "scores")
+    model.trainable = False
+    model.get_layer("scores").trainable = True  # in vain
+    assert trainable_layers(model).names == ()
+    assert trainable_layers(model).summary == "none (0 of 4 layers with weights)"
+
+
+def test_a_layer_used_twice_counts_once() -> None:
+    shared = keras.layers.Dense(3, name="shared")
+    inputs = keras.Input((3,))
+    model = keras.Model(inputs, shared(shared(inputs)))
+    assert trainable_layers(model).summary == "shared (1 of 1 layers with weights)"

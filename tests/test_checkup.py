@@ -14,6 +14,7 @@ import tuner
 from search_spaces.backbone import preprocess
 from search_spaces.resnet50 import ResNet50Space
 from tuner import checkup
+from tuner.anatomy import trainable_layers
 from tuner.checkup import ModelFinding, check_model
 from tuner.errors import ModelError
 
@@ -247,6 +248,13 @@ def test_what_depends_on_batch_mates_without_batchnorm_is_found() -> None:
     assert finding.name == checkup.BATCH_MATES
     assert "in prediction" in finding.sentence
 
+    def repaired(x: Any) -> Any:
+        names = {"x": x, "keras": keras}
+        exec(finding.repair, names)
+        return names["x"]
+
+    assert not check_model(classifier(small_base(), head=repaired))
+
 
 def test_what_depends_on_batch_mates_in_fit_alone_is_found() -> None:
     image = keras.Input((SIZE, SIZE, 3))
@@ -255,6 +263,33 @@ def test_what_depends_on_batch_mates_in_fit_alone_is_found() -> None:
     finding = only(check_model(classifier(base)))
     assert finding.name == checkup.BATCH_MATES
     assert "in fit" in finding.sentence
+
+
+def without_backbone() -> keras.Model:
+    inputs = keras.Input((SIZE, SIZE, 3))
+    return keras.Model(inputs, keras.layers.Dense(CLASSES)(keras.layers.Flatten()(inputs)))
+
+
+@pytest.mark.parametrize(
+    ("build", "expected"),
+    [
+        (lambda: classifier(small_base()), 1),
+        (lambda: flat(trainable=False), 2),
+        (without_backbone, 1),
+    ],
+    ids=["nested", "flat", "no backbone"],
+)
+def test_a_model_that_cannot_learn_is_found(
+    build: Callable[[], keras.Model], expected: int
+) -> None:
+    model = build()
+    model.trainable = False
+    finding = next(each for each in check_model(model) if each.severity == "error")
+    assert finding.name == checkup.NOTHING_TRAINABLE
+    assert "fit changes nothing" in finding.sentence
+    exec(finding.repair, {"model": model, "keras": keras})
+    assert len(trainable_layers(model).names) == expected
+    assert all(each.severity == "warning" for each in check_model(model))
 
 
 @pytest.mark.parametrize("fault", SCALINGS)

@@ -9,6 +9,7 @@ import pytest
 from diagnosed import diagnosis, finding
 from rich.console import Console
 
+from tuner.anatomy import TrainableLayers
 from tuner.checkup import ModelFinding
 from tuner.dataset import Dataset, ImageFile
 from tuner.diagnosis import Diagnosis, Options, prepare, run_diagnosis, sampled
@@ -106,6 +107,14 @@ def test_a_sample_is_told_and_a_fault_is_not_nothing() -> None:
     assert "but your model has a fault" in text(diagnosis(model=(fault,)))
 
 
+def test_what_is_trainable_in_a_users_model_is_told() -> None:
+    trainable = TrainableLayers(("scores",), 107, "scores (1 of 107 layers with weights)")
+    shown = replace(diagnosis(model=()), trainable=trainable)
+    assert "Trainable: scores (1 of 107 layers with weights)." in text(shown)
+    assert shown.to_json()["trainable"]["names"] == ("scores",)
+    assert "Trainable" not in text(diagnosis())
+
+
 @pytest.mark.slow
 def test_a_folder_is_diagnosed(tmp_path: Path) -> None:
     from small_search import write_photos
@@ -191,19 +200,25 @@ def test_larger_images_are_fewer(image_size: int, few: tuple[int, int]) -> None:
 
 
 @pytest.mark.slow
-def test_recalibrated_weights_are_written_for_a_search(tmp_path: Path) -> None:
-    from small_search import tune, write_photos
+def test_recalibrated_weights_are_written_for_a_search(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from small_search import SEARCH, tune, write_photos
 
+    for name, found in (("_treatments", ["frozen"]), ("_examine", ((), []))):
+        monkeypatch.setattr(f"tuner.diagnosis._Experiments.{name}", lambda *_, found=found: found)
+    monkeypatch.setattr("tuner.diagnosis.prices", lambda *_: ())
     photos, own = tmp_path / "photos", tmp_path / "mine.weights.h5"
-    write_photos(photos, per_class=24)
-    settings = ("--image-size", 32, "--cache-dir", tmp_path / "cache", "--quiet")
-    first = tune("diagnose", photos, "--weights", "none", "--save-recalibrated", own, *settings)
-    assert first.exit_code == 0, first.stderr
-    again = tune("diagnose", photos, "--weights", own, "--save-recalibrated", own, *settings)
+    write_photos(photos)
+    cached = ("--cache-dir", tmp_path / "cache", "--quiet")
+    diagnose = ("diagnose", photos, "--image-size", 32, "--save-recalibrated", own, *cached)
+    first = tune(*diagnose, "--weights", "none")
+    assert first.exit_code == 0, first.output
+    again = tune(*diagnose, "--weights", own)
     assert again.exit_code == 2
-    assert "exists" in again.stderr
+    assert "mine.weights.h5 exists" in again.stderr
     searched = tune(
-        "search", photos, "--weights", own, *settings, "--runs-dir", tmp_path / "runs",
-        "--fix", "unfreeze_blocks=0", "--max-epochs", 1,
+        "search", photos, *SEARCH, "--weights", own, *cached, "--runs-dir", tmp_path / "runs",
+        "--fix", "unfreeze_blocks=0", "--fix", "head_layers=0",
     )  # fmt: skip
-    assert searched.exit_code == 0, searched.stderr
+    assert searched.exit_code == 0, searched.output

@@ -29,6 +29,7 @@ _HOMES = {
     "open_run": "tuner.run",
     "prepare_images": "tuner.images",
     "search": "tuner.search",
+    "trainable_layers": "tuner.anatomy",
 }
 __all__ = sorted(_HOMES)
 

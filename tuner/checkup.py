@@ -13,6 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tuner.anatomy import Anatomy, trainable_layers
 from tuner.probe import Observation, Probe, difference
 from tuner.quantities import percent
 from tuner.scaling import COLOURS, Arrival, arrival, coloured_images, value_range
@@ -23,6 +24,7 @@ BATCH_STATISTICS_OF_FROZEN_LAYERS = "batch statistics of frozen layers"
 BATCH_STATISTICS_IN_FIT = "batch statistics in fit"
 BATCH_MATES = "batch mates"
 INPUT_SCALING = "input scaling"
+NOTHING_TRAINABLE = "nothing trainable"
 LEARNING_RATE = "learning rate"
 PREPROCESSING_OUTSIDE = "preprocessing outside the model"
 LAGGING_HEAD = "lagging head statistics"
@@ -33,6 +35,7 @@ NAMES = (
     BATCH_STATISTICS_IN_FIT,
     BATCH_MATES,
     INPUT_SCALING,
+    NOTHING_TRAINABLE,
     LEARNING_RATE,
     PREPROCESSING_OUTSIDE,
     LAGGING_HEAD,
@@ -91,6 +94,7 @@ def check_model(model: keras.Model, images: np.ndarray | None = None) -> tuple[M
     findings = (
         *_batch_statistics(probe),
         *_scaling(probe, given=images is not None),
+        *_nothing_trainable(model, probe.anatomy),
         *_learning_rate(model),
         *_lagging_head(probe),
         *_unknown_backbone(probe),
@@ -258,6 +262,28 @@ def _learning_rate(model: keras.Model) -> Iterator[ModelFinding]:
         )
 
 
+def _nothing_trainable(model: keras.Model, anatomy: Anatomy) -> Iterator[ModelFinding]:
+    trainable = trainable_layers(model)
+    if not trainable.names:
+        yield ModelFinding(
+            NOTHING_TRAINABLE,
+            ERROR,
+            f"none of the {_count(trainable.layers, 'layer')} with weights is trainable: fit "
+            "changes nothing, however long it runs.",
+            f"model.trainable = True{_freezing_backbone(anatomy)}  # then compile again",
+        )
+
+
+def _freezing_backbone(anatomy: Anatomy) -> str:
+    """What a line goes on with that has made all layers trainable."""
+    if anatomy.backbone is None:
+        return ""
+    base = anatomy.base
+    if base == "model":  # its layers are those of its head too
+        base = f"keras.Model(model.inputs, model.get_layer({anatomy.ends[-1].name!r}).output)"
+    return f"; {base}.trainable = False"
+
+
 def _lagging_head(probe: Probe) -> Iterator[ModelFinding]:
     lagging = [
         layer
@@ -310,6 +336,7 @@ def _mates(what: str) -> ModelFinding:
         BATCH_MATES,
         ERROR,
         f"{what} with its batch mates, and no BatchNorm of the backbone does that.",
+        "x = keras.layers.LayerNormalization()(x)  # where a layer takes a mean over the batch",
     )
 
 

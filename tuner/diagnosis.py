@@ -18,6 +18,7 @@ import numpy as np
 from search_spaces.recipes import plain_head
 from search_spaces.resnet50 import Configuration, ResNet50Space
 from tuner import checkup, fitting, labels, rates
+from tuner.anatomy import TrainableLayers, trainable_layers
 from tuner.cache import Cache
 from tuner.dataset import Dataset
 from tuner.evidence import Evidence, Progress, gather, telling
@@ -119,6 +120,7 @@ class Diagnosis:
         suspects: paths of the images whose labels are most suspicious, with the class that the
             other images give them.
         seconds: wall time.
+        trainable: layers of the user's own model that `fit` changes; None where there is none.
     """
 
     training_images: int
@@ -134,6 +136,7 @@ class Diagnosis:
     ladder: tuple[Treatment, ...]
     suspects: tuple[tuple[str, str], ...]
     seconds: float
+    trainable: TrainableLayers | None = None
 
     def addressed(self, data: str, options: Mapping[str, str]) -> "Diagnosis":
         """The same with commands that can be typed; for the arguments see `remedies.addressed`."""
@@ -307,6 +310,7 @@ class _Experiments:
             tuple(causes), tuple(excluded),
             tuple(price for price, _ in judged(others)), checked,
             tuple(treatments), suspects, time.monotonic() - self._begun,
+            None if self._model is None else trainable_layers(self._model),
         )  # fmt: skip
 
     def _treatments(self, checked: Sequence[checkup.ModelFinding]) -> list[str]:

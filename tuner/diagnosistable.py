@@ -44,6 +44,8 @@ def _verdict(diagnosis: Diagnosis) -> list[RenderableType]:
     if diagnosis.model is not None:
         title = "Your model" if diagnosis.model else "Your model: nothing wrong was found."
         parts += _section(title, _items(_mistakes(diagnosis.model)))
+    if diagnosis.trainable is not None:
+        parts.append(plain(f"Trainable: {diagnosis.trainable.summary}."))
     return parts
 
 
