@@ -106,6 +106,7 @@ def test_what_keras_freezes_today_is_frozen(ladder: Ladder, name: str) -> None:
 def test_legacy_trains_on_other_features_than_it_validates(ladder: Ladder) -> None:
     (legacy,) = ladder.run(["legacy"])
     assert not legacy.equals_frozen
+    assert (legacy.moved, legacy.statistics) == (0, 106)
     assert legacy.train_accuracies != ladder.frozen().train_accuracies
     assert legacy.right.shape == (2, 20)
 
@@ -119,6 +120,16 @@ def test_images_that_are_named_otherwise_in_other_batches_are_counted(
     monkeypatch.setattr(ladder, "_fits", lambda *_: next(given))
     (treatment,) = ladder.run(["own_input_batch"])
     assert treatment.batch_dependent == 0.25
+
+
+def test_statistics_of_the_batch_move_none_because_none_are_updated(evidence: Evidence) -> None:
+    ladder = Ladder(evidence, seeds=(0,), epochs=1)
+    network, program = ladder._in_training()
+    program(evidence.training.x)
+    assert ladder._moved_by_batches() == 0
+    network.get_layer("conv1_bn").momentum = 0.9
+    compiled(network, training=True)(evidence.training.x)
+    assert ladder._moved_by_batches() == 2
 
 
 def test_recalibration_moves_every_statistic(ladder: Ladder) -> None:

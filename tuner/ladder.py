@@ -56,7 +56,8 @@ HISTORY = {
     ),
     "tf_keras_layers": (
         "layers=tf.keras.layers, the remedy of 2020: tf.keras's BatchNorm takes trainable=False as "
-        "inference mode (keras PR #9965)"
+        "inference mode (keras PR #9965); in a TensorFlow of today tf.keras is Keras 3 itself, so "
+        "that this is the same function by construction"
     ),
     "tutorial": (
         "base(x, training=False) and base.trainable = True: since Keras 3 fit overrides the first "
@@ -86,8 +87,7 @@ class Treatment:
         right: whether each validation image is named rightly, bool, shape (seeds, images).
         val_accuracies: of each seed after the last epoch, 0 to 1.
         train_accuracies: of each seed in the last epoch, as its images were met, 0 to 1.
-        moved: moving statistics that its training changes, of `statistics`. In `legacy` and
-            `own_input_batch` none, as history had it: frozen layers were not updated.
+        moved: moving statistics that its training changes, of `statistics`.
         statistics: arrays of moving statistics that the backbone has.
         epochs: how many were trained.
         equals_frozen: whether its features are those of `frozen`, bit for bit.
@@ -144,6 +144,7 @@ class Ladder:
         self._configuration = Configuration.of(plain_head())
         self._frozen: Treatment | None = None
         self._dealt: list[Rows] = []
+        self._batchwise: tuple[keras.Model, Callable[[np.ndarray], np.ndarray]] | None = None
 
     def run(
         self,
@@ -222,10 +223,11 @@ class Ladder:
         return replace(frozen, name=name, moved=moved)
 
     def _legacy(self) -> Treatment:
-        return self._over("legacy", self._dealt_training(), self._evidence.pooled_validation)
+        training, validation = self._dealt_training(), self._evidence.pooled_validation
+        return self._over("legacy", training, validation, self._moved_by_batches())
 
     def _own_input_batch(self) -> Treatment:
-        program, validation = self._in_training(), self._evidence.validation
+        program, validation = self._in_training()[1], self._evidence.validation
         one, other = (
             Rows(batch_features(program, validation.x, deal), validation.y)
             for deal in deals(len(validation.y), 2, seed=1)
@@ -236,7 +238,8 @@ class Ladder:
             for here, there in zip(fits, beside, strict=True)
         ]
         found = self._treatment("own_input_batch", fits)
-        return replace(found, batch_dependent=float(np.mean(changed)))
+        moved = self._moved_by_batches()
+        return replace(found, moved=moved, batch_dependent=float(np.mean(changed)))
 
     def _recalibrated(self) -> Treatment:
         evidence, network = self._evidence, self.recalibrated_backbone()
@@ -328,15 +331,29 @@ class Ladder:
     def _dealt_training(self) -> list[Rows]:
         """The training images by batch statistics, once for each deal; computed once."""
         if not self._dealt:
-            program, training = self._in_training(), self._evidence.training
+            program, training = self._in_training()[1], self._evidence.training
             self._dealt = [
                 Rows(batch_features(program, training.x, deal), training.y)
                 for deal in deals(len(training.y), _VIEWS, seed=0)
             ]
         return self._dealt
 
-    def _in_training(self) -> Callable[[np.ndarray], np.ndarray]:
-        return compiled(self._copy(trainable=True), training=True)
+    def _in_training(self) -> tuple[keras.Model, Callable[[np.ndarray], np.ndarray]]:
+        """A backbone that normalises by the batch, as history had it, and its program; made once.
+
+        A frozen layer's updates were not run then (its `updates` were empty): a momentum of 1 keeps
+        the moving statistics where they are.
+        """
+        if self._batchwise is None:
+            network = self._copy(trainable=True)
+            for layer in batchnorms(network):
+                layer.momentum = 1.0
+            self._batchwise = network, compiled(network, training=True)
+        return self._batchwise
+
+    def _moved_by_batches(self) -> int:
+        network, _ = self._in_training()
+        return _differing(_statistics(self._evidence.backbone.model), _statistics(network))
 
     def _copy(self, *, trainable: bool) -> keras.Model:
         """A backbone of its own, with the pretrained weights."""
@@ -372,7 +389,8 @@ def batch_features(
 
     Args:
         program: `compiled(network, training=True)` of a backbone whose BatchNorm is trainable; its
-            moving statistics change. One serves all batches: to trace a network takes seconds.
+            moving statistics change, but for a momentum of 1. One serves all batches: to trace a
+            network takes seconds.
         pixels: uint8, shape (n, image_size, image_size, 3).
         batches: index arrays that hold every image once.
 
