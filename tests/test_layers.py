@@ -36,6 +36,7 @@ FLOORS = (
         "calibration",
         "kerasfile",
         "intervals",
+        "costs",
     ),
     ("tiff", "colour", "metadata", "runtimes", "conversion", "metrics"),
     ("containers", "modelcard"),

@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from tuner.budget import TRIAL_SECONDS
+from tuner.costs import Costs
 from tuner.journal import STOPPED, RungRecord, TrialRecord
-from tuner.remaining import Costs, Work, seconds_left, without_epochs, work_left
+from tuner.remaining import Work, seconds_left, without_epochs, work_left
 from tuner.schedule import Schedule, Standing, hyperband
 
 RECORDED = {path.stem: path for path in (Path(__file__).parent / "data" / "pace").glob("*.json")}

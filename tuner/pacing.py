@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tuner.budget import TRIAL_SECONDS, Pace, TimeBudget
+from tuner.costs import Costs
 from tuner.errors import TuneError
 from tuner.journal import Journal, TrialRecord
 from tuner.oracle import JournalOracle
 from tuner.quantities import duration
-from tuner.remaining import Costs, Work, seconds_left, without_epochs, work_left
+from tuner.remaining import Work, seconds_left, without_epochs, work_left
 from tuner.schedule import shortened
 from tuner.sources import Source
 
