@@ -7,11 +7,11 @@ import pytest
 
 from tuner.diagnoses import keep_diagnosis, kept_diagnosis
 
-CAUSE = {"cause": "rate", "gain": 0.1, "p_value": None, "sentence": "Slow.", "remedy": "Faster."}
+CAUSE = {"cause": "rate", "gain": 0.1, "sentence": "Slow.", "remedy": "Faster."}
 FOUND = {
     "training_images": 42, "validation_images": 9, "accuracy": 0.5, "train_accuracy": 0.75,
     "majority_rate": 0.25, "causes": [CAUSE], "excluded": [{"cause": "size", "sentence": "No."}],
-    "prices": [CAUSE | {"p_value": 0.02}],
+    "prices": [CAUSE | {"certainty": "p 0.02"}],
     "model": [{"severity": "fault", "name": "bn", "sentence": "It moves.", "repair": ""}],
 }  # fmt: skip
 

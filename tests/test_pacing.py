@@ -321,7 +321,7 @@ def test_what_is_left_is_said(journal: Journal, clock: Clock) -> None:
     left = race.oracle.schedule.total_epochs - done
     assert left > 0
     assert race.pacing.epochs_left() == left
-    assert race.pacing.seconds_left() == left
+    assert race.pacing.seconds_left() == pytest.approx(left, rel=0.01)  # learned, not counted
     assert race.pacing.what_is_left() == (
         f"The time budget is used up: {left} of {ASKED.total_epochs} planned epochs are left, "
         f"about {duration(left)} of work. To go on, resume the run with a larger budget."

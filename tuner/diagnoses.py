@@ -19,7 +19,7 @@ _SCHEMA = 1
 _NUMBERS = (
     "training_images", "validation_images", "accuracy", "train_accuracy", "majority_rate",
 )  # fmt: skip
-_FINDING = ("cause", "gain", "p_value", "sentence", "remedy")
+_FINDING = ("cause", "gain", "sentence", "remedy")
 _LISTS = {
     "causes": _FINDING,
     "excluded": ("cause", "sentence"),
@@ -78,7 +78,6 @@ def _is_whole(found: Mapping[str, Any]) -> bool:
     for name, fields in _LISTS.items():
         listed = [{field: each[field] for field in fields} for each in found[name] or ()]
         numbers += [each["gain"] for each in listed if "gain" in each]
-        numbers += [each["p_value"] for each in listed if each.get("p_value") is not None]
     return all(isinstance(number, (int, float)) for number in numbers)
 
 
