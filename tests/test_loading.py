@@ -108,10 +108,10 @@ def test_an_unreadable_file_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     path = tmp_path / "model.keras"
     tiny().save(path)
 
-    def refuse(path: Path, mode: str) -> None:
+    def refuse(path: Path) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr("tuner.archives.open_file", refuse)
     assert f"{path} cannot be read: Permission denied." == message(str(path))
 
 
