@@ -51,7 +51,7 @@ class Searches:
             return sum(trial.status == RUNNING for trial in journal.trials())
 
 
-@pytest.mark.parametrize("least_kills", [4, pytest.param(10, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("least_kills", [2, pytest.param(10, marks=pytest.mark.slow)])
 def test_killed_and_resumed_again_and_again(tmp_path: Path, least_kills: int) -> None:
     searches = Searches(tmp_path)
     expected = searches.whole()

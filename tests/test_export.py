@@ -203,6 +203,7 @@ def test_the_model_names_the_test_images_as_evaluated(dataset: Dataset) -> None:
     assert described["test_images"] == len(COLOURS) * IMAGES_PER_CLASS * 0.15
 
 
+@pytest.mark.slow
 def test_an_export_crops_as_its_search_did(tmp_path: Path, checked_here: None) -> None:
     runs, cache, photos = tmp_path / "runs", tmp_path / "cache", small_search().photos
     places = ("--runs-dir", runs, "--cache-dir", cache)
