@@ -53,9 +53,11 @@ def test_a_lag_is_seen_at_momentum_99_and_not_with_current_statistics(
         configuration=replace(BATCHNORM_HEAD, head_width=32),
         on_progress=lambda *step: told.append(step),
     )  # fmt: skip
-    assert told == [(done, 3) for done in range(4)]
+    assert told == [(done, 9) for done in range(10)]
     assert found.p_value < 0.001
     assert found.gain > 0.1
+    assert found.numbers["initial_share"] == pytest.approx(0.99**30)  # of 10 steps an epoch
+    assert len(found.numbers["moving_val_accuracies"]) == 3
     assert found.numbers["current_val_accuracies"][-1] > 0.88
     assert found.numbers["moving_val_accuracies"][0] < 0.75
     assert "0.99" in found.sentence

@@ -11,7 +11,7 @@ from search_spaces.backbone import PretrainedBackbone
 from search_spaces.resnet50 import Configuration, ResNet50Space
 from tuner.findings import SIGNIFICANCE, judged
 from tuner.heads import Heads
-from tuner.labels import WrongLabels, find_wrong_labels, suspects
+from tuner.labels import WrongLabels, _Count, find_wrong_labels, suspects
 from tuner.training import Rows
 
 if TYPE_CHECKING:
@@ -114,6 +114,20 @@ def test_nothing_is_printed(capfd: pytest.CaptureFixture[str]) -> None:
         warnings.simplefilter("error")
         assert len(suspects(labels, probabilities, 40))
     assert capfd.readouterr() == ("", "")
+
+
+def test_the_others_tell_less_of_classes_with_few_images() -> None:
+    """Six in 42 of the clearest that differ are too many of large classes alone."""
+    p_values = {}
+    for images, different in ((208, 6), (2080, 60)):
+        labels = np.arange(images) % 8
+        probabilities = np.full((images, 8), 0.02)
+        probabilities[np.arange(images), labels] = 0.86
+        wrong = np.arange(different)
+        probabilities[wrong] = np.roll(probabilities[wrong], 1, axis=1)
+        p_values[images] = _Count.of(labels, probabilities).p_value
+    assert p_values[208] > SIGNIFICANCE
+    assert p_values[2080] < 1e-6
 
 
 @pytest.mark.parametrize("count", [2, 20])

@@ -1,5 +1,6 @@
 """Mistakes of the user's model get the price that they have on these images."""
 
+from dataclasses import replace
 from unittest import mock
 
 import keras
@@ -45,6 +46,17 @@ def test_a_models_mistakes_get_their_price_here() -> None:
     assert [each.certain for each in found] == [True, True, False]
     assert found[0].remedy == "Repair: mend()"
     assert found[2].remedy == "Mend lagging head BatchNorm."
+
+
+@pytest.mark.parametrize(("initial_share", "certain"), [(0.75, True), (0.3, False)])
+def test_statistics_that_are_mostly_what_they_began_with_lag_for_certain(
+    initial_share: float, certain: bool
+) -> None:
+    lag = finding("lagging head BatchNorm", 0.0, 0.5)
+    lag = replace(lag, numbers={"initial_share": initial_share})
+    checked = (ModelFinding(LAGGING_HEAD, "warning", "It lags.", ""),)
+    (found,) = mistakes(checked, {}, {"lagging head BatchNorm": lag})
+    assert found.certain is certain
 
 
 def test_a_fault_that_no_experiment_prices_is_a_cause_too() -> None:

@@ -36,6 +36,12 @@ def test_a_certain_fault_ranks_as_if_it_cost_5_points() -> None:
     ]  # fmt: skip
 
 
+def test_what_is_seen_in_a_model_comes_before_what_heads_say_of_its_learning_rate() -> None:
+    certain = replace(finding("BatchNorm in training mode", -0.01, 0.8), certain=True)
+    causes, _ = verdict([finding("learning rate", 0.1, 0.001), certain])
+    assert [cause.cause for cause in causes] == ["BatchNorm in training mode", "learning rate"]
+
+
 def test_what_is_no_point_is_no_cause() -> None:
     assert verdict([finding("leak", 0.004, None), finding("wrong labels", 0.009, 0.0001)])[0] == []
 

@@ -128,15 +128,15 @@ def best_of(right: np.ndarray) -> np.ndarray:
 
     Args:
         right: whether each candidate names each validation row rightly, bool, shape (candidates,
-            rows).
+            rows); or, float, which share of its runs does.
 
     Returns:
-        bool, shape (rows,): on each half of the rows, in an order drawn once for all, the candidate
-        that is best on the other half, the first of equals.
+        The same, shape (rows,): on each half of the rows, in an order drawn once for all, the
+        candidate that is best on the other half, the first of equals.
     """
     order = np.random.default_rng(0).permutation(right.shape[1])
     halves = order[::2], order[1::2]
-    result = np.empty(right.shape[1], bool)
+    result = np.empty(right.shape[1], right.dtype)
     for judged, chosen_on in (halves, halves[::-1]):
         result[judged] = right[right[:, chosen_on].mean(axis=1).argmax(), judged]
     return result

@@ -5,6 +5,7 @@ is compared with one, it is chosen on one half of the validation images and judg
 that the gain is not that of the luckiest.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -41,6 +42,7 @@ OVERFITTED, OVERFITTING_GAP = 0.97, 0.05
 # Accuracy that is no less, but for chance, is not called stuck where only other features remain.
 HEALTHY = 0.9
 _FOLDS = 3
+_LAGGING_HEADS = 3
 
 Told = Callable[[int, int], None] | None
 
@@ -60,9 +62,9 @@ def lagging_batchnorm(
 ) -> Finding:
     """What moving statistics that lag behind the weights cost: keras issue #7177, in a head.
 
-    A head is trained by `fit`. After each epoch the same weights are evaluated twice: with the
-    moving statistics as `fit` left them, and with those of the training rows. The gain is the mean
-    over the epochs: the lag is largest after the first, and over after some hundreds of steps.
+    Three heads are trained by `fit`. After each epoch the same weights are evaluated twice: with
+    the moving statistics as `fit` left them, and with those of the training rows. The gain is the
+    mean over the epochs: the lag is largest after the first, and over after some hundreds of steps.
 
     Args:
         space: decides the number of classes.
@@ -73,37 +75,50 @@ def lagging_batchnorm(
         epochs: that it is trained.
         configuration: the head; it has BatchNorm.
         batch_size: rows of a step.
-        seed: of the weights and of the order of the rows.
+        seed: of the first head's weights and order of the rows; the others have the next ones.
         on_progress: told (epochs trained, of how many), before the first one too.
+
+    Returns:
+        Beside the gain, the number "initial_share": how much of the moving statistics is still what
+        they began with after the last epoch.
 
     Raises:
         SettingsError: the head has no BatchNorm.
     """
-    keras.utils.set_random_seed(seed)  # the order in which `fit` takes the rows
-    model = space.build_suffix(configuration, backbone.lend(0), seed)
-    layers = head_batchnorms(model)
-    if not layers:
-        raise SettingsError("the head has no BatchNorm: set head_layers and head_batchnorm.")
-    for layer in layers:
-        layer.momentum = momentum
-    compile_classifier(model, configuration)
-    _tell(on_progress, 0, epochs)
-    x = training.x[:]
-    seen = _Statistics(training, validation, lambda done: _tell(on_progress, done, epochs))
-    history = model.fit(x, training.y, batch_size, epochs, verbose=0, callbacks=[seen]).history
-    moving = [float(right.mean()) for right in seen.moving]
-    current = [float(right.mean()) for right in seen.current]
-    gain, p_value = paired_gain(np.stack(seen.moving), np.stack(seen.current))
+    seen, accuracies = [], []
+    _tell(on_progress, 0, _LAGGING_HEADS * epochs)
+    for number in range(_LAGGING_HEADS):
+
+        def told(done: int, before: int = number * epochs) -> None:
+            _tell(on_progress, before + done, _LAGGING_HEADS * epochs)
+
+        model = _lagging_head(space, backbone, configuration, momentum, seed + number)
+        statistics = _Statistics(training, validation, told)
+        history = model.fit(
+            training.x[:], training.y, batch_size, epochs, verbose=0, callbacks=[statistics]
+        ).history
+        seen.append(statistics)
+        accuracies.append(history["accuracy"])
+    before, after = (
+        np.array([getattr(each, name) for each in seen]) for name in ("moving", "current")
+    )
+    moving, current = (right.mean(axis=(0, 2)).tolist() for right in (before, after))
+    images = len(validation.y)
+    gain, p_value = paired_gain(before.reshape(-1, images), after.reshape(-1, images))
+    steps = epochs * math.ceil(len(training.y) / batch_size)
+    initial = momentum**steps
     numbers = {
         "momentum": momentum,
         "moving_val_accuracies": moving,
         "current_val_accuracies": current,
-        "train_accuracies": [float(each) for each in history["accuracy"]],
+        "train_accuracies": np.mean(accuracies, axis=0).tolist(),
+        "initial_share": initial,
     }
     evidence = (
         f"A head BatchNorm of momentum {momentum:g} validates at {percent(moving[0])} after epoch "
         f"1 and {percent(moving[-1])} after epoch {epochs}; the same weights with current "
-        f"statistics reach {percent(current[0])} and {percent(current[-1])}"
+        f"statistics reach {percent(current[0])} and {percent(current[-1])}, as {percent(initial)} "
+        f"of the moving ones is what they began with then"
     )
     return Finding(
         LAGGING,
@@ -114,6 +129,24 @@ def lagging_batchnorm(
         numbers,
         harmless=f"{evidence}: that is no lag to speak of.",
     )
+
+
+def _lagging_head(
+    space: ResNet50Space,
+    backbone: PretrainedBackbone,
+    configuration: Configuration,
+    momentum: float,
+    seed: int,
+) -> keras.Model:
+    keras.utils.set_random_seed(seed)  # the order in which `fit` takes the rows
+    model = space.build_suffix(configuration, backbone.lend(0), seed)
+    layers = head_batchnorms(model)
+    if not layers:
+        raise SettingsError("the head has no BatchNorm: set head_layers and head_batchnorm.")
+    for layer in layers:
+        layer.momentum = momentum
+    compile_classifier(model, configuration)
+    return model
 
 
 def overfitting(

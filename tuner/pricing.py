@@ -19,6 +19,9 @@ from tuner.scaling import Arrival
 BATCHNORM_IN_TRAINING = "BatchNorm in training mode"
 _USUAL_RATE = 1e-3  # keras.optimizers.Adam()
 _USUAL_MOMENTUM = 0.99  # keras.layers.BatchNormalization()
+# A head's moving statistics of which so much is what they began with, epochs after the first, lag
+# for certain, whatever that costs.
+_LAGS_FOR_CERTAIN = 0.5
 # Treatments that a fault of a model is priced by.
 _TREATMENT_OF = {
     checkup.BATCH_STATISTICS_IN_FIT: "tutorial",
@@ -153,6 +156,7 @@ def mistakes(
             )
         else:
             continue
+        certain |= price.numbers.get("initial_share", 0.0) > _LAGS_FOR_CERTAIN
         found.append(
             replace(
                 price,

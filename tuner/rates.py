@@ -8,12 +8,13 @@ import numpy as np
 from search_spaces.resnet50 import Configuration
 from tuner.errors import SettingsError
 from tuner.findings import Finding, best_of, paired_gain
-from tuner.heads import HEAD, Heads
+from tuner.heads import HEAD, HeadFit, Heads
 from tuner.quantities import percent
 from tuner.training import Rows
 
 CAUSE = "learning rate"
 _EPOCHS, _PATIENCE = 10, 5
+_HEADS = 3  # of each rate: of few images one head is points better than the next by chance
 RATES = tuple(float(f"{10 ** (step / 2):.2g}") for step in range(-10, 1))
 
 
@@ -23,8 +24,9 @@ class RateCurve:
 
     Attributes:
         rates: learning rates, ascending.
-        right: whether each validation row is named rightly, bool, shape (rates, rows).
-        train_losses: of the last epoch in nats, shape (rates,).
+        right: which share of the heads names each validation row rightly, float64, shape (rates,
+            rows).
+        train_losses: of the last epoch in nats, mean over the heads, shape (rates,).
     """
 
     rates: tuple[float, ...]
@@ -71,20 +73,18 @@ def learning_rate_curve(
         configuration: the head; its learning rate is replaced.
         rates: that are tried, ascending; 1e-5 to 1 by half decades if not given.
         epochs: of each.
-        seed: of the heads.
+        seed: of the first of a rate's three heads; the others have the next ones.
         on_progress: told (rates done, of how many).
     """
-    fits = []
+    right, losses = [], []
     for number, rate in enumerate(rates, start=1):
         tried = replace(configuration, learning_rate=rate)
-        fits.append(heads.fit(tried, [training], validation, epochs, seed))
+        fits = _fits(heads, tried, training, validation, epochs, seed)
+        right.append(_share_right(fits))
+        losses.append(float(np.mean([each.train_losses[-1] for each in fits])))
         if on_progress is not None:
             on_progress(number, len(rates))
-    return RateCurve(
-        tuple(rates),
-        np.stack([each.right for each in fits]),
-        tuple(each.train_losses[-1] for each in fits),
-    )
+    return RateCurve(tuple(rates), np.stack(right), tuple(losses))
 
 
 def trained_longer(
@@ -95,24 +95,45 @@ def trained_longer(
     seed: int = 0,
     on_progress: Callable[[int, int], None] = lambda done, count: None,
 ) -> np.ndarray:
-    """What a head with a low learning rate names rightly after five times as many epochs.
+    """What heads with a low learning rate name rightly after five times as many epochs.
 
     Args:
-        heads: trains the head.
+        heads: trains the heads.
         training: pooled features, float32, shape (rows, channels), and labels.
         validation: the same.
         rate: the learning rate.
-        seed: of the head.
-        on_progress: told (heads trained, of one): before and after.
+        seed: of the first of three heads; the others have the next ones.
+        on_progress: told (heads trained, of three), before the first one too.
 
     Returns:
-        bool, shape (rows,), of the validation rows.
+        Which share of the heads names each validation row rightly, float64, shape (rows,).
     """
     slow = replace(HEAD, learning_rate=rate)
-    on_progress(0, 1)
-    right = heads.fit(slow, [training], validation, _PATIENCE * _EPOCHS, seed).right
-    on_progress(1, 1)
-    return right
+    on_progress(0, _HEADS)
+    return _share_right(
+        _fits(heads, slow, training, validation, _PATIENCE * _EPOCHS, seed, on_progress)
+    )
+
+
+def _fits(
+    heads: Heads,
+    configuration: Configuration,
+    training: Rows,
+    validation: Rows,
+    epochs: int,
+    seed: int,
+    on_head: Callable[[int, int], None] = lambda done, count: None,
+) -> list[HeadFit]:
+    fits = []
+    for number in range(_HEADS):
+        fits.append(heads.fit(configuration, [training], validation, epochs, seed + number))
+        on_head(number + 1, _HEADS)
+    return fits
+
+
+def _share_right(fits: Sequence[HeadFit]) -> np.ndarray:
+    share: np.ndarray = np.mean([fit.right for fit in fits], axis=0)
+    return share
 
 
 def learning_rate_finding(

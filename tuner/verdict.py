@@ -16,10 +16,8 @@ from tuner.pricing import BATCHNORM_IN_TRAINING
 # What a fault that is certain counts for at least when it is ranked: among the data's faults only
 # those come first that cost more than this.
 CERTAIN_GAIN = 0.05
-FAULTS = (
-    LEAK, IMBALANCE, labels.CAUSE, BATCHNORM_IN_TRAINING, SCALED_INPUT, fitting.LAGGING,
-    rates.CAUSE,
-)  # fmt: skip
+_OF_DATA = (LEAK, IMBALANCE, labels.CAUSE)
+_OF_NETWORKS = (BATCHNORM_IN_TRAINING, SCALED_INPUT, fitting.LAGGING, rates.CAUSE)
 _BETTER_HEADS = (fitting.OVERFITTING, fitting.WEAK_HEAD)
 
 
@@ -27,8 +25,9 @@ def verdict(findings: Sequence[Finding]) -> tuple[list[Finding], list[Finding]]:
     """The findings that are causes, ranked, and the others in their order.
 
     A certain fault of a model that costs nothing measurable here ranks as if it cost 5 points:
-    behind what spoils the data more, before all the rest. That no head gets more out of the
-    features is no cause while another one does.
+    behind what spoils the data more, before all the rest, and so before what experiments on heads
+    say of its learning rate. That no head gets more out of the features is no cause while another
+    one does.
     """
     results = judged(findings)
     if any(is_cause and each.cause in _BETTER_HEADS for each, is_cause in results):
@@ -40,9 +39,12 @@ def verdict(findings: Sequence[Finding]) -> tuple[list[Finding], list[Finding]]:
     return causes, [each for each, is_cause in results if not is_cause]
 
 
-def _rank(finding: Finding) -> tuple[bool, bool, float]:
-    """Faults first, then limits, of these the measured ones first; then what is gained."""
+def _rank(finding: Finding) -> tuple[int, float]:
+    """Faults first, the certain ones of networks; then limits, the measured ones; then gain."""
     if finding.certain:
-        return False, False, -max(finding.gain, CERTAIN_GAIN)
-    is_limit = finding.cause not in FAULTS
-    return is_limit, is_limit and not finding.measured, -finding.gain
+        return 0, -max(finding.gain, CERTAIN_GAIN)
+    if finding.cause in _OF_DATA:
+        return 0, -finding.gain
+    if finding.cause in _OF_NETWORKS:
+        return 1, -finding.gain
+    return 2 if finding.measured else 3, -finding.gain
