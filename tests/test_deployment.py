@@ -234,6 +234,21 @@ def test_the_same_model_gives_the_same_bytes(files: Path, tmp_path: Path) -> Non
         assert (tmp_path / name).read_bytes() == (files / name).read_bytes(), name
 
 
+def test_what_layers_share_is_not_named_by_its_place_in_memory(tmp_path: Path) -> None:
+    kept = []
+    for name in ("a.keras", "b.keras"):
+        keras.utils.clear_session()
+        policy = keras.DTypePolicy("float32")
+        kept.append(policy)  # so that the next one lies elsewhere
+        inputs = keras.Input((4,))
+        inner = keras.layers.Dense(3, kernel_initializer="ones", dtype=policy)(inputs)
+        outputs = keras.layers.Dense(2, kernel_initializer="ones", dtype=policy)(inner)
+        save_keras(keras.Model(inputs, outputs), tmp_path / name)
+    assert (tmp_path / "a.keras").read_bytes() == (tmp_path / "b.keras").read_bytes()
+    loaded = keras.models.load_model(tmp_path / "a.keras")
+    assert np.asarray(loaded(np.ones((1, 4)))).tolist() == [[12.0, 12.0]]
+
+
 def test_a_keras_file_has_no_date(tmp_path: Path) -> None:
     save_keras(small_model(), tmp_path / "a.keras")
     save_keras(small_model(), tmp_path / "b.keras")
