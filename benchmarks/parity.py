@@ -45,13 +45,9 @@ def main() -> None:
 def _rows(
     name: str, folder: Path, image_size: int, weights: str, limit: int, scratch: Path
 ) -> list[dict[str, Any]]:
-    from tuner.deployment import (
-        Calibration,
-        ExportOptions,
-        check_files,
-        export_model,
-        write_files,
-    )
+    from tuner.artifacts import FORMATS
+    from tuner.deployment import ExportOptions, export_model, write_files
+    from tuner.parity import check_encoded, check_file
 
     progress(f"{name}: the network")
     paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.parent != folder)
@@ -64,24 +60,32 @@ def _rows(
         progress(f"{name}: {', '.join(formats)} {quantize or ''}")
         target = scratch / f"{name}-{quantize}"
         target.mkdir()
-        options = ExportOptions(formats, quantize)
-        write_files(model, target, options, small[::2][:128])
-        exported = check_files(target, reference, options, Calibration(None, 0, 0))
-        parities = {f"{key} {quantize or ''}".strip(): p for key, p in exported.parities.items()}
-        if exported.encoded:
-            parities["savedmodel, encoded bytes"] = exported.encoded
-        for key, parity in parities.items():
-            size = exported.bytes.get(key.split(" ")[0].strip(","))
-            rows.append({
-                "file": key, "images": parity.images, "other class": parity.differing,
-                "ties": parity.ties, "largest difference": f"{parity.largest:.1e}",
-                "right, of those not fitted": _percent(parity.test_accuracy),
-                "network": _percent(reference.accuracy(reference.probabilities, test=True)),
-                "ms per image": round(parity.milliseconds, 1),
-                "MB": round(size / 1e6, 1) if size and "bytes" not in key else "",
-                "plainly decoded": sum(reference.plain),
-            })  # fmt: skip
+        write_files(model, target, ExportOptions(formats, quantize), small[::2][:128])
+        for key in formats:
+            path = target / FORMATS[key].file
+            size = sum(file.stat().st_size for file in (path, *path.rglob("*")) if file.is_file())
+            row = {"file": f"{key} {quantize or ''}".strip(), "MB": round(size / 1e6, 1)}
+            rows.append(row | _told(check_file(reference, key, path), reference, quantize))
+        if "savedmodel" in formats:
+            encoded = check_encoded(reference, target / FORMATS["savedmodel"].file)
+            if encoded is not None:
+                row = {"file": "savedmodel, encoded bytes", "MB": ""}
+                rows.append(row | _told(encoded, reference, None))
     return rows
+
+
+def _told(parity: Any, reference: Any, quantize: str | None) -> dict[str, Any]:
+    """What a check gave, and whether `tune best --export` would keep the file."""
+    kept = {None: parity.equal, "float16": parity.near, "int8": not parity.ruined}[quantize]
+    return {
+        "images": parity.images, "other class": parity.differing, "ties": parity.ties,
+        "largest difference": f"{parity.largest:.1e}",
+        "right, of those not fitted": _percent(parity.test_accuracy),
+        "network": _percent(reference.accuracy(reference.probabilities, test=True)),
+        "kept": "yes" if kept else "no",
+        "ms per image": round(parity.milliseconds, 1),
+        "plainly decoded": sum(reference.plain),
+    }  # fmt: skip
 
 
 def _network(paths: Sequence[Path], image_size: int, weights: str) -> tuple[Any, Any, np.ndarray]:
