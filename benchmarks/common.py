@@ -136,6 +136,19 @@ def write_image_folder(
     return folder
 
 
+def image_arguments(documentation: str | None) -> argparse.ArgumentParser:
+    """A parser for benchmarks of a folder of real images, seen through pretrained weights."""
+    parser = argparse.ArgumentParser(
+        description=documentation, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, required=True, help="folder of class folders")
+    parser.add_argument("--weights", type=Path, required=True, help="pretrained weights")
+    parser.add_argument("--image-size", type=int, default=64, help="pixels a side (64)")
+    parser.add_argument("--scratch", type=Path, help="folder for temporary files")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the JSON files")
+    return parser
+
+
 def arguments(
     documentation: str | None, *, image_size: int, training: int, validation: int
 ) -> argparse.ArgumentParser:

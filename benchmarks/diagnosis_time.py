@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from common import RESULTS, Report, progress, scratch_folder
+from common import Report, image_arguments, progress, scratch_folder
 
 AIM_SECONDS = 300
 QUESTION = "How long does a whole diagnosis take?"
@@ -85,15 +85,7 @@ def _tune() -> list[str]:
 
 
 def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--data", type=Path, required=True, help="folder of class folders")
-    parser.add_argument("--weights", type=Path, required=True, help="pretrained weights")
-    parser.add_argument("--image-size", type=int, default=64, help="pixels a side (64)")
-    parser.add_argument("--scratch", type=Path, help="folder for temporary files")
-    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the JSON files")
-    return parser.parse_args()
+    return image_arguments(__doc__).parse_args()
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import RESULTS, Report, progress, run_arm, scratch_folder
+from common import Report, image_arguments, progress, run_arm, scratch_folder
 
 END_TO_END = ("tutorial", "thawed")
 
@@ -144,17 +144,10 @@ def _dependent(treatments: list[Any]) -> float | None:
 
 
 def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--data", type=Path, required=True, help="folder of class folders")
-    parser.add_argument("--weights", type=Path, required=True, help="pretrained weights")
-    parser.add_argument("--image-size", type=int, default=64, help="pixels a side (64)")
+    parser = image_arguments(__doc__)
     parser.add_argument("--folds", type=int, default=4, help="that the images are cut into (4)")
     parser.add_argument("--seeds", type=int, default=3, help="heads of each (3)")
     parser.add_argument("--end-to-end-epochs", type=int, default=3, help="of two treatments (3)")
-    parser.add_argument("--scratch", type=Path, help="folder for temporary files")
-    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the JSON files")
     return parser.parse_args()
 
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from common import RESULTS, Report, progress, run_arm, scratch_folder
+from common import Report, image_arguments, progress, run_arm, scratch_folder
 from ladder import image_folds
 
 # Images of a batch, and whether each has its share of every class.
@@ -209,15 +209,8 @@ def _distances(ladder: Any, evidence: Any) -> dict[str, float]:
 
 
 def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--data", type=Path, required=True, help="folder of class folders")
-    parser.add_argument("--weights", type=Path, required=True, help="pretrained weights")
-    parser.add_argument("--image-size", type=int, default=64, help="pixels a side (64)")
+    parser = image_arguments(__doc__)
     parser.add_argument("--seeds", type=int, default=3, help="heads of each (3)")
-    parser.add_argument("--scratch", type=Path, help="folder for temporary files")
-    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the JSON files")
     return parser.parse_args()
 
 
