@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tuner.conversion import _rename, convert, elsewhere, last_line
+from tuner.conversion import _settle, convert, elsewhere, last_line
 from tuner.errors import TuneError
 
 
@@ -64,9 +64,14 @@ def test_an_onnx_file_does_not_show_what_its_converter_named() -> None:
             numpy_helper.from_array(np.full(2, number, np.float32), f"{prefix}{number}")
             for number in (3, 5)
         ]
-        nodes = [
+        branches = [
             helper.make_node("Add", ["x", f"{prefix}3"], [f"{prefix}sum"], name=f"{prefix}a"),
-            helper.make_node("Mul", [f"{prefix}sum", f"{prefix}5"], ["Identity:0"]),
+            helper.make_node("Neg", ["x"], [f"{prefix}negative"]),
+        ]
+        nodes = [
+            *(branches[::-1] if turned else branches),
+            helper.make_node("Sub", [f"{prefix}sum", f"{prefix}negative"], [f"{prefix}both"]),
+            helper.make_node("Mul", [f"{prefix}both", f"{prefix}5"], ["Identity:0"]),
         ]
         kind = onnx.TensorProto.FLOAT
         made = helper.make_graph(
@@ -74,7 +79,8 @@ def test_an_onnx_file_does_not_show_what_its_converter_named() -> None:
             [helper.make_tensor_value_info("Identity:0", kind, [2])],
             constants[::-1] if turned else constants,
         )  # fmt: skip
-        _rename(made)
+        made.doc_string = prefix
+        _settle(made)
         return made
 
     one, other = graph("const__7_", False), graph("another", True)
@@ -85,4 +91,4 @@ def test_an_onnx_file_does_not_show_what_its_converter_named() -> None:
     from onnx.reference import ReferenceEvaluator
 
     (found,) = ReferenceEvaluator(helper.make_model(one)).run(None, {"rgb": np.ones(2, np.float32)})
-    np.testing.assert_array_equal(found, [20, 20])
+    np.testing.assert_array_equal(found, [25, 25])

@@ -143,30 +143,55 @@ def _write_onnx(model: Any, path: Path) -> None:
     content = onnx.load(str(path))
     _name_axes(content.graph.input[0], ("batch", "height", "width"))
     _name_axes(content.graph.output[0], ("batch",))
-    _rename(content.graph)
+    _settle(content.graph)
     onnx.checker.check_model(content)
     onnx.save(content, str(path))
 
 
-def _rename(graph: Any) -> None:
-    """Names the input and the output, and numbers all else, which the converter names by chance."""
-    names = {graph.input[0].name: "rgb", graph.output[0].name: "probabilities", "": ""}
-    inner = any(attribute.HasField("g") for node in graph.node for attribute in node.attribute)
+def _settle(graph: Any) -> None:
+    """Orders and names what the converter orders and names by chance, so that bytes repeat.
+
+    It goes through sets of objects, whose order is that of their addresses in memory.
+    """
+    nodes = _from_inputs_on(graph)
+    names = {"": "", graph.input[0].name: "rgb", graph.output[0].name: "probabilities"}
 
     def renamed(name: str) -> str:
-        # A graph within may use any name of the graph around it.
-        return names.get(name, name) if inner else names.setdefault(name, f"tensor_{len(names)}")
+        return names.setdefault(name, f"tensor_{len(names)}")
 
-    for number, node in enumerate(graph.node):
+    for number, node in enumerate(nodes):
         node.name = f"{node.op_type}_{number}"
         node.input[:] = [renamed(name) for name in node.input]
         node.output[:] = [renamed(name) for name in node.output]
+    del graph.node[:]
+    graph.node.extend(nodes)
     for tensor in graph.initializer:
         tensor.name = renamed(tensor.name)
     numbers = {name: number for number, name in enumerate(names.values())}
-    graph.initializer.sort(key=lambda tensor: numbers.get(tensor.name, 0))
+    graph.initializer.sort(key=lambda tensor: numbers[tensor.name])
     del graph.value_info[:]
+    graph.doc_string = ""  # numbers what TensorFlow has traced so far
     graph.input[0].name, graph.output[0].name = "rgb", "probabilities"
+
+
+def _from_inputs_on(graph: Any) -> list[Any]:
+    """Copies of the nodes that the output needs, each after what it is computed from.
+
+    The order depends on what is connected with what alone: the first input of a node comes first.
+    """
+    makers = {name: node for node in graph.node for name in node.output}
+    placed: dict[str, Any] = {}
+    pending = [graph.output[0].name]
+    while pending:
+        node = makers[pending[-1]]
+        missing = [
+            name for name in node.input if name in makers and makers[name].output[0] not in placed
+        ]
+        if not missing:
+            placed.setdefault(node.output[0], type(node).FromString(node.SerializeToString()))
+            pending.pop()
+        pending.extend(reversed(missing))
+    return list(placed.values())
 
 
 def _name_axes(value: Any, names: Sequence[str]) -> None:
