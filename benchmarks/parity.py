@@ -2,10 +2,10 @@
 
     python benchmarks/parity.py --data emoji-google --weights resnet50-clipart64.weights.h5
 
-Three sets of images: scikit-learn's digits, a folder of class folders (--data, with --weights), and
-200 photo-sized images of mixed sizes and formats, cut out of scikit-learn's two photos. For each, a
-ResNet50 with a head that logistic regression fits on half of the images is exported in every format
-and twice quantized; each file predicts the images in its own runtime, in another process.
+Three sets of images: scikit-learn's digits, a folder of class folders (--data), and 200 photo-sized
+images of mixed sizes and formats, cut out of scikit-learn's two photos. For each, a ResNet50
+(--weights) with a head that logistic regression fits on half of the images is exported in every
+format and twice quantized; each file predicts the images in its own runtime, in another process.
 """
 
 import argparse
@@ -29,15 +29,15 @@ def main() -> None:
     options = _parse()
     with scratch_folder(options) as scratch:
         report = Report("parity", "Does every exported file give the network's answers?", options)
-        sets: list[tuple[str, Path, int, str]] = [
-            ("digits", _digits(scratch), 32, "none"),
-            ("photos", _photos(scratch / "photos", options.photos), options.photo_size, "none"),
+        sets = [
+            ("digits", _digits(scratch), 32),
+            ("photos", _photos(scratch / "photos", options.photos), options.photo_size),
         ]
         if options.data:
-            sets.append((options.data.name, options.data, 64, options.weights))
-        for name, folder, image_size, weights in sets:
+            sets.append((options.data.name, options.data, 64))
+        for name, folder, image_size in sets:
             if name in (options.only or name):
-                rows = _rows(name, folder, image_size, weights, options.limit, scratch)
+                rows = _rows(name, folder, image_size, options.weights, options.limit, scratch)
                 report.table(f"{name}, {image_size} px", rows)
                 report.write()
 
@@ -194,7 +194,7 @@ def _parse() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", type=Path, help="Folder of class folders.")
-    parser.add_argument("--weights", default="none", help="Of 64 px, for --data: none, or a file.")
+    parser.add_argument("--weights", default="none", help="Of the backbone: none, or a file.")
     parser.add_argument("--scratch", type=Path, help="Folder for temporary files.")
     parser.add_argument("--results", type=Path, default=RESULTS, help="Folder of the JSON file.")
     parser.add_argument("--photos", type=int, default=200, help="Photo-sized images.")

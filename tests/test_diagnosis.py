@@ -192,7 +192,7 @@ def test_a_model_of_another_size_is_refused_before_weights_are_read() -> None:
 
 @pytest.mark.parametrize(
     ("image_size", "few"),
-    [(32, (1200, 600)), (64, (1200, 600)), (96, (533, 267)), (224, (300, 150))],
+    [(32, (900, 600)), (64, (900, 600)), (96, (400, 267)), (224, (300, 150))],
 )
 def test_larger_images_are_fewer(image_size: int, few: tuple[int, int]) -> None:
     assert Options("none", image_size).few_images == few

@@ -51,7 +51,7 @@ RECALIBRATION = "BatchNorm statistics"
 _MOST_TRAINING, _MOST_VALIDATION = 4000, 2000
 # Images that go through the network again and again: so many up to 64 px, which take minutes there.
 # Of larger ones the pixels stay the same, down to as many as tell a few points.
-_FEW_AT_SIZE, _MOST_FEW, _LEAST_FEW = 64, (1200, 600), (300, 150)
+_FEW_AT_SIZE, _MOST_FEW, _LEAST_FEW = 64, (900, 600), (300, 150)
 # Treatments that the verdict rests on.
 _ALWAYS = ("frozen", "legacy", "recalibrated")
 
@@ -68,7 +68,7 @@ class Options:
         seed: of heads, orders and draws.
         treatments: of BatchNorm that are shown; those that the verdict rests on are tried always.
         network_images: most training and most validation images that go through the network again
-            and again, for each treatment; None for 1,200 and 600 up to 64 px, and fewer of larger
+            and again, for each treatment; None for 900 and 600 up to 64 px, and fewer of larger
             images, 300 and 150 at least.
 
     Raises:
