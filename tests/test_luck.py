@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tuner.journal import Journal, RungRecord
-from tuner.luck import Choice, corrected_accuracy, luck_of
+from tuner.luck import Choice, corrected_accuracy, corrections, luck_of
 from tuner.outcomes import Outcomes
 
 
@@ -44,10 +44,18 @@ def test_the_luck_of_trials_that_are_equally_good_is_taken_out(trials: int) -> N
         naive.append(right[choice.of(ones(150))[0]].mean() - 0.7)
         corrected.append(corrected_accuracy(right, choice, draws=100) - 0.7)
     if trials == 1:
-        assert np.mean(naive) == pytest.approx(np.mean(corrected), abs=0.003)
+        assert naive == pytest.approx(corrected, abs=1e-6)
     else:
         assert np.mean(naive) > 0.05
         assert abs(np.mean(corrected)) < np.mean(naive) / 4
+
+
+def test_a_winner_without_rivals_has_no_luck() -> None:
+    """Whatever the draws: what they say of the winner itself is taken off."""
+    random = np.random.default_rng(2)
+    right = random.random((3, 72)) < np.array([[0.95], [0.4], [0.4]])
+    choice = Choice(right.astype(np.float32))
+    assert corrections(right.astype(np.float32), choice) == pytest.approx([right[0].mean()] * 2)
 
 
 def journal_of(folder: Path, rights: np.ndarray, keep: bool = True) -> Journal:

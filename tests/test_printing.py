@@ -98,6 +98,13 @@ def test_a_winner_is_one_screen(capsys: pytest.CaptureFixture[str]) -> None:
     assert "The test images were opened once, on 2026-01-02 for trial 0003." in text
 
 
+def test_a_winner_that_was_not_lucky_does_not_flatter(capsys: pytest.CaptureFixture[str]) -> None:
+    print_winner(dataclasses.replace(WINNER, luck=Luck(3, 0.91, 0.91)), "val_accuracy")
+    assert "without its luck    91.0 %: chosen of 3, it has no luck to speak of\n" in (
+        capsys.readouterr().out
+    )
+
+
 def test_a_leak_is_told_where_the_test_accuracy_stands(capsys: pytest.CaptureFixture[str]) -> None:
     leak = Leaked(12, 120, 10, 3, 0.861, (0.785, 0.915))
     print_winner(dataclasses.replace(WINNER, leaked=leak), "val_accuracy")

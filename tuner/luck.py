@@ -14,6 +14,9 @@ optimism    The winner's score less how much better what is chosen on a resample
             says somewhat too much: measured scores lie further apart than true ones, so that
             fewer trials compete on the resamples than did in the search.
 
+Of both the winner's own part is taken off, which is nothing on average: the two differ from the
+score by what is chosen besides alone, and a winner without rivals has no luck, whatever is drawn.
+
 Both errors are of about the same size, and what lies halfway is nearer the truth than either:
 `benchmarks/honesty.py` measures it. Only trials that reached the highest rung could win, and they
 alone are resampled. That they were also promoted by the same images is luck that the resamples do
@@ -88,7 +91,9 @@ def luck_of(journal: Journal, labels: np.ndarray, objective: str, prefer: str) -
     classes = labels if "balanced" in objective else None
     choice = Choice(sign * values, classes, slack, [cost_of(trial) for trial in trials])
     winner = choice.of(np.ones((1, len(labels)), np.float32))[0]
-    return Luck(len(trials), float(right[winner].mean()), corrected_accuracy(right, choice))
+    own = float(right[winner].mean())
+    # Chosen by another score than accuracy, or by few draws, no luck may come out as bad luck.
+    return Luck(len(trials), own, min(own, corrected_accuracy(right, choice)))
 
 
 def corrected_accuracy(right: np.ndarray, choice: "Choice", draws: int = DRAWS) -> float:
@@ -108,24 +113,25 @@ def corrections(right: np.ndarray, choice: "Choice", draws: int = DRAWS) -> tupl
     Returns:
         The mean accuracy of what is chosen on a resample, on the images that it lacks; and the
         winner's own accuracy less the mean of how much better what is chosen on a resample does
-        there than on all images.
+        there than on all images. Of both the same of the winner is taken off, its accuracy on all
+        images put in its place.
     """
     images = right.shape[1]
     random = np.random.default_rng(_SEED)
-    accuracies = right.mean(axis=1)
-    own = float(accuracies[choice.of(np.ones((1, images), np.float32))[0]])
+    winner = int(choice.of(np.ones((1, images), np.float32))[0])
+    own = float(right[winner].mean())
     held_out: list[np.ndarray] = []
     optimism: list[np.ndarray] = []
     for block in blocks(images, draws):
         counts = resampled(images, block, random).astype(np.float32)
         winners, lacked = choice.of(counts), counts == 0
-        chosen = right[winners]
+        more = right[winners] - right[winner]
         some = lacked.any(axis=1)
-        held_out.append((chosen * lacked).sum(axis=1)[some] / lacked.sum(axis=1)[some])
-        optimism.append((chosen * counts).sum(axis=1) / images - accuracies[winners])
+        held_out.append((more * lacked).sum(axis=1)[some] / lacked.sum(axis=1)[some])
+        optimism.append((more * counts).sum(axis=1) / images - more.mean(axis=1))
     lacking = np.concatenate(held_out)
-    bbc = float(lacking.mean()) if len(lacking) else own  # of one image nothing is ever left out
-    return bbc, own - float(np.concatenate(optimism).mean())
+    gained = float(lacking.mean()) if len(lacking) else 0.0  # of one image nothing is left out
+    return own + gained, own - float(np.concatenate(optimism).mean())
 
 
 class Choice:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:  # these need TensorFlow
 _WIDE = 10
 # Classes that are shown on one screen.
 _CLASSES = 5
+_SHOWN = 0.0005  # a tenth of a point, rounded
 _INDENTED: dict[str, Any] = {"initial_indent": "  ", "subsequent_indent": "  "}
 
 
@@ -128,10 +129,10 @@ def _luck(winner: "Winner") -> list[str]:
     luck = winner.luck
     if luck is None or luck.trials == 1:
         return []
-    return [
-        f"  without its luck    {percent(luck.corrected)}: chosen of {luck.trials}, it flatters by "
-        f"{100 * luck.flattery:.1f} points"
-    ]
+    worth = f"  without its luck    {percent(luck.corrected)}: chosen of {luck.trials}, it"
+    if luck.flattery < _SHOWN:
+        return [f"{worth} has no luck to speak of"]
+    return [f"{worth} flatters by {100 * luck.flattery:.1f} points"]
 
 
 def _interval(winner: "Winner") -> list[str]:
