@@ -76,7 +76,7 @@ def _rows(
 
 def _told(parity: Any, reference: Any, quantize: str | None) -> dict[str, Any]:
     """What a check gave, and whether `tune best --export` would keep the file."""
-    kept = {None: parity.equal, "float16": parity.near, "int8": not parity.ruined}[quantize]
+    kept = {None: parity.equal, "float16": parity.near, "int8": parity.usable}[quantize]
     return {
         "images": parity.images, "other class": parity.differing, "ties": parity.ties,
         "largest difference": f"{parity.largest:.1e}",

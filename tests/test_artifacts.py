@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tuner.artifacts import FORMATS, check_formats
+from tuner.artifacts import FORMATS, check_formats, check_runtime
 from tuner.errors import ExportError
 
 
@@ -33,10 +33,18 @@ def test_what_cannot_be_asked_for(
 
 def test_what_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     def find(name: str, *rest: Any) -> Any:
-        return None if name in ("onnxruntime", "ai_edge_litert") else object()
+        return None if name in missing else object()
+
+    missing = ["onnxruntime", "ai_edge_litert"]
 
     monkeypatch.setattr(importlib.util, "find_spec", find)
     check_formats(["keras", "savedmodel"])
     for name, package in (("onnx", "onnxruntime"), ("litert", "ai_edge_litert")):
         with pytest.raises(ExportError, match=rf"^{package} is not installed.*\[export\]'$"):
             check_formats([name])
+        with pytest.raises(ExportError, match=rf"^{package} is not installed"):
+            check_runtime(name)
+    missing = ["tf2onnx"]
+    check_runtime("onnx")  # it is run without what writes it
+    with pytest.raises(ExportError, match=r"^tf2onnx is not installed"):
+        check_formats(["onnx"])

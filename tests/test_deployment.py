@@ -28,6 +28,7 @@ from tuner.errors import TuneError
 from tuner.kerasfile import save_keras
 from tuner.modelcard import ENCODED, LOADING
 from tuner.parity import Parity, Reference
+from tuner.prediction import probabilities_of
 from tuner.runtimes import load_runtime
 
 ALL = ("keras", "savedmodel", "onnx", "litert")
@@ -118,7 +119,7 @@ def test_every_format_in_this_process(files: Path, reference: Reference) -> None
     images = [read_image(path) for path in reference.paths]
     for name, path in zip(ALL, ("model.keras", "savedmodel", "model.onnx", "model.tflite"),
                           strict=True):  # fmt: skip
-        found = load_runtime(name, files / path)(images)
+        found = probabilities_of(load_runtime(name, files / path), images)
         assert found.dtype == np.float32
         np.testing.assert_allclose(found, reference.probabilities, atol=1e-5, err_msg=name)
 
@@ -197,7 +198,7 @@ def test_a_file_in_8_bits_that_names_all_wrongly_is_refused(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, reference: Reference
 ) -> None:
     ruined = Parity(100, 60, 0, 0.9, 1.0, lost=60, far=60)
-    message = "int8 is no substitute for the network: of 100 images it names 60 .* nothing was wri"
+    message = "int8 is no substitute for the network: 60 of 100 images get .* nothing was wri"
     with pytest.raises(TuneError, match=message):
         checked(monkeypatch, tmp_path, reference, ruined, "int8")
 

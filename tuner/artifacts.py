@@ -14,18 +14,20 @@ class Format:
     Attributes:
         file: its file in the export's folder; SavedModel's is a folder.
         runtime: what a user installs to run it.
-        packages: modules that writing and checking it import, which come with the extra `export`.
+        packages: modules that looking into it and running it import, besides TensorFlow.
+        converters: modules that writing it imports besides. All come with the extra `export`.
     """
 
     file: str
     runtime: str
     packages: tuple[str, ...] = ()
+    converters: tuple[str, ...] = ()
 
 
 FORMATS = {
     "keras": Format("model.keras", "keras"),
     "savedmodel": Format("savedmodel", "tensorflow"),
-    "onnx": Format("model.onnx", "onnxruntime", ("onnx", "onnxruntime", "tf2onnx")),
+    "onnx": Format("model.onnx", "onnxruntime", ("onnx", "onnxruntime"), ("tf2onnx",)),
     "litert": Format("model.tflite", "ai-edge-litert", ("ai_edge_litert",)),
 }
 # How the weights and activations of the LiteRT file may be stored; left out, in float32.
@@ -46,12 +48,17 @@ def check_formats(formats: Sequence[str], quantize: str | None = None) -> None:
         )
     if quantize is not None and "litert" not in formats:
         raise ExportError("--quantize is for the LiteRT file. Add --format litert.")
-    missing = [
-        package
-        for name in formats
-        for package in FORMATS[name].packages
-        if importlib.util.find_spec(package) is None
-    ]
+    for name in formats:
+        _check_installed(*FORMATS[name].packages, *FORMATS[name].converters)
+
+
+def check_runtime(name: str) -> None:
+    """Raises ExportError unless what running a format needs is installed."""
+    _check_installed(*FORMATS[name].packages)
+
+
+def _check_installed(*packages: str) -> None:
+    missing = [package for package in packages if importlib.util.find_spec(package) is None]
     if missing:
         raise ExportError(
             f"{', '.join(missing)} is not installed, which ONNX and LiteRT need. Install it with: "

@@ -145,9 +145,8 @@ def check_files(
 
     Raises:
         TuneError: a file in float32 has another class for over 0.1 % of the images, or a
-            probability that differs by over 0.001; one in float16 another class for over 0.1 %,
-            those left out that the network itself finds as probable within 0.02; or one in int8
-            has lost over 10 points of accuracy, more than chance explains.
+            probability that differs by over 0.001; or one in float16 for over 0.1 %, in int8 for
+            over 10 %, those left out that the network itself finds as probable within 0.02.
     """
     parities = {}
     for name in options.formats:
@@ -165,16 +164,15 @@ def check_files(
 
 def _check_equal(name: str, parity: Parity, quantize: str | None) -> None:
     numbers = quantize if name == "litert" else None
-    if numbers == "int8" and parity.ruined:
+    if numbers == "int8" and not parity.usable:
         raise TuneError(
-            f"the exported {name} file in int8 is no substitute for the network: {parity.loss}; "
-            "nothing was written. Export with --quantize float16, or without."
+            f"the exported {name} file in int8 is no substitute for the network: "
+            f"{parity.departure}; nothing was written. Export with --quantize float16, or without."
         )
     if numbers == "float16" and not parity.near:
         raise TuneError(
             f"the exported {name} file in float16 does not give the network's answers: "
-            f"{parity.far} of {parity.images} images get another class, which the network finds "
-            "less probable by over 0.02; nothing was written. Export without --quantize."
+            f"{parity.departure}; nothing was written. Export without --quantize."
         )
     if numbers is None and not parity.equal:
         raise TuneError(

@@ -26,8 +26,8 @@ MOST_DIFFERING = 0.001
 LARGEST_DIFFERENCE = 1e-3
 # Between two classes that the network finds about as probable, half the digits may decide.
 NEAR = 0.02
-# What 8 bits may cost of the accuracy, unless it can be chance.
-MOST_LOST = 0.1
+# Share of the images for which 8 bits may name a class that is not about as probable.
+MOST_FAR = 0.1
 
 
 @dataclass(frozen=True)
@@ -112,15 +112,15 @@ class Parity:
         return self.far <= MOST_DIFFERING * self.images
 
     @property
+    def usable(self) -> bool:
+        """Whether it is close enough for int8: the same for nine images of ten."""
+        return self.far <= MOST_FAR * self.images
+
+    @property
     def worse(self) -> bool:
         """Whether it names fewer images rightly than chance explains (exact McNemar, 5 %)."""
         one = np.repeat([True, False], [self.lost, self.gained])
         return self.lost > self.gained and mcnemar_p(one, ~one) < 1 - CONFIDENCE
-
-    @property
-    def ruined(self) -> bool:
-        """Whether that is more than 8 bits may cost: over 10 points of accuracy."""
-        return self.worse and self.lost - self.gained > MOST_LOST * self.images
 
     @property
     def loss(self) -> str:
@@ -129,6 +129,14 @@ class Parity:
             f"of {self.images} images it names {self.lost} wrongly that the network names rightly, "
             f"and {self.gained} the other way around: {self.lost - self.gained} fewer, which "
             "chance does not explain"
+        )
+
+    @property
+    def departure(self) -> str:
+        """Where it leaves the network, in words."""
+        return (
+            f"{self.far} of {self.images} images get another class, which the network finds less "
+            f"probable by over {NEAR}"
         )
 
     @property

@@ -187,7 +187,8 @@ def _load_other(path: Path, kind: str) -> Model:
             f"{error.name} is not installed, which {path.name} needs. Install it with: "
             "pip install 'tune-resnet50[export]'"
         ) from error
-    return load_runtime(kind, path)
+    predict = load_runtime(kind, path)
+    return lambda images: probabilities_of(predict, images)
 
 
 def _explaining(path: Path, model: Model) -> Model:
