@@ -114,13 +114,26 @@ def test_no_interval_flatters_what_chose() -> None:
 def test_a_leak_makes_other_sentences() -> None:
     clean = model_card(description(), ["a", "b"])
     assert "took no part" in clean
-    assert "the test accuracy does not" in clean
+    assert "The test accuracy flatters" not in clean
     leak = {"images": 4, "of": 10, "accuracy": 0.5, "interval": [0.2, 0.8], "sentence": "4 leak."}
     leaky = model_card(description(leaked_test_images=leak), ["a", "b"])
     assert "4 leak." in leaky
     assert "took no part" not in leaky
-    assert "the test accuracy does not" not in leaky
+    assert "The test accuracy flatters, by the copies" in leaky
     assert "| 6 test without those that have copies | 50.0 % | 20.0 % to 80.0 % |" in leaky
+
+
+def test_what_was_trained_again_was_not_chosen_by_validation() -> None:
+    refit = {"sentence": "Trained again for 3 epochs."}
+    images = {"train": 90, "validation": 0, "test": 10}
+    again = model_card(
+        description(refit=refit, images=images, validation_accuracy=None), ["a", "b"]
+    )
+    assert "Trained again for 3 epochs." in again
+    assert "predicted the test images; the network that was trained again" in again
+    for untrue in ("chose by the validation", "that was searched is", "validation accuracy flatt"):
+        assert untrue in model_card(description(), ["a", "b"])
+        assert untrue not in again
 
 
 def test_a_space_of_ones_own_is_no_resnet50() -> None:

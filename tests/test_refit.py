@@ -11,13 +11,13 @@ from PIL import Image
 from small_search import COLOURS, IMAGES_PER_CLASS, small_search, tune
 
 from tuner.cache import Cache
-from tuner.dataset import Dataset
+from tuner.dataset import Dataset, ImageFile
 from tuner.errors import DataError
 from tuner.evaluation import trained_model, winner_of
 from tuner.looks import all_looks
 from tuner.prediction import Export
 from tuner.ranking import trial_name
-from tuner.refit import Refit, grown_dataset, merged, refit
+from tuner.refit import Refit, _as_before, grown_dataset, merged, refit
 from tuner.run import Run, open_run
 from tuner.tested import Leaked
 
@@ -153,6 +153,25 @@ def test_a_copy_of_a_test_image_tests_too(
     together = [file for file in copies if file.group in tests]
     assert together
     assert all(file.split == "test" for file in together)
+
+
+def test_no_image_changes_sides(run: Run) -> None:
+    """One new picture that resembles two old ones joins their groups."""
+    were = {"a": {"train"}, "b": {"validation"}, "c": {"test"}, "d": {"train", "test"}}
+    now = [
+        ("a", "test", "train"), ("b", "train", "train"), ("c", "train", "test"),
+        ("d", "train", "train"), ("d", "test", "test"), ("new", "train", "test"),
+    ]  # fmt: skip
+    files = [
+        ImageFile(f"{n}.png", "x", split, name, "one") for n, (name, split, _) in enumerate(now)
+    ]
+    files += [
+        ImageFile("beside.png", "x", "test", "beside", "other"),
+        ImageFile("old.png", "x", "train", "a", "other"),
+        ImageFile("alone.png", "x", "test", "alone"),
+    ]
+    sides = [file.split for file in _as_before(tuple(files), were)]
+    assert sides == [*(side for _, _, side in now), "train", "train", "test"]
 
 
 def test_folders_that_are_not_of_the_run(

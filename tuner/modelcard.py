@@ -134,6 +134,10 @@ def _data(description: Mapping[str, Any], labels: Sequence[str]) -> str:
     names = ", ".join(escaped(label) for label in labels[:_MOST_CLASSES])
     more = len(labels) - _MOST_CLASSES
     searched = "The search trained on the training images and chose by the validation images."
+    if "refit" in description:
+        searched = (
+            "The network was trained again on the training and validation images of a search."
+        )
     if leak and leak["sentence"]:
         searched += f" {leak['sentence']}"
     else:
@@ -268,10 +272,13 @@ def _confusions(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _files(formats: Mapping[str, Any], description: Mapping[str, Any]) -> str:
+    predicted, network = "validation and test images", "the network that was searched"
+    if "refit" in description:
+        predicted, network = "test images", "the network that was trained again"
     lines = [
-        "Each file was loaded by its own runtime in another process and predicted the validation "
-        "and test images; the network that was searched is what it is compared with. Where the two "
-        "best classes are within 0.0001, either is right.",
+        f"Each file was loaded by its own runtime in another process and predicted the {predicted};"
+        f" {network} is what it is compared with. Where the two best classes are within 0.0001, "
+        "either is right.",
         "",
         "| file | numbers | other class | largest difference | validation | test |",
         "| --- | --- | --- | --- | --- | --- |",
@@ -333,14 +340,15 @@ def _pixels(description: Mapping[str, Any]) -> str:
 
 
 def _limits(description: Mapping[str, Any]) -> str:
+    limits = [
+        "It names one of its classes for every image, whatever the image shows.",
+        "The figures hold for images like those of the data set; photos from elsewhere are named "
+        "worse.",
+        "The probabilities of images unlike the training images mean little.",
+    ]
     leak = description["leaked_test_images"]
-    honest = "so does the test accuracy, by the copies" if leak and leak["images"] else (
-        "the test accuracy does not"
-    )  # fmt: skip
-    return (
-        "- It names one of its classes for every image, whatever the image shows.\n"
-        "- The figures hold for images like those of the data set; photos from elsewhere are "
-        "named worse.\n"
-        f"- The validation accuracy is that of the best of many trials, so it flatters; {honest}.\n"
-        "- The probabilities of images unlike the training images mean little."
-    )
+    if leak and leak["images"]:
+        limits.append("The test accuracy flatters, by the copies among the test images.")
+    if "refit" not in description:
+        limits.append("The validation accuracy flatters: it is that of the best of many trials.")
+    return "\n".join(f"- {limit}" for limit in limits)

@@ -5,7 +5,7 @@ that comes out has no validation accuracy, as nothing is left that could validat
 images have stayed out of its training.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from tuner.evaluation import network_with
 from tuner.features import BATCH
 from tuner.images import prepare_images
 from tuner.journal import TrialRecord
+from tuner.leakage import group_of
 from tuner.looks import look_now, note_look
 from tuner.oracle import declared_space
 from tuner.ranking import trial_name
@@ -78,9 +79,9 @@ class Refit:
 def grown_dataset(run: Run, data: Path, cache_dir: Path, on_progress: Progress) -> Dataset:
     """The images of a folder that has grown since the search, or that lies elsewhere.
 
-    It is split as the search split its own, by the same seed. Where an image that was added has
-    moved others, what tested the search still tests, and what it was trained on or validated by
-    still does not: groups stay together, and those with an old test image test.
+    It is split as the search split its own, by the same seed. What tested the search still tests,
+    and what it was trained on or validated by still does not, whatever images that were added have
+    moved. A new image goes with its group; with old test images in it, it tests.
 
     Args:
         run: the run.
@@ -99,8 +100,10 @@ def grown_dataset(run: Run, data: Path, cache_dir: Path, on_progress: Progress) 
             f"{data} has other classes than the run {run.name}, such as {differing[0]}. Train on "
             "the same classes, or begin a new search."
         )
-    before = {file.sha256: file.split for file in old.files}
-    known = [before[file.sha256] for file in new.files if file.sha256 in before]
+    before: dict[str, set[str]] = {}
+    for file in old.files:
+        before.setdefault(file.sha256, set()).add(file.split)
+    known = set[str]().union(*(before.get(file.sha256, ()) for file in new.files))
     if not known:
         raise DataError(
             f"{data} holds none of the images of the run {run.name}. Begin a new search with it."
@@ -180,24 +183,30 @@ def refit_row(refitted: Refit) -> dict[str, Any]:
     }
 
 
-def _as_before(files: tuple[ImageFile, ...], before: dict[str, str]) -> tuple[ImageFile, ...]:
-    """The files, each group on the side where the search had it."""
-    sides: dict[str, set[str]] = {}
+def _as_before(
+    files: tuple[ImageFile, ...], before: Mapping[str, set[str]]
+) -> tuple[ImageFile, ...]:
+    """The files, each on the side where the search had it, and new ones on that of their group."""
+    beside: dict[str, set[str]] = {}
     for file in files:
-        if file.sha256 in before:
-            sides.setdefault(file.group or file.sha256, set()).add(before[file.sha256])
+        beside.setdefault(group_of(file), set()).update(before.get(file.sha256, ()))
     return tuple(
-        replace(file, split=_side(sides.get(file.group or file.sha256), file.split))
+        replace(file, split=_side(before.get(file.sha256), beside[group_of(file)], file.split))
         for file in files
     )
 
 
-def _side(were: set[str] | None, now: str) -> str:
-    if were is None:
+def _side(were: set[str] | None, beside: set[str], now: str) -> str:
+    """Where an image goes that was there, of whose group others were there, and that is here now.
+
+    The same bytes may have stood on two sides of a user's own split, and stay there.
+    """
+    if were is not None and now in were:
         return now
-    if "test" in were:
+    known = beside if were is None else were
+    if "test" in known:
         return "test"
-    return "train" if now == "test" else now
+    return "train" if known else now
 
 
 def _train(
