@@ -17,7 +17,13 @@ from tuner.cache import Cache
 from tuner.dataset import Dataset, ImageFile
 from tuner.decode import read_image
 from tuner.errors import DataError, RunError
-from tuner.evaluation import count_correct, evaluate_winner, trained_model, winner_of
+from tuner.evaluation import (
+    count_correct,
+    evaluate_winner,
+    recorded_evaluation,
+    trained_model,
+    winner_of,
+)
 from tuner.hyperband import state_file
 from tuner.journal import Journal, RungRecord, TrialRecord
 from tuner.opponents import LeftOut
@@ -67,6 +73,22 @@ def test_every_trial_keeps_what_it_made_of_each_validation_image(
         losses = -np.log(np.clip(outcomes.probability.astype(np.float64), 1e-7, 1))
         assert losses.mean() == pytest.approx(recorded["val_loss"], rel=2e-3)
     assert len(trials) > 1
+
+
+def test_what_was_found_is_told_without_the_images(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert recorded_evaluation(run) is None
+    told = tune(
+        "best", "--runs-dir", run.folder.parent, "--cache-dir", tmp_path / "cache", "--json"
+    )
+    assert told.exit_code == 0, told.output
+    monkeypatch.setattr(evaluation, "prepare_images", None)
+    monkeypatch.setattr(evaluation, "restore_weights", None)
+    said, found = json.loads(told.stdout), json.loads(json.dumps(recorded_evaluation(run)))
+    assert found["test_accuracy"] == said["test_accuracy"]
+    for name in ("trial", "test_images", "luck", "opponents", "verdict", "per_class", "mistakes"):
+        assert found[name] == said[name], name
 
 
 def test_an_evaluation_of_fewer_epochs_is_not_taken_for_the_winners(

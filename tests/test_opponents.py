@@ -59,6 +59,11 @@ def test_what_is_no_network_is_not_to_be_taken() -> None:
             assert name in said
 
 
+def test_a_large_head_is_not_the_simple_one() -> None:
+    said = verdict([compare("blog head", right(90, 10), right(89, 11))])
+    assert said.endswith("nothing that can be told from chance. Either will do.")
+
+
 def test_a_verdict_without_the_plain_head_says_so() -> None:
     opponents = [compare("blog head", right(90, 10), right(80, 20))]
     gone = LeftOut("plain head", "its weights are gone.")

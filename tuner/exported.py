@@ -18,7 +18,6 @@ from tuner.atomic import open_file, read_text
 from tuner.errors import ExportError
 
 SCHEMA_VERSION = 1
-MODEL_FILE = "model.keras"
 LABELS_FILE = "labels.json"
 _DESCRIPTION = "export.json"
 # What an export may hold, by format, in the order in which prediction prefers them.

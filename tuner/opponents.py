@@ -21,9 +21,9 @@ SIGNIFICANCE = 0.05
 # scikit-learn's C: the inverse of the L2 penalty, of standardised features.
 STRENGTHS = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
 _FOLDS = 5
-_TAKE_SIMPLE = "Take the simple one."
-# What is no network cannot be taken in place of the winner.
+# Only the plain head is sure to be simpler than the winner; what is no network cannot be taken.
 _INSTEAD = {
+    PLAIN: "Take the simple one.",
     MAJORITY: "The winner may know nothing of these classes.",
     LOGISTIC: "A network without hidden layers would do.",
 }
@@ -136,7 +136,7 @@ def _gained(first: Opponent) -> str:
     if not first.told_apart:
         return (
             f"The search gained {100 * first.gain:.1f} points over the {first.name} {inside}: "
-            f"nothing that can be told from chance. {_INSTEAD.get(first.name, _TAKE_SIMPLE)}"
+            f"nothing that can be told from chance. {_INSTEAD.get(first.name, 'Either will do.')}"
         )
     if first.gain > 0:
         return f"The search gained {100 * first.gain:.1f} points over the {first.name} {inside}."
