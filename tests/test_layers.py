@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # A module imports only from the floors before its own. "search_spaces" stands for that package as
 # a whole and "__init__" for tuner/__init__.py; some of these modules may not be written yet.
 FLOORS = (
-    ("errors", "uncached"),
+    ("errors", "uncached", "repeating"),
     ("atomic", "disk", "locks"),
     (
         "settings",

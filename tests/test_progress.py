@@ -5,6 +5,7 @@ import functools
 import io
 import re
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -137,7 +138,7 @@ def test_before_the_first_epoch_the_estimate_is_shown(clock: Clock, terminal: io
 @contextlib.contextmanager
 def shown(progress: SearchProgress) -> Iterator[SearchProgress]:
     """The progress, drawn only when it is refreshed."""
-    progress._frames._done.set()
+    progress._frames._frames.stop()
     with progress:
         yield progress
 
@@ -155,8 +156,26 @@ def test_a_log_says_where_it_stands_once_a_minute(clock: Clock, log: io.StringIO
         progress.rung_ends(trial(1, 0.25), trial(0, 0.5))  # does not lead
     lines = [line for line in log.getvalue().splitlines() if line.startswith("trial")]
     assert [line.split(":")[0] for line in lines] == [
-        "trial 0000 epoch 2", "trial 0000 epoch 4", "trial 0000 rung 0-1",
+        "trial 0000, 2 of 4 epochs", "trial 0000, 4 of 4 epochs", "trial 0000 rung 0-1",
     ]  # fmt: skip
+
+
+def test_a_log_is_not_silent_while_an_epoch_is_long(
+    clock: Clock, log: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tuner.progress._LOOK_SECONDS", 0.01)
+    with SearchProgress("val_accuracy") as progress:
+        progress.search_begins(SCHEDULE, ())
+        progress.rung_begins(trial(0), 4)
+        progress.time_left(600.0)
+        clock.now += 61
+        for _ in range(1000):
+            if "trial 0000" in log.getvalue():
+                break
+            threading.Event().wait(0.01)
+    assert log.getvalue().splitlines()[-1] == (
+        f"trial 0000, 0 of 4 epochs: 1/{SCHEDULE.total_trials} trials, about 8m59s left"
+    )
 
 
 def test_counting_in_a_log(clock: Clock, log: io.StringIO) -> None:

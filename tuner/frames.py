@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from rich.console import Console, RenderableType
 from rich.live import Live
 
+from tuner.repeating import Repeating
+
 _SECONDS = 0.25
 _NOTES = 200  # lines that are printed again when the terminal has changed its size
 
@@ -30,23 +32,20 @@ class Frames:
         self._live = self._new_live()
         self._size = console.size
         self._notes: deque[str] = deque(maxlen=_NOTES)
-        self._done = threading.Event()
         # A signal may say something in the middle of a frame.
         self._lock = threading.RLock()
-        self._thread = threading.Thread(target=self._run, name="live view", daemon=True)
+        self._frames = Repeating(self.refresh, _SECONDS, "live view")
 
     def start(self) -> None:
         """Begins to draw."""
         if self._shown:
             with _harmless():
                 self._live.start()
-            self._thread.start()
+            self._frames.start()
 
     def stop(self) -> None:
         """Clears what was drawn, and shows the cursor."""
-        if self._thread.is_alive():
-            self._done.set()
-            self._thread.join()
+        self._frames.stop()
         with _harmless():
             self._live.stop()
 
@@ -86,10 +85,6 @@ class Frames:
         with _harmless():
             return self._draw()
         return ""
-
-    def _run(self) -> None:
-        while not self._done.wait(_SECONDS):
-            self.refresh()
 
 
 @contextlib.contextmanager

@@ -20,6 +20,7 @@ from tuner.liveview import LiveView, Resources
 from tuner.observer import SearchObserver
 from tuner.quantities import duration
 from tuner.ranking import trial_name
+from tuner.repeating import Repeating
 from tuner.schedule import Schedule
 from tuner.tables import brief, printable, schedule_lines
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:  # it needs TensorFlow
     from tuner.training import EpochMetrics
 
 _LINE_SECONDS, _COUNT_SECONDS = 60.0, 10.0
+# How often it is looked whether a line is due: an epoch may take longer than that.
+_LOOK_SECONDS = 1.0
 # How long the size of the cache, which is added up from its files, is taken to stay.
 _CACHE_SECONDS = 10.0
 # Linux alone has it: what memory the process takes now, the second number, in pages.
@@ -68,6 +71,7 @@ class SearchProgress(SearchObserver):
             console=self._console,
         )
         self._frames = Frames(self._console, self.drawn, self._live)
+        self._looks = Repeating(self._remind, _LOOK_SECONDS, "progress")
         self._lock = threading.RLock()
         self._task: TaskID | None = None
         self._counted = ""
@@ -79,6 +83,8 @@ class SearchProgress(SearchObserver):
     def __enter__(self) -> "SearchProgress":
         """Begins to show."""
         self._frames.start()
+        if not (self._live or self._console.quiet):
+            self._looks.start()
         return self
 
     def __exit__(
@@ -88,6 +94,7 @@ class SearchProgress(SearchObserver):
         trace: TracebackType | None,
     ) -> None:
         """Clears the screen."""
+        self._looks.stop()
         self._frames.stop()
 
     def say(self, text: str) -> None:
@@ -146,8 +153,7 @@ class SearchProgress(SearchObserver):
         assert self._course is not None
         with self._lock:
             self._course.epoch_ends(trial, epoch)
-        if not self._live and self._due(_LINE_SECONDS):
-            self.say(f"trial {trial_name(trial.id)} epoch {epoch}: {self._standing()}")
+        self._remind()
 
     def rung_ends(self, trial: TrialRecord, best: TrialRecord | None) -> None:
         """Says why a trial failed, and in a log that another leads."""
@@ -183,6 +189,17 @@ class SearchProgress(SearchObserver):
                 return Group(*view.fitting(*self._console.size))
         except Exception as error:
             return Text(f"The screen cannot be drawn: {error}")
+
+    def _remind(self) -> None:
+        """Says in a log where the search stands, a minute after anything else was said."""
+        with self._lock:
+            running = None if self._course is None else self._course.running
+            if running is None or self._live or not self._due(_LINE_SECONDS):
+                return
+            self.say(
+                f"trial {trial_name(running.trial.id)}, {running.epoch} of {running.end_epoch} "
+                f"epochs: {self._standing()}"
+            )
 
     def _resources(self) -> Resources:
         now = time.monotonic()
