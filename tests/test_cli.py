@@ -376,6 +376,13 @@ def test_a_damaged_image_among_good_ones_is_named(place: Path, tmp_path: Path) -
     result = tune("search", photos, *SEARCH, "--space", "nowhere:Space", "--runs-dir", tmp_path)
     assert "Warning: red brick/cut.png is left out: it is cut short." in result.stderr
     assert "12 images in 3 classes" in result.stderr
+    options = ("--space", "nowhere:Space", "--runs-dir", tmp_path, "--json", "--quiet")
+    events = [
+        json.loads(line)
+        for line in tune("search", photos, *SEARCH, *options).stdout.split("\n")[:-1]
+    ]
+    notes = [event["text"] for event in events if event["event"] == "note"]
+    assert "Warning: red brick/cut.png is left out: it is cut short." in notes
 
 
 def test_in_a_real_process(place: Path, tmp_path: Path) -> None:
@@ -653,6 +660,7 @@ def test_resume_as_json(tmp_path: Path, at_once: None) -> None:
         "run": "small",
         "folder": str(runs / "small"),
         "winner": int(best["id"]),
+        "trial": best["id"],
     }
 
 

@@ -4,17 +4,17 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tuner.dataset import Dataset
-    from tuner.progress import SearchProgress
+    from tuner.observer import SearchObserver
 
 
-def say_dataset(progress: "SearchProgress", dataset: "Dataset") -> None:
+def say_dataset(observer: "SearchObserver", dataset: "Dataset") -> None:
     """How many images of which split there are, and what is wrong with them."""
     from tuner.tables import data_warnings
 
     parts = ", ".join(
         f"{len(dataset.of(split))} {split}" for split in ("train", "validation", "test")
     )
-    progress.say(f"{len(dataset.files)} images in {len(dataset.classes)} classes: {parts}.")
+    observer.note(f"{len(dataset.files)} images in {len(dataset.classes)} classes: {parts}.")
     found = (dataset.skipped, dataset.conflicts, dataset.leaks)
     for line in data_warnings(*found, dataset.paths):
-        progress.say(f"Warning: {line}")
+        observer.note(f"Warning: {line}")

@@ -222,6 +222,7 @@ def _search(
     from tuner.observer import Observers
     from tuner.printing import print_trials
     from tuner.progress import SearchProgress
+    from tuner.ranking import trial_name
     from tuner.search import SearchControl, SearchFolders, existing_run
     from tuner.search import search as run_search
 
@@ -243,7 +244,7 @@ def _search(
                     resume=resume,
                     keep=keep,
                     observer=told,
-                    on_dataset=functools.partial(saying.say_dataset, progress),
+                    on_dataset=functools.partial(saying.say_dataset, told),
                     on_progress=told.counting,
                     control=SearchControl(stop, _BEGUN),
                 )
@@ -256,7 +257,10 @@ def _search(
             ) from error
     trials, best = finished.journal.trials(), winner_of(finished)
     if as_json:
-        result = {"run": name, "folder": str(finished.folder), "winner": best.id}
+        result = {
+            "run": name, "folder": str(finished.folder),
+            "winner": best.id, "trial": trial_name(best.id),
+        }  # fmt: skip
         lines.write("result", result)
     else:
         print_trials(finished, trials, best)
