@@ -116,9 +116,11 @@ def _network(paths: Sequence[Path], image_size: int, weights: str) -> tuple[Any,
     network = keras.Model(backbone.input, output)
     order = np.r_[0 : len(paths) : 2, 1 : len(paths) : 2]
     fitted = len(paths[::2])
-    mean, deviation = features.mean(axis=0), features.std(axis=0) + 1e-6
+    # One scale for all features: each by its own would make the weights of nearly constant ones
+    # larger than any training does, and rounding with them.
+    mean, deviation = features.mean(axis=0), features.std(axis=0).mean()
     scaled = (features - mean) / deviation
-    model = LogisticRegression(C=0.01, max_iter=300).fit(scaled[::2], labels[::2])
+    model = LogisticRegression(C=0.1, max_iter=300).fit(scaled[::2], labels[::2])
     kernel = (model.coef_ / deviation).T
     if len(classes) == 2:  # one column says both
         kernel = np.concatenate([-kernel / 2, kernel / 2], axis=1)
