@@ -1,5 +1,6 @@
 """The report in a browser: what a person sees, does with mouse and keyboard, and never meets."""
 
+import json
 import shutil
 import time
 from collections.abc import Iterator
@@ -22,6 +23,11 @@ NARROW = {"width": 360, "height": 780}
 CHARTS = "document.querySelectorAll('.chart').length"
 LARGE = pytest.param("report", marks=pytest.mark.slow)
 DRAWN = "document.querySelectorAll('.chart canvas').length"
+# Of each chart: right end of the canvas and of its place, width that was drawn and that is seen.
+CANVASES = """[...document.querySelectorAll('.chart canvas')].map(each => [
+    each.getBoundingClientRect().right, each.closest('.chart').getBoundingClientRect().right,
+    parseFloat(each.style.width), each.getBoundingClientRect().width])"""
+A4_PIXELS = 210 / 25.4 * 96
 
 
 @pytest.fixture(scope="module")
@@ -230,6 +236,47 @@ def test_print_is_light_and_fits_the_sheet(browser: "Browser", report: Path) -> 
         assert not is_too_wide(watched)
         assert len(watched.page.pdf(format="A4")) > 10_000
         assert watched.errors == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [360, 1280])
+def test_a_chart_is_drawn_for_the_sheet_it_is_printed_on(
+    browser: "Browser", report: Path, width: int
+) -> None:
+    with watched_page(browser, viewport={"width": width, "height": 900}) as watched:
+        show(watched, report)
+        before = watched.page.evaluate(CANVASES)
+        # The page hears of the print medium when it has the printed layout, this listener after it.
+        watched.page.evaluate(
+            f"""() => matchMedia('print').addEventListener('change', ({{matches}}) => {{
+                if (matches) window.printed = {CANVASES};
+            }})"""
+        )
+        watched.page.pdf(format="A4")
+        printed = watched.page.evaluate("window.printed")
+        assert len(printed) == len(before) == 8
+        for right, place, drawn, seen in printed:
+            assert right <= place + 0.5
+            assert seen == pytest.approx(drawn, abs=1)  # and is not made smaller, text and all
+        assert max(place for _, place, _, _ in printed) < A4_PIXELS
+        wait(
+            watched, f"JSON.stringify({CANVASES}) === '{json.dumps(before, separators=(',', ':'))}'"
+        )
+        assert watched.errors == []
+
+
+def test_a_print_of_a_dark_screen_is_drawn_in_light_colours(opened: Watched) -> None:
+    """As in Firefox, where a page hears that it will be printed and not of the print medium."""
+    accent = "getComputedStyle(document.documentElement).getPropertyValue('--accent')"
+    light = opened.page.evaluate(accent)
+    opened.page.emulate_media(color_scheme="dark")
+    assert opened.page.evaluate(accent) != light
+    opened.page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert opened.page.evaluate(accent) == light
+    assert {drawn for _, _, drawn, _ in opened.page.evaluate(CANVASES)} == {680, 212}
+    opened.page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert opened.page.evaluate(accent) != light
+    opened.page.emulate_media(color_scheme="light")
 
 
 def test_without_scripts_the_answer_and_the_tables_are_there(

@@ -7,6 +7,10 @@
   const symbols = ["circle", "triangle", "rect", "diamond", "roundRect", "arrow"];
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const printed = matchMedia("print");
+  // Width and height of the charts on paper, as the style sheet has them. Before a page is printed it still has
+  // the window's layout, so that an element cannot be asked how wide it is going to be.
+  const sheet = { curves: [680, 384], parallel: [680, 416], small: [212, 232] };
+  let onPaper = printed.matches;
 
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
   const number = (value) =>
@@ -42,19 +46,24 @@
     splitLine: { lineStyle: { color: colour("line") } }, nameTextStyle: { color: colour("soft") }, ...extra,
   });
 
-  // A chart is made when it comes near the window, and drawn anew when colours or width change.
+  // A chart is made when it comes near the window, and drawn anew when colours or width change. It has
+  // two dots a pixel, since paper shows more than a screen.
   function chart(element, option, begun, ready) {
     if (!element || typeof echarts === "undefined") return;
     let made = null;
+    const fit = () => {
+      const [width, height] = onPaper ? sheet[element.classList[1]] : ["auto", "auto"];
+      made.resize({ width, height });
+    };
     const entry = {
       draw() {
-        if (!made) { made = echarts.init(element, null, { renderer: "canvas" }); if (begun) begun(made); }
+        if (!made) { made = echarts.init(element, null, { renderer: "canvas", devicePixelRatio: Math.max(2, devicePixelRatio) }); if (begun) begun(made); }
         made.setOption(option(), true);
-        made.resize();
+        fit();
         if (ready) ready(made);
       },
       again() { if (made) entry.draw(); },
-      resize() { if (made) made.resize(); },
+      resize() { if (made) fit(); },
     };
     charts.push(entry);
     const seen = new IntersectionObserver((found) => {
@@ -156,7 +165,9 @@
       : one.parameter && one.parameter.log ? exponent(value) : number(value);
 
   function parallelOption() {
-    const narrow = document.getElementById("parallel").clientWidth < 620;
+    const width = onPaper ? sheet.parallel[0] : document.getElementById("parallel").clientWidth;
+    const narrow = width < 620;
+    const crowded = !narrow && (width - 110) / axes.length < 110; // names stand in two rows
     const places = [...compared].sort((a, b) => (data.loss ? b.score - a.score : a.score - b.score));
     const goodness = (trial) => (places.indexOf(trial) + 1) / places.length;
     const labels = { color: colour("soft"), fontSize: 11, backgroundColor: colour("card"), padding: [1, 3] };
@@ -164,11 +175,11 @@
       animation: false,
       parallel: narrow
         ? { layout: "vertical", left: 112, right: 22, top: 16, bottom: 30 }
-        : { left: 50, right: 60, top: 44, bottom: 26 },
+        : { left: 50, right: 60, top: crowded ? 58 : 44, bottom: 26 },
       parallelAxis: axes.map((one, dim) => {
         const [from, to] = extent(one);
         const common = {
-          id: `axis-${dim}`, dim, name: one.name, nameLocation: narrow ? "start" : "end", nameGap: narrow ? 8 : 14, nameTruncate: { maxWidth: narrow ? 100 : 110 }, inverse: Boolean(data.loss && dim === axes.length - 1),
+          id: `axis-${dim}`, dim, name: one.name, nameLocation: narrow ? "start" : "end", nameGap: narrow ? 8 : crowded && dim % 2 ? 30 : 14, nameTruncate: { maxWidth: narrow ? 100 : 110 }, inverse: Boolean(data.loss && dim === axes.length - 1),
           nameTextStyle: { color: colour("ink"), fontSize: narrow ? 11 : 12 },
           areaSelectStyle: { width: 22, borderColor: colour("accent"), color: colour("accent"), opacity: 0.25 },
           axisLine: { lineStyle: { color: colour("grey") } }, axisTick: { show: false },
@@ -295,7 +306,12 @@
   }
   const again = () => charts.forEach((each) => each.again());
   dark.addEventListener("change", again);
-  printed.addEventListener("change", () => charts.forEach((each) => each.draw()));
-  addEventListener("beforeprint", () => charts.forEach((each) => each.draw()));
-  addEventListener("afterprint", again);
+  const print = (paper) => {
+    onPaper = paper;
+    document.documentElement.classList.toggle("paper", paper); // dark colours are for screens
+    if (paper) charts.forEach((each) => each.draw()); else again();
+  };
+  printed.addEventListener("change", () => print(printed.matches));
+  addEventListener("beforeprint", () => print(true));
+  addEventListener("afterprint", () => print(printed.matches));
 })();
