@@ -45,7 +45,7 @@ from tuner.report.command import search_command
 from tuner.report.contents import Contents, Validation, gather
 from tuner.report.importance import EPOCHS, LEAST_TRIALS, importances
 from tuner.report.story import story_of
-from tuner.run import Run, open_run
+from tuner.run import FINISHED, Run, open_run
 from tuner.settings import SearchSettings
 from tuner.splits import SPLITS
 
@@ -212,6 +212,23 @@ def test_every_bracket_shows_who_was_promoted(contents: Contents) -> None:
     assert len(first.lines) == 9 + 3 + 1
     assert len(first.dots) == 27 + 9 + 3 + 1
     assert first.summary.startswith("27 trials to epoch 1, of these 9 trials to epoch 3")
+
+
+def test_what_may_still_be_promoted_is_not_said_to_have_ended(tmp_path: Path) -> None:
+    run = synthetic_run(tmp_path, trials=9, images=140)
+    run.journal.set_notes({FINISHED: 0})
+    found = gathered(run, tmp_path / "cache")
+    assert found.story.state == "interrupted"
+    text = page.render(found, NOW)
+    assert "went no further" not in text
+    assert text.count(", no further so far</title>") == len(found.brackets[0].dots) > 0
+    assert "</svg>no further so far</li>" in text
+    assert "was not promoted, or not yet." in text
+    run.journal.set_notes({FINISHED: run.settings.iterations})
+    text = page.render(gathered(run, tmp_path / "cache"), NOW)
+    assert "so far" not in text
+    assert "went no further</title>" in text
+    assert "was not promoted." in text
 
 
 def test_better_scores_are_higher_up_for_losses_too() -> None:

@@ -175,7 +175,7 @@ def _bracket(
             if last is not None:
                 lines.append(Line(*last, x, y, is_winner))
             kind = _kind(trial, number, len(rungs), is_winner)
-            dots.append(Dot(x, y, kind, _dot_title(trial, number, kind)))
+            dots.append(Dot(x, y, kind, _dot_title(trial, number, kind, story.is_open)))
             last = x, y
     reached = [sum(len(t.rungs) > number for t in members) for number in range(len(rungs))]
     columns = tuple(
@@ -198,9 +198,10 @@ def _kind(trial: TrialRecord, number: int, rungs: int, is_winner: bool) -> str:
     return "finished" if number == rungs - 1 else "stopped"
 
 
-def _dot_title(trial: TrialRecord, number: int, kind: str) -> str:
+def _dot_title(trial: TrialRecord, number: int, kind: str, is_open: bool) -> str:
     rung = trial.rungs[number]
-    fate = {"winner": ", the winner", "promoted": ", promoted", "stopped": ", went no further"}
+    stopped = ", no further so far" if is_open else ", went no further"
+    fate = {"winner": ", the winner", "promoted": ", promoted", "stopped": stopped}
     return (
         f"trial {trial_name(trial.id)}: {rung.score:.4f} after {rung.end_epoch} epochs"
         f"{fate.get(kind, '')}"

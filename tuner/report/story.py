@@ -43,7 +43,7 @@ class Story:
     Attributes:
         name: of the run.
         settings: what was asked for.
-        state: "running", "done", "interrupted" or "failed": every trial failed.
+        state: "running", "done", "interrupted", "damaged" or "failed": every trial failed.
         damage: what is wrong with the journal; None for a sound one.
         trials: every configuration, the best first.
         winner: the trial that leads; None while there is none.
@@ -80,6 +80,11 @@ class Story:
     def is_loss(self) -> bool:
         """Whether the score is the better the smaller it is."""
         return self.settings.direction == "min"
+
+    @property
+    def is_open(self) -> bool:
+        """Whether trials may still be promoted, as far as is known."""
+        return self.state in ("running", "interrupted", "damaged")
 
     @property
     def seconds(self) -> float:
