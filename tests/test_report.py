@@ -2,9 +2,11 @@
 
 import dataclasses
 import json
+import os
 import re
 import shlex
 import shutil
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -22,7 +24,7 @@ from sklearn.metrics import (
     recall_score,
 )
 
-from tests.small_search import small_search, tune
+from tests.small_search import SEARCH, small_search, tune
 from tests.synthetic_run import (
     CLASSES,
     HOSTILE_CLASS,
@@ -39,13 +41,14 @@ from tuner.errors import DataError, SettingsError
 from tuner.images import prepare_images
 from tuner.journal import COMPLETED, FAILED, RungRecord, TrialRecord
 from tuner.outcomes import Outcomes
+from tuner.progress import SearchProgress
 from tuner.report import check_page, figures, mistakes, page, thumbnails
 from tuner.report.answer import answer_of
 from tuner.report.command import search_command
 from tuner.report.contents import Contents, Validation, gather
 from tuner.report.importance import EPOCHS, LEAST_TRIALS, importances
 from tuner.report.story import story_of
-from tuner.run import FINISHED, Run, open_run
+from tuner.run import FINISHED, RECIPES, Run, open_run
 from tuner.settings import SearchSettings
 from tuner.splits import SPLITS
 
@@ -229,6 +232,31 @@ def test_what_may_still_be_promoted_is_not_said_to_have_ended(tmp_path: Path) ->
     assert "so far" not in text
     assert "went no further</title>" in text
     assert "was not promoted." in text
+
+
+def test_what_was_planned_is_known_before_every_recipe_has_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    search, told = small_search(), SearchProgress.rung_ends
+
+    def interrupted(self: SearchProgress, *arguments: Any) -> None:
+        told(self, *arguments)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(SearchProgress, "rung_ends", interrupted)
+    runs = tmp_path / "runs"
+    result = tune(
+        "search", search.photos, "--run", "begun", *SEARCH, "--fix", "unfreeze_blocks=0",
+        "--runs-dir", runs, "--cache-dir", search.cache,
+    )  # fmt: skip
+    assert result.exit_code == 130, result.output
+    run = open_run(runs, "begun")
+    assert [trial.recipe for trial in run.journal.trials()] == ["plain head"]
+    planned = story_of(run).schedule
+    assert planned.recipes == ("plain head", "blog head")
+    assert (planned.total_trials, planned.total_epochs) == (3, 3)
+    run.journal.set_notes({RECIPES: None})  # as of a run of an older version
+    assert story_of(run).schedule.recipes == ("plain head",)
 
 
 def test_better_scores_are_higher_up_for_losses_too() -> None:
