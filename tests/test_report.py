@@ -34,7 +34,7 @@ from tests.synthetic_run import (
     many_trials,
     synthetic_run,
 )
-from tuner.cache import Cache
+from tuner.cache import Cache, default_cache_dir
 from tuner.dataset import ImageFile
 from tuner.diagnoses import keep_diagnosis
 from tuner.errors import DataError, SettingsError
@@ -45,7 +45,14 @@ from tuner.progress import SearchProgress
 from tuner.report import check_page, figures, mistakes, page, thumbnails
 from tuner.report.answer import answer_of
 from tuner.report.command import search_command
-from tuner.report.contents import Contents, Validation, gather
+from tuner.report.contents import (
+    Absent,
+    Contents,
+    Validation,
+    _diagnosis,
+    diagnose_command,
+    gather,
+)
 from tuner.report.importance import EPOCHS, LEAST_TRIALS, importances
 from tuner.report.story import story_of
 from tuner.run import FINISHED, RECIPES, Run, open_run
@@ -428,6 +435,27 @@ def test_the_command_asks_for_the_same(
     assert asked == [settings]
 
 
+def test_the_diagnosis_that_is_missing_is_made_by_its_command(tmp_path: Path) -> None:
+    command = diagnose_command(SETTINGS[1], tmp_path / "my cache")
+    assert shlex.split(command) == [
+        "tune", "diagnose", "/photos/of mine", "--weights", "none", "--image-size", "64", "--crop",
+        "--val-fraction", "0.2", "--test-fraction", "0.1", "--split-seed", "5", "--drop-leaks",
+        "--keep-conflicts", "--cache-dir", str(tmp_path / "my cache"),
+    ]  # fmt: skip
+    plain = SearchSettings(data="photos")
+    assert diagnose_command(plain, default_cache_dir()) == "tune diagnose photos"
+
+
+def test_digits_cannot_be_diagnosed(synthetic: Run, tmp_path: Path) -> None:
+    story = story_of(synthetic)
+    digits = dataclasses.replace(story, settings=dataclasses.replace(story.settings, data=None))
+    with Cache(tmp_path) as cache:
+        found = _diagnosis(digits, cache)
+    assert isinstance(found, Absent)
+    assert "digits lie in no folder to diagnose" in found.reason
+    assert "tune diagnose" not in found.reason
+
+
 def test_a_real_run_has_every_section(tmp_path: Path) -> None:
     search = small_search()
     runs = search.copy_of_runs(tmp_path)
@@ -439,12 +467,14 @@ def test_a_real_run_has_every_section(tmp_path: Path) -> None:
              "training_images": 42,
              "validation_images": 9, "accuracy": 0.5, "train_accuracy": 0.75,
              "majority_rate": 0.25}  # fmt: skip
-    keep_diagnosis(search.cache, run.dataset().fingerprint, found, {})
+    options = {"weights": "none", "image_size": 32}
+    keep_diagnosis(search.cache, run.dataset().fingerprint, found, options)
     out = tmp_path / "page.html"
     result = tune("report", "--runs-dir", runs, "--cache-dir", search.cache, "--out", out)
     assert result.exit_code == 0, result.output
     assert result.stdout.strip() == str(out)
     text = " ".join(Outline(out.read_text("utf-8")).text)
+    assert "42 training and 9 validation images, with weights none at 32 px: a plain" in text
     assert "Nothing was found that holds accuracy back." in text
     assert "(costs 30.0 points, p 0.01). It was tried." in text
     assert "(+20.0 points). It was too." in text
