@@ -43,8 +43,9 @@ from tuner.journal import COMPLETED, FAILED, RungRecord, TrialRecord
 from tuner.outcomes import Outcomes
 from tuner.progress import SearchProgress
 from tuner.report import check_page, figures, mistakes, page, thumbnails
-from tuner.report.answer import answer_of
+from tuner.report.answer import Contender, answer_of
 from tuner.report.command import search_command
+from tuner.report.comparison import _sentence, compare
 from tuner.report.contents import (
     Absent,
     Contents,
@@ -669,8 +670,6 @@ def test_runs_are_put_side_by_side(tmp_path: Path) -> None:
 
 
 def test_runs_on_other_images_cannot_be_compared(tmp_path: Path) -> None:
-    from tuner.report.comparison import compare
-
     one, two = (
         synthetic_run(tmp_path / name, trials=30, images=images)
         for name, images in (("a", 140), ("b", 168))
@@ -678,6 +677,79 @@ def test_runs_on_other_images_cannot_be_compared(tmp_path: Path) -> None:
     found = compare([one, two])
     assert not found.same_data
     assert "cannot be compared" in found.data
+
+
+def without_images(run: Run, path: Path, split: str, count: int) -> Run:
+    """The same run, as if it had been begun without some images."""
+    folder = Path(shutil.copytree(run.folder, path / "other"))
+    document = json.loads((folder / "dataset.json").read_text())
+    gone = [file for file in document["files"] if file["split"] == split][:count]
+    document["files"] = [file for file in document["files"] if file not in gone]
+    (folder / "dataset.json").write_text(json.dumps(document))
+    return open_run(path, "other")
+
+
+def test_runs_that_chose_by_the_same_images_are_compared(tmp_path: Path) -> None:
+    one = synthetic_run(tmp_path, trials=30, images=280)
+    one.journal.close()
+    found = compare([one, without_images(one, tmp_path / "runs", "train", 5)])
+    assert not found.same_data
+    assert found.data.startswith("All runs chose by the same validation images, so")
+    assert found.sentence == "many and other are equal on the validation images."
+    ahead = [
+        dataclasses.replace(side, answer=dataclasses.replace(side.answer, contenders=(lead,)))
+        for side, share in zip(found.sides, (30, 10), strict=True)
+        for lead in [Contender("it", mistakes.Interval.of(share, 40), is_winner=True)]
+    ]
+    assert "by 50.0 points on the same validation images" in _sentence(ahead, True)
+    assert _sentence(ahead, False) == "many leads other by 50.0 points, on other images."
+
+
+def test_the_same_validation_images_under_other_labels_are_others(tmp_path: Path) -> None:
+    one = synthetic_run(tmp_path, trials=30, images=280)
+    one.journal.close()
+    other = without_images(one, tmp_path / "runs", "train", 0)
+    document = json.loads((other.folder / "dataset.json").read_text())
+    file = next(file for file in document["files"] if file["split"] == "validation")
+    file["label"] = next(name for name in CLASSES if name != file["label"])
+    (other.folder / "dataset.json").write_text(json.dumps(document))
+    assert "cannot be compared" in compare([one, other]).data
+
+
+def test_the_whole_of_a_winners_curve_is_in_a_comparisons_frame(tmp_path: Path) -> None:
+    found = compare([synthetic_run(tmp_path, trials=30, images=280)] * 2)
+    winner = found.sides[0].story.winner
+    assert winner is not None
+    curve = found.sides[0].story.curves[winner.id]
+    curve[0]["val_accuracy"] = 0.01
+    heights = page.comparison_data(found)["heights"]
+    assert heights["min"] <= 0.01
+    assert heights["max"] >= max(epoch["val_accuracy"] for epoch in curve)
+
+
+def test_curves_that_leave_the_frame_are_counted(contents: Contents) -> None:
+    story = contents.story
+    assert story.winner is not None
+    curves = dict(story.curves)
+    first, *others = curves[story.winner.id]
+    curves[story.winner.id] = [first | {"val_accuracy": -5.0}, *others]
+    changed = dataclasses.replace(story, curves=curves)
+    before = page.chart_data(story)["outside"]
+    assert story.winner.id not in before
+    shown = page.render(dataclasses.replace(contents, story=changed), NOW)
+    text = "".join(Outline(shown).text)
+    assert f"a part of {len(before) + 1} of 197 curves, the winner's among them." in text
+    assert f"a part of {len(before)} of 197 curves.</p>" in page.render(contents, NOW)
+
+
+@pytest.mark.parametrize(
+    ("scores", "is_loss", "ends"),
+    [([1.0], False, (0.998, 1.0)), ([0.5, 1.0], False, (0.5, 1.0)), ([0.0], True, (0.0, 0.002))],
+)  # fmt: skip
+def test_no_axis_goes_beyond_what_a_score_can_be(
+    scores: list[float], is_loss: bool, ends: tuple[float, float]
+) -> None:
+    assert figures.score_ends(scores, is_loss) == pytest.approx(ends)
 
 
 def test_the_story_tells_the_state(synthetic: Run) -> None:

@@ -248,9 +248,15 @@ def score_ends(scores: Iterable[float], is_loss: bool) -> tuple[float, float]:
         lower, _, upper = statistics.quantiles(known, n=4)
         room = 3 * max(upper - lower, _LEAST_ROOM)
         low, high = (low, min(high, upper + room)) if is_loss else (max(low, lower - room), high)
+    return round_ends(low, high, is_loss)
+
+
+def round_ends(low: float, high: float, is_loss: bool) -> tuple[float, float]:
+    """Round numbers around two scores; no loss is below 0, and no accuracy above 1 either."""
     step = axis_step(low, high)
     first, last = math.floor(low / step), math.ceil(high / step)
-    return (first - (first == last)) * step, (last + (first == last)) * step
+    below, above = (first - (first == last)) * step, (last + (first == last)) * step
+    return max(below, 0.0), above if is_loss else min(above, 1.0)
 
 
 def axis_step(low: float, high: float) -> float:
