@@ -603,6 +603,15 @@ def test_a_damaged_run_is_compared_by_what_there_is(tmp_path: Path) -> None:
     assert "test accuracy not yet measured cannot be read" in text
 
 
+def test_the_key_of_the_confusion_matrix_is_not_in_its_scrolling_box(html: str) -> None:
+    tags = Outline(html).tags
+    assert "caption" not in {tag for tag, _ in tags}
+    (key,) = [place for place, (_, each) in enumerate(tags) if each.get("id") == "matrix-key"]
+    box, table = tags[key + 1 : key + 3]
+    assert (tags[key][0], box[1]["class"], table[1]["class"]) == ("p", "scroll", "matrix")
+    assert {each["aria-describedby"] for _, each in (box, table)} == {"matrix-key"}
+
+
 def test_what_is_to_be_typed_or_found_is_shown_as_it_is(contents: Contents) -> None:
     assert isinstance(contents.validation, Validation)
     image = dataclasses.replace(contents.validation.worst[0], path="at 5 % light.png")
