@@ -1,5 +1,6 @@
 """The report in a browser: what a person sees, does with mouse and keyboard, and never meets."""
 
+import dataclasses
 import json
 import shutil
 import time
@@ -54,6 +55,30 @@ def shown(browser: "Browser", report: Path) -> Iterator[Watched]:
     with watched_page(browser) as watched:
         show(watched, report)
         yield watched
+
+
+@pytest.fixture(scope="module")
+def losses(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of trials of a single epoch, with losses whose curves end where the training's do."""
+    found = many_contents()
+    trials = [
+        dataclasses.replace(trial, rungs=(dataclasses.replace(trial.rungs[0], end_epoch=1),))
+        for trial in found.story.trials[-30:]
+    ]
+    curves = {
+        trial.id: [
+            epoch | {"loss": epoch["val_loss"]} for epoch in found.story.curves[trial.id][:1]
+        ]
+        for trial in trials
+    }
+    story = dataclasses.replace(
+        found.story, settings=dataclasses.replace(found.story.settings, objective="val_loss"),
+        trials=tuple(trials), winner=trials[0], curves=curves,
+    )  # fmt: skip
+    file = tmp_path_factory.mktemp("losses") / "page.html"
+    made = datetime(2026, 1, 2, tzinfo=UTC)
+    file.write_text(report_page.render(dataclasses.replace(found, story=story), made), "utf-8")
+    return file
 
 
 @pytest.fixture
@@ -263,6 +288,40 @@ def test_a_chart_is_drawn_for_the_sheet_it_is_printed_on(
             watched, f"JSON.stringify({CANVASES}) === '{json.dumps(before, separators=(',', ':'))}'"
         )
         assert watched.errors == []
+
+
+def texts(watched: Watched, chart: str) -> dict[str, tuple[float, float]]:
+    """The texts of a chart, with the places of their upper left corners."""
+    found: dict[str, tuple[float, float]] = watched.page.evaluate(
+        """chart => Object.fromEntries(
+            echarts.getInstanceByDom(document.querySelector(chart)).getZr().storage
+            .getDisplayList(true).filter(each => each.style.text && !each.ignore).map(each => {
+                const place = each.getBoundingRect().clone();
+                if (each.transform) place.applyTransform(each.transform);
+                return [each.style.text, [place.x, place.y]];
+            }))""",
+        chart,
+    )
+    return found
+
+
+def test_the_axis_of_epochs_has_a_mark_for_each_rung(opened: Watched) -> None:
+    shown = texts(opened, "#parallel")
+    across = shown["epochs"][0] + 10
+    marks = [text for text, (x, y) in shown.items() if across < x < across + 40 and y > 30]
+    assert sorted(marks, key=int) == ["1", "3", "9", "27"]
+
+
+def test_a_chart_of_one_epoch_and_of_losses_is_labelled(browser: "Browser", losses: Path) -> None:
+    with watched_page(browser) as watched:
+        show(watched, losses)
+        curves, parallel = texts(watched, "#curves"), texts(watched, "#parallel")
+        assert watched.errors == []
+    assert {"1", "epoch", "winner", "training"} <= curves.keys()
+    assert {"0", "2", "0.5", "1.5"}.isdisjoint(curves)
+    assert abs(curves["winner"][1] - curves["training"][1]) > 10
+    names = [*(each.name for each in report_page.varied(many_contents().story)), "epochs"]
+    assert parallel["val_loss"][1] == pytest.approx(parallel[names[1]][1], abs=1)
 
 
 def test_a_print_of_a_dark_screen_is_drawn_in_light_colours(opened: Watched) -> None:

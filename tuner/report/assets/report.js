@@ -41,8 +41,9 @@
   const tooltip = (formatter) => ({
     trigger: "item", confine: true, formatter, padding: 0, borderWidth: 0, backgroundColor: "transparent", extraCssText: "box-shadow:none",
   });
+  const marks = (extra) => ({ color: colour("soft"), fontSize: 12, hideOverlap: true, formatter: (value) => String(Number(value.toPrecision(6))), ...extra });
   const axis = (extra) => ({
-    axisLine: { onZero: false, lineStyle: { color: colour("grey") } }, axisTick: { show: false }, axisLabel: { color: colour("soft"), fontSize: 12, hideOverlap: true, formatter: (value) => String(Number(value.toPrecision(6))) },
+    axisLine: { onZero: false, lineStyle: { color: colour("grey") } }, axisTick: { show: false }, axisLabel: marks(),
     splitLine: { lineStyle: { color: colour("line") } }, nameTextStyle: { color: colour("soft") }, ...extra,
   });
 
@@ -77,6 +78,9 @@
 
   function curvesOption() {
     const metric = data.objective;
+    const named = (text, color, fontWeight) => ({ // at the curve's end, apart from the others
+      endLabel: { show: true, formatter: () => text, color, fontWeight, minMargin: 8 }, labelLayout: { moveOverlap: "shiftY" },
+    });
     const line = (trial) => {
       const won = trial.id === data.winner;
       return {
@@ -85,7 +89,7 @@
         lineStyle: { width: won ? 3.5 : trial.recipe ? 2 : 1.1, color: won ? colour("accent") : trial.recipe ? colour("cool") : colour("grey"), type: trial.recipe && !won ? "dashed" : "solid", opacity: won || trial.recipe ? 1 : 0.5 },
         itemStyle: { color: won ? colour("accent") : trial.recipe ? colour("cool") : colour("grey") },
         emphasis: { lineStyle: { width: won ? 4 : 3, opacity: 1 } },
-        endLabel: won ? { show: true, formatter: "winner", color: colour("accent"), fontWeight: "bold" } : undefined,
+        ...(won ? named("winner", colour("accent"), "bold") : {}),
         trial,
       };
     };
@@ -94,19 +98,20 @@
       return {
         name: trial.name, type: "line", data: trial.curve.map((y, epoch) => [epoch + 1, y]), symbol: symbols[i % symbols.length], symbolSize: 6, showSymbol: true,
         lineStyle: { width: 2.5, color: own, type: i < 5 ? "solid" : "dashed" }, itemStyle: { color: own }, triggerLineEvent: true, trial,
-        endLabel: { show: true, formatter: () => String(trial.name.split(",")[0]).slice(0, 14), color: own },
+        ...named(String(trial.name.split(",")[0]).slice(0, 14), own),
       };
     };
     const series = data.trials.filter((trial) => trial.curve.length).map(data.compared ? run : line);
     if (winner && winner.training.length) {
       series.push({
         name: "winner on its training images", type: "line", data: winner.training.map((y, i) => [i + 1, y]), symbol: "none", z: 9, silent: true,
-        lineStyle: { width: 2, type: "dotted", color: colour("accent") }, endLabel: { show: true, formatter: "training", color: colour("accent") },
+        lineStyle: { width: 2, type: "dotted", color: colour("accent") }, ...named("training", colour("accent")),
       });
     }
+    const only = data.longest === 1; // epoch, in the middle of an axis that would have no length
     return {
       animation: false, grid: { left: 52, right: data.compared ? 110 : 70, top: 14, bottom: 44 }, tooltip: tooltip((found) => trialHint(series[found.seriesIndex].trial)),
-      xAxis: axis({ type: "value", name: "epoch", nameLocation: "middle", nameGap: 28, minInterval: 1, min: 1, max: data.longest, splitLine: { show: false } }),
+      xAxis: axis({ type: "value", name: "epoch", nameLocation: "middle", nameGap: 28, minInterval: 1, min: only ? 0 : 1, max: only ? 2 : data.longest, axisLabel: marks(only ? { customValues: [1] } : {}), splitLine: { show: false } }),
       yAxis: axis({ type: "value", scale: true, name: metric, nameLocation: "end", nameGap: -2, nameTextStyle: { align: "left", color: colour("soft"), padding: [0, 0, 0, 6], verticalAlign: "top" }, ...data.heights }),
       series,
     };
@@ -178,17 +183,19 @@
         : { left: 50, right: 60, top: crowded ? 58 : 44, bottom: 26 },
       parallelAxis: axes.map((one, dim) => {
         const [from, to] = extent(one);
+        const inverse = data.loss && dim === axes.length - 1; // the better the higher up, or to the right
         const common = {
-          id: `axis-${dim}`, dim, name: one.name, nameLocation: narrow ? "start" : "end", nameGap: narrow ? 8 : crowded && dim % 2 ? 30 : 14, nameTruncate: { maxWidth: narrow ? 100 : 110 }, inverse: Boolean(data.loss && dim === axes.length - 1),
+          id: `axis-${dim}`, dim, name: one.name, inverse, nameLocation: narrow !== inverse ? "start" : "end", nameGap: narrow ? 8 : crowded && dim % 2 ? 30 : 14, nameTruncate: { maxWidth: narrow ? 100 : 110 },
           nameTextStyle: { color: colour("ink"), fontSize: narrow ? 11 : 12 },
           areaSelectStyle: { width: 22, borderColor: colour("accent"), color: colour("accent"), opacity: 0.25 },
           axisLine: { lineStyle: { color: colour("grey") } }, axisTick: { show: false },
         };
         const steps = one.parameter && !one.parameter.range;
         const pad = to > from ? 0 : 0.5;
+        const customValues = one.name === "epochs" ? data.rungs : pad ? [from] : undefined;
         return steps
           ? { ...common, type: "category", data: choices(one.parameter), boundaryGap: true, axisLabel: labels }
-          : { ...common, type: "value", min: from - pad, max: to + pad, interval: (to - from + 2 * pad) / 3, axisLabel: { ...labels, formatter: (value) => (one.name === "epochs" ? String(Math.round(value)) : shownAs(one, value)) } };
+          : { ...common, type: "value", min: from - pad, max: to + pad, interval: (to - from + 2 * pad) / 3, axisLabel: { ...labels, customValues, formatter: (value) => shownAs(one, value) } };
       }),
       series: [{
         type: "parallel", inactiveOpacity: 0.04, activeOpacity: 1, progressive: 0, emphasis: { disabled: true },
