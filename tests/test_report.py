@@ -49,11 +49,13 @@ from tuner.report.comparison import _sentence, compare
 from tuner.report.contents import (
     Absent,
     Contents,
+    Doubtful,
     Validation,
     _diagnosis,
     diagnose_command,
     gather,
 )
+from tuner.report.doubts import Doubts
 from tuner.report.importance import EPOCHS, LEAST_TRIALS, importances
 from tuner.report.story import story_of
 from tuner.run import FINISHED, RECIPES, Run, open_run
@@ -481,6 +483,9 @@ def test_a_real_run_has_every_section(tmp_path: Path) -> None:
     assert "(+20.0 points). It was too." in text
     assert "Validation images by their label" in text
     assert "confident learning" in text
+    assert "up to 1 epoch a trial" in text
+    assert not re.search(r"\b1 (\w+ )?(trials|epochs|images|configurations|curves|answers)\b", text)
+    assert " after 1 epoch</title>" in out.read_text("utf-8")
     assert "computing frozen features" in text
     for name in ("python", "keras", "keras-tuner", "numpy"):
         assert name in run.journal.note("computes")
@@ -610,6 +615,13 @@ def test_the_key_of_the_confusion_matrix_is_not_in_its_scrolling_box(html: str) 
     box, table = tags[key + 1 : key + 3]
     assert (tags[key][0], box[1]["class"], table[1]["class"]) == ("p", "scroll", "matrix")
     assert {each["aria-describedby"] for _, each in (box, table)} == {"matrix-key"}
+
+
+def test_no_doubtful_label_is_no_list_of_none(contents: Contents) -> None:
+    none = dataclasses.replace(contents, doubtful=Doubtful((), Doubts((), 0, 23)))
+    text = " ".join("".join(Outline(page.render(none, NOW)).text).split())
+    assert "frozen backbone's features: of 23 images none is named. tune diagnose" in text
+    assert "0 most doubtful" not in text
 
 
 def test_what_is_to_be_typed_or_found_is_shown_as_it_is(contents: Contents) -> None:

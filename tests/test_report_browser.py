@@ -192,7 +192,7 @@ def test_a_range_is_drawn_with_the_mouse(opened: Watched) -> None:
     limit = best - 0.2 * (best - least)
     assert 0 < len(chosen) < len(scores)
     assert min(scores[trial] for trial in chosen) == pytest.approx(limit, abs=0.02)
-    assert f"{len(chosen)} of 197 trials are chosen" in opened.page.inner_text("#chosen")
+    assert f"{len(chosen)} of 197 trials chosen" in opened.page.inner_text("#chosen")
 
 
 def test_a_range_is_chosen_with_the_keyboard(opened: Watched) -> None:
@@ -204,7 +204,7 @@ def test_a_range_is_chosen_with_the_keyboard(opened: Watched) -> None:
     opened.page.keyboard.press("End")
     longest = {str(t.id) for t in many_contents().story.trials if t.epochs == 27}
     assert set(rows_shown(opened)) == longest
-    assert f"{len(longest)} of 197 trials are chosen" in opened.page.inner_text("#chosen")
+    assert f"{len(longest)} of 197 trials chosen" in opened.page.inner_text("#chosen")
     opened.page.keyboard.press("Tab")
     opened.page.keyboard.press("Tab")
     assert opened.page.evaluate("document.activeElement.id") == "clear"

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from tuner.journal import FAILED, TrialRecord
+from tuner.quantities import counted
 from tuner.ranking import trial_name
 from tuner.report.story import Story
 from tuner.schedule import Rung
@@ -128,7 +129,7 @@ def time_shares(story: Story) -> dict[str, list[Share]]:
     slowest = sorted(story.trials, key=lambda trial: -trial.seconds)[:_MOST_SLOW]
     total = story.seconds or 1.0
     found["The slowest trials"] = [
-        Share(f"trial {trial_name(t.id)}", t.seconds, t.seconds / total, f"{t.epochs} epochs")
+        Share(f"trial {trial_name(t.id)}", t.seconds, t.seconds / total, counted(t.epochs, "epoch"))
         for t in slowest
     ]
     return found
@@ -139,7 +140,9 @@ def _bracket_name(trial: TrialRecord) -> str:
 
 
 def _depth(blocks: object) -> str:
-    return "head only" if blocks == 0 else f"{blocks} block{'' if blocks == 1 else 's'}"
+    if not isinstance(blocks, int):
+        return "not known"
+    return counted(blocks, "block") if blocks else "head only"
 
 
 def _grouped(story: Story, name: Callable[[TrialRecord], str]) -> list[Share]:
@@ -151,7 +154,7 @@ def _grouped(story: Story, name: Callable[[TrialRecord], str]) -> list[Share]:
     for label, members in groups.items():
         seconds = sum(trial.seconds for trial in members)
         epochs = sum(trial.epochs for trial in members)
-        note = f"{len(members)} trials, {epochs} epochs"
+        note = f"{counted(len(members), 'trial')}, {counted(epochs, 'epoch')}"
         shares.append(Share(label, seconds, seconds / total, note))
     return sorted(shares, key=lambda share: -share.seconds)
 
@@ -203,14 +206,14 @@ def _dot_title(trial: TrialRecord, number: int, kind: str, is_open: bool) -> str
     stopped = ", no further so far" if is_open else ", went no further"
     fate = {"winner": ", the winner", "promoted": ", promoted", "stopped": stopped}
     return (
-        f"trial {trial_name(trial.id)}: {rung.score:.4f} after {rung.end_epoch} epochs"
+        f"trial {trial_name(trial.id)}: {rung.score:.4f} after {counted(rung.end_epoch, 'epoch')}"
         f"{fate.get(kind, '')}"
     )
 
 
 def _summary(rungs: Sequence[Rung], reached: Sequence[int], members: Sequence[TrialRecord]) -> str:
     parts = [
-        f"{count} trial{'' if count == 1 else 's'} to epoch {rung.end_epoch}"
+        f"{counted(count, 'trial')} to epoch {rung.end_epoch}"
         for rung, count in zip(rungs, reached, strict=True)
         if count
     ]

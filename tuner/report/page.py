@@ -16,7 +16,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup, escape
 
-from tuner.quantities import duration
+from tuner.quantities import counted, duration
 from tuner.ranking import trial_name
 from tuner.report import figures
 from tuner.report.comparison import Comparison, curve_name
@@ -212,6 +212,7 @@ def _environment() -> jinja2.Environment:
     )  # fmt: skip
     environment.filters |= {
         "percent": _percent, "prose": _prose, "number": number, "duration": duration,
+        "counted": counted,
         "trial_name": trial_name,
     }  # fmt: skip
     environment.tests["absent"] = lambda value: isinstance(value, Absent)

@@ -18,6 +18,8 @@
       : Number.isInteger(value) ? String(value)
         : Math.abs(value) < 0.01 ? value.toExponential(1).replace(".0e", "e") : String(Number(value.toPrecision(3)));
 
+  const counted = (count, noun) => `${count} ${noun}${count === 1 ? "" : "s"}`;
+
   function mixed(share) { // between the colours of the first and the last rung
     const [a, b] = ["rung-a", "rung-b"].map((name) => colour(name).match(/\w\w/g).map((part) => parseInt(part, 16)));
     return `rgb(${a.map((from, i) => Math.round(from + (b[i] - from) * share)).join(",")})`;
@@ -34,7 +36,7 @@
 
   function trialHint(trial) {
     const values = Object.entries(trial.values).map(([name, value]) => `${name} ${number(value)}`);
-    const score = trial.score === null ? "no score" : `${data.objective} ${trial.score.toFixed(4)} after ${trial.epochs} epochs`;
+    const score = trial.score === null ? "no score" : `${data.objective} ${trial.score.toFixed(4)} after ${counted(trial.epochs, "epoch")}`;
     return hint(`${trial.name}${trial.id === data.winner ? ", the winner" : ""}`, [score, ...values]);
   }
 
@@ -222,8 +224,8 @@
     const all = intervals.every((each) => !each.length);
     for (const row of table ? table.tBodies[0].rows : []) row.hidden = !all && !ids.has(row.dataset.trial);
     const best = chosen.reduce((a, b) => (a === null || (data.loss ? b.score < a.score : b.score > a.score) ? b : a), null);
-    const text = all ? `All ${compared.length} trials with a score are shown.`
-      : `${chosen.length} of ${compared.length} trials are chosen${best ? `; the best is ${best.name} with ${best.score.toFixed(4)} after ${best.epochs} epochs` : ""}. The table below shows them.`;
+    const text = all ? "All trials with a score are shown."
+      : `${chosen.length} of ${counted(compared.length, "trial")} chosen${best ? `; the best is ${best.name} with ${best.score.toFixed(4)} after ${counted(best.epochs, "epoch")}` : ""}. The table below shows ${chosen.length === 1 ? "it" : "them"}.`;
     document.getElementById("chosen").textContent = text;
   }
 
