@@ -459,6 +459,16 @@ def test_digits_cannot_be_diagnosed(synthetic: Run, tmp_path: Path) -> None:
     assert "tune diagnose" not in found.reason
 
 
+def test_with_a_time_budget_the_same_trials_are_not_promised(contents: Contents) -> None:
+    promise = "give the same trials and scores:"
+    assert promise in page.render(contents, NOW)
+    settings = dataclasses.replace(contents.story.settings, time_budget_seconds=60.0)
+    story = dataclasses.replace(contents.story, settings=settings)
+    limited = page.render(dataclasses.replace(contents, story=story), NOW)
+    assert promise not in limited
+    assert "depends on how fast the machine is" in limited
+
+
 def test_a_real_run_has_every_section(tmp_path: Path) -> None:
     search = small_search()
     runs = search.copy_of_runs(tmp_path)
