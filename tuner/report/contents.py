@@ -201,7 +201,7 @@ def _diagnosis(story: Story, cache: Cache) -> dict[str, Any] | Absent:
         return Absent("The run's description of its images is gone or damaged.")
     found = kept_diagnosis(cache.folder, story.dataset.fingerprint)
     if found is None and story.settings.data is None:
-        return Absent("There is none: scikit-learn's digits lie in no folder to diagnose.")
+        return Absent("There is no diagnosis: scikit-learn's digits lie in no folder to diagnose.")
     return found or Absent(
         f"Not run on these images. It is made by: {diagnose_command(story.settings, cache.folder)}"
     )
