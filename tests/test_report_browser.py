@@ -324,6 +324,22 @@ def test_a_chart_of_one_epoch_and_of_losses_is_labelled(browser: "Browser", loss
     assert parallel["val_loss"][1] == pytest.approx(parallel[names[1]][1], abs=1)
 
 
+def test_a_chart_that_was_never_seen_is_printed_whole(browser: "Browser", report: Path) -> None:
+    """The lines of a chart that is new are cut off at the frame that it was first drawn in."""
+    with watched_page(browser, viewport=NARROW) as watched:
+        watched.page.goto(report.as_uri())
+        frame = watched.page.evaluate(
+            """() => {
+                dispatchEvent(new Event('beforeprint'));
+                const chart = echarts.getInstanceByDom(document.getElementById('parallel'));
+                const paths = chart.getZr().storage.getDisplayList(true)
+                    .flatMap(each => each.__clipPaths ?? []);
+                return Math.min(680, ...paths.map(path => path.shape.width));
+            }"""
+        )
+    assert frame > 500
+
+
 def test_a_print_of_a_dark_screen_is_drawn_in_light_colours(opened: Watched) -> None:
     """As in Firefox, where a page hears that it will be printed and not of the print medium."""
     accent = "getComputedStyle(document.documentElement).getPropertyValue('--accent')"

@@ -61,8 +61,8 @@
     const entry = {
       draw() {
         if (!made) { made = echarts.init(element, null, { renderer: "canvas", devicePixelRatio: Math.max(2, devicePixelRatio) }); if (begun) begun(made); }
+        fit(); // first, since the lines of a new chart are cut off at the frame that it begins with
         made.setOption(option(), true);
-        fit();
         if (ready) ready(made);
       },
       again() { if (made) entry.draw(); },
