@@ -21,7 +21,7 @@ from tuner.preparation import note_seconds
 from tuner.report import thumbnails
 from tuner.report.contents import Contents, Doubtful, Validation, gather
 from tuner.report.doubts import Doubts
-from tuner.run import FINISHED, Run, create_run
+from tuner.run import FINISHED, RECIPES, Run, create_run
 from tuner.schedule import Pause, Schedule, Standing, Task, hyperband, next_task
 from tuner.settings import SearchSettings
 
@@ -86,7 +86,7 @@ def _search(run: Run, trials: int, dataset: Dataset) -> None:
             break
         number, standing = _train(journal, task, standings, settings.max_epochs, dataset)
         standings[number] = standing
-    journal.set_notes({FINISHED: settings.iterations})
+    journal.set_notes({FINISHED: settings.iterations, RECIPES: list(schedule.recipes)})
 
 
 def _train(

@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tuner.errors import SettingsError
-from tuner.quantities import duration, parse_size, parse_time, size
+from tuner.quantities import counted, duration, parse_size, parse_time, size
 
 
 @pytest.mark.parametrize(
@@ -113,3 +113,8 @@ def test_a_written_duration_is_true_and_short(seconds: float) -> None:
     else:
         assert float(only) < 60
         assert abs(float(only) - seconds) <= (0.06 if "." in only else 0.51)
+
+
+def test_one_of_a_thing_is_no_plural() -> None:
+    assert [counted(number, "epoch") for number in (0, 1, 2)] == ["0 epochs", "1 epoch", "2 epochs"]
+    assert [counted(number, "class", "classes") for number in (1, 2)] == ["1 class", "2 classes"]

@@ -2,9 +2,11 @@
 
 import dataclasses
 import json
+import os
 import re
 import shlex
 import shutil
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -22,7 +24,7 @@ from sklearn.metrics import (
     recall_score,
 )
 
-from tests.small_search import small_search, tune
+from tests.small_search import SEARCH, small_search, tune
 from tests.synthetic_run import (
     CLASSES,
     HOSTILE_CLASS,
@@ -32,20 +34,31 @@ from tests.synthetic_run import (
     many_trials,
     synthetic_run,
 )
-from tuner.cache import Cache
+from tuner.cache import Cache, default_cache_dir
 from tuner.dataset import ImageFile
 from tuner.diagnoses import keep_diagnosis
 from tuner.errors import DataError, SettingsError
 from tuner.images import prepare_images
 from tuner.journal import COMPLETED, FAILED, RungRecord, TrialRecord
 from tuner.outcomes import Outcomes
+from tuner.progress import SearchProgress
 from tuner.report import check_page, figures, mistakes, page, thumbnails
-from tuner.report.answer import answer_of
+from tuner.report.answer import Contender, answer_of
 from tuner.report.command import search_command
-from tuner.report.contents import Contents, Validation, gather
+from tuner.report.comparison import _sentence, compare
+from tuner.report.contents import (
+    Absent,
+    Contents,
+    Doubtful,
+    Validation,
+    _diagnosis,
+    diagnose_command,
+    gather,
+)
+from tuner.report.doubts import Doubts
 from tuner.report.importance import EPOCHS, LEAST_TRIALS, importances
 from tuner.report.story import story_of
-from tuner.run import Run, open_run
+from tuner.run import FINISHED, RECIPES, Run, open_run
 from tuner.settings import SearchSettings
 from tuner.splits import SPLITS
 
@@ -212,6 +225,48 @@ def test_every_bracket_shows_who_was_promoted(contents: Contents) -> None:
     assert len(first.lines) == 9 + 3 + 1
     assert len(first.dots) == 27 + 9 + 3 + 1
     assert first.summary.startswith("27 trials to epoch 1, of these 9 trials to epoch 3")
+
+
+def test_what_may_still_be_promoted_is_not_said_to_have_ended(tmp_path: Path) -> None:
+    run = synthetic_run(tmp_path, trials=9, images=140)
+    run.journal.set_notes({FINISHED: 0})
+    found = gathered(run, tmp_path / "cache")
+    assert found.story.state == "interrupted"
+    text = page.render(found, NOW)
+    assert "went no further" not in text
+    assert text.count(", no further so far</title>") == len(found.brackets[0].dots) > 0
+    assert "</svg>no further so far</li>" in text
+    assert "was not promoted, or not yet." in text
+    run.journal.set_notes({FINISHED: run.settings.iterations})
+    text = page.render(gathered(run, tmp_path / "cache"), NOW)
+    assert "so far" not in text
+    assert "went no further</title>" in text
+    assert "was not promoted." in text
+
+
+def test_what_was_planned_is_known_before_every_recipe_has_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    search, told = small_search(), SearchProgress.rung_ends
+
+    def interrupted(self: SearchProgress, *arguments: Any) -> None:
+        told(self, *arguments)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(SearchProgress, "rung_ends", interrupted)
+    runs = tmp_path / "runs"
+    result = tune(
+        "search", search.photos, "--run", "begun", *SEARCH, "--fix", "unfreeze_blocks=0",
+        "--runs-dir", runs, "--cache-dir", search.cache,
+    )  # fmt: skip
+    assert result.exit_code == 130, result.output
+    run = open_run(runs, "begun")
+    assert [trial.recipe for trial in run.journal.trials()] == ["plain head"]
+    planned = story_of(run).schedule
+    assert planned.recipes == ("plain head", "blog head")
+    assert (planned.total_trials, planned.total_epochs) == (3, 3)
+    run.journal.set_notes({RECIPES: None})  # as of a run of an older version
+    assert story_of(run).schedule.recipes == ("plain head",)
 
 
 def test_better_scores_are_higher_up_for_losses_too() -> None:
@@ -383,6 +438,37 @@ def test_the_command_asks_for_the_same(
     assert asked == [settings]
 
 
+def test_the_diagnosis_that_is_missing_is_made_by_its_command(tmp_path: Path) -> None:
+    command = diagnose_command(SETTINGS[1], tmp_path / "my cache")
+    assert shlex.split(command) == [
+        "tune", "diagnose", "/photos/of mine", "--weights", "none", "--image-size", "64", "--crop",
+        "--val-fraction", "0.2", "--test-fraction", "0.1", "--split-seed", "5", "--drop-leaks",
+        "--keep-conflicts", "--cache-dir", str(tmp_path / "my cache"),
+    ]  # fmt: skip
+    plain = SearchSettings(data="photos")
+    assert diagnose_command(plain, default_cache_dir()) == "tune diagnose photos"
+
+
+def test_digits_cannot_be_diagnosed(synthetic: Run, tmp_path: Path) -> None:
+    story = story_of(synthetic)
+    digits = dataclasses.replace(story, settings=dataclasses.replace(story.settings, data=None))
+    with Cache(tmp_path) as cache:
+        found = _diagnosis(digits, cache)
+    assert isinstance(found, Absent)
+    assert "digits lie in no folder to diagnose" in found.reason
+    assert "tune diagnose" not in found.reason
+
+
+def test_with_a_time_budget_the_same_trials_are_not_promised(contents: Contents) -> None:
+    promise = "give the same trials and scores:"
+    assert promise in page.render(contents, NOW)
+    settings = dataclasses.replace(contents.story.settings, time_budget_seconds=60.0)
+    story = dataclasses.replace(contents.story, settings=settings)
+    limited = page.render(dataclasses.replace(contents, story=story), NOW)
+    assert promise not in limited
+    assert "depends on how fast the machine is" in limited
+
+
 def test_a_real_run_has_every_section(tmp_path: Path) -> None:
     search = small_search()
     runs = search.copy_of_runs(tmp_path)
@@ -394,17 +480,22 @@ def test_a_real_run_has_every_section(tmp_path: Path) -> None:
              "training_images": 42,
              "validation_images": 9, "accuracy": 0.5, "train_accuracy": 0.75,
              "majority_rate": 0.25}  # fmt: skip
-    keep_diagnosis(search.cache, run.dataset().fingerprint, found, {})
+    options = {"weights": "none", "image_size": 32}
+    keep_diagnosis(search.cache, run.dataset().fingerprint, found, options)
     out = tmp_path / "page.html"
     result = tune("report", "--runs-dir", runs, "--cache-dir", search.cache, "--out", out)
     assert result.exit_code == 0, result.output
     assert result.stdout.strip() == str(out)
     text = " ".join(Outline(out.read_text("utf-8")).text)
+    assert "42 training and 9 validation images, with weights none at 32 px: a plain" in text
     assert "Nothing was found that holds accuracy back." in text
     assert "(costs 30.0 points, p 0.01). It was tried." in text
     assert "(+20.0 points). It was too." in text
     assert "Validation images by their label" in text
     assert "confident learning" in text
+    assert "up to 1 epoch a trial" in text
+    assert not re.search(r"\b1 (\w+ )?(trials|epochs|images|configurations|curves|answers)\b", text)
+    assert " after 1 epoch</title>" in out.read_text("utf-8")
     assert "computing frozen features" in text
     for name in ("python", "keras", "keras-tuner", "numpy"):
         assert name in run.journal.note("computes")
@@ -527,6 +618,22 @@ def test_a_damaged_run_is_compared_by_what_there_is(tmp_path: Path) -> None:
     assert "test accuracy not yet measured cannot be read" in text
 
 
+def test_the_key_of_the_confusion_matrix_is_not_in_its_scrolling_box(html: str) -> None:
+    tags = Outline(html).tags
+    assert "caption" not in {tag for tag, _ in tags}
+    (key,) = [place for place, (_, each) in enumerate(tags) if each.get("id") == "matrix-key"]
+    box, table = tags[key + 1 : key + 3]
+    assert (tags[key][0], box[1]["class"], table[1]["class"]) == ("p", "scroll", "matrix")
+    assert {each["aria-describedby"] for _, each in (box, table)} == {"matrix-key"}
+
+
+def test_no_doubtful_label_is_no_list_of_none(contents: Contents) -> None:
+    none = dataclasses.replace(contents, doubtful=Doubtful((), Doubts((), 0, 23)))
+    text = " ".join("".join(Outline(page.render(none, NOW)).text).split())
+    assert "frozen backbone's features: of 23 images none is named. tune diagnose" in text
+    assert "0 most doubtful" not in text
+
+
 def test_what_is_to_be_typed_or_found_is_shown_as_it_is(contents: Contents) -> None:
     assert isinstance(contents.validation, Validation)
     image = dataclasses.replace(contents.validation.worst[0], path="at 5 % light.png")
@@ -594,8 +701,6 @@ def test_runs_are_put_side_by_side(tmp_path: Path) -> None:
 
 
 def test_runs_on_other_images_cannot_be_compared(tmp_path: Path) -> None:
-    from tuner.report.comparison import compare
-
     one, two = (
         synthetic_run(tmp_path / name, trials=30, images=images)
         for name, images in (("a", 140), ("b", 168))
@@ -603,6 +708,79 @@ def test_runs_on_other_images_cannot_be_compared(tmp_path: Path) -> None:
     found = compare([one, two])
     assert not found.same_data
     assert "cannot be compared" in found.data
+
+
+def without_images(run: Run, path: Path, split: str, count: int) -> Run:
+    """The same run, as if it had been begun without some images."""
+    folder = Path(shutil.copytree(run.folder, path / "other"))
+    document = json.loads((folder / "dataset.json").read_text())
+    gone = [file for file in document["files"] if file["split"] == split][:count]
+    document["files"] = [file for file in document["files"] if file not in gone]
+    (folder / "dataset.json").write_text(json.dumps(document))
+    return open_run(path, "other")
+
+
+def test_runs_that_chose_by_the_same_images_are_compared(tmp_path: Path) -> None:
+    one = synthetic_run(tmp_path, trials=30, images=280)
+    one.journal.close()
+    found = compare([one, without_images(one, tmp_path / "runs", "train", 5)])
+    assert not found.same_data
+    assert found.data.startswith("All runs chose by the same validation images, so")
+    assert found.sentence == "many and other are equal on the validation images."
+    ahead = [
+        dataclasses.replace(side, answer=dataclasses.replace(side.answer, contenders=(lead,)))
+        for side, share in zip(found.sides, (30, 10), strict=True)
+        for lead in [Contender("it", mistakes.Interval.of(share, 40), is_winner=True)]
+    ]
+    assert "by 50.0 points on the same validation images" in _sentence(ahead, True)
+    assert _sentence(ahead, False) == "many leads other by 50.0 points, on other images."
+
+
+def test_the_same_validation_images_under_other_labels_are_others(tmp_path: Path) -> None:
+    one = synthetic_run(tmp_path, trials=30, images=280)
+    one.journal.close()
+    other = without_images(one, tmp_path / "runs", "train", 0)
+    document = json.loads((other.folder / "dataset.json").read_text())
+    file = next(file for file in document["files"] if file["split"] == "validation")
+    file["label"] = next(name for name in CLASSES if name != file["label"])
+    (other.folder / "dataset.json").write_text(json.dumps(document))
+    assert "cannot be compared" in compare([one, other]).data
+
+
+def test_the_whole_of_a_winners_curve_is_in_a_comparisons_frame(tmp_path: Path) -> None:
+    found = compare([synthetic_run(tmp_path, trials=30, images=280)] * 2)
+    winner = found.sides[0].story.winner
+    assert winner is not None
+    curve = found.sides[0].story.curves[winner.id]
+    curve[0]["val_accuracy"] = 0.01
+    heights = page.comparison_data(found)["heights"]
+    assert heights["min"] <= 0.01
+    assert heights["max"] >= max(epoch["val_accuracy"] for epoch in curve)
+
+
+def test_curves_that_leave_the_frame_are_counted(contents: Contents) -> None:
+    story = contents.story
+    assert story.winner is not None
+    curves = dict(story.curves)
+    first, *others = curves[story.winner.id]
+    curves[story.winner.id] = [first | {"val_accuracy": -5.0}, *others]
+    changed = dataclasses.replace(story, curves=curves)
+    before = page.chart_data(story)["outside"]
+    assert story.winner.id not in before
+    shown = page.render(dataclasses.replace(contents, story=changed), NOW)
+    text = "".join(Outline(shown).text)
+    assert f"a part of {len(before) + 1} of 197 curves, the winner's among them." in text
+    assert f"a part of {len(before)} of 197 curves.</p>" in page.render(contents, NOW)
+
+
+@pytest.mark.parametrize(
+    ("scores", "is_loss", "ends"),
+    [([1.0], False, (0.998, 1.0)), ([0.5, 1.0], False, (0.5, 1.0)), ([0.0], True, (0.0, 0.002))],
+)  # fmt: skip
+def test_no_axis_goes_beyond_what_a_score_can_be(
+    scores: list[float], is_loss: bool, ends: tuple[float, float]
+) -> None:
+    assert figures.score_ends(scores, is_loss) == pytest.approx(ends)
 
 
 def test_the_story_tells_the_state(synthetic: Run) -> None:

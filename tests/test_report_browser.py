@@ -1,5 +1,7 @@
 """The report in a browser: what a person sees, does with mouse and keyboard, and never meets."""
 
+import dataclasses
+import json
 import shutil
 import time
 from collections.abc import Iterator
@@ -22,6 +24,11 @@ NARROW = {"width": 360, "height": 780}
 CHARTS = "document.querySelectorAll('.chart').length"
 LARGE = pytest.param("report", marks=pytest.mark.slow)
 DRAWN = "document.querySelectorAll('.chart canvas').length"
+# Of each chart: right end of the canvas and of its place, width that was drawn and that is seen.
+CANVASES = """[...document.querySelectorAll('.chart canvas')].map(each => [
+    each.getBoundingClientRect().right, each.closest('.chart').getBoundingClientRect().right,
+    parseFloat(each.style.width), each.getBoundingClientRect().width])"""
+A4_PIXELS = 210 / 25.4 * 96
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +55,30 @@ def shown(browser: "Browser", report: Path) -> Iterator[Watched]:
     with watched_page(browser) as watched:
         show(watched, report)
         yield watched
+
+
+@pytest.fixture(scope="module")
+def losses(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of trials of a single epoch, with losses whose curves end where the training's do."""
+    found = many_contents()
+    trials = [
+        dataclasses.replace(trial, rungs=(dataclasses.replace(trial.rungs[0], end_epoch=1),))
+        for trial in found.story.trials[-30:]
+    ]
+    curves = {
+        trial.id: [
+            epoch | {"loss": epoch["val_loss"]} for epoch in found.story.curves[trial.id][:1]
+        ]
+        for trial in trials
+    }
+    story = dataclasses.replace(
+        found.story, settings=dataclasses.replace(found.story.settings, objective="val_loss"),
+        trials=tuple(trials), winner=trials[0], curves=curves,
+    )  # fmt: skip
+    file = tmp_path_factory.mktemp("losses") / "page.html"
+    made = datetime(2026, 1, 2, tzinfo=UTC)
+    file.write_text(report_page.render(dataclasses.replace(found, story=story), made), "utf-8")
+    return file
 
 
 @pytest.fixture
@@ -161,7 +192,7 @@ def test_a_range_is_drawn_with_the_mouse(opened: Watched) -> None:
     limit = best - 0.2 * (best - least)
     assert 0 < len(chosen) < len(scores)
     assert min(scores[trial] for trial in chosen) == pytest.approx(limit, abs=0.02)
-    assert f"{len(chosen)} of 197 trials are chosen" in opened.page.inner_text("#chosen")
+    assert f"{len(chosen)} of 197 trials chosen" in opened.page.inner_text("#chosen")
 
 
 def test_a_range_is_chosen_with_the_keyboard(opened: Watched) -> None:
@@ -173,7 +204,7 @@ def test_a_range_is_chosen_with_the_keyboard(opened: Watched) -> None:
     opened.page.keyboard.press("End")
     longest = {str(t.id) for t in many_contents().story.trials if t.epochs == 27}
     assert set(rows_shown(opened)) == longest
-    assert f"{len(longest)} of 197 trials are chosen" in opened.page.inner_text("#chosen")
+    assert f"{len(longest)} of 197 trials chosen" in opened.page.inner_text("#chosen")
     opened.page.keyboard.press("Tab")
     opened.page.keyboard.press("Tab")
     assert opened.page.evaluate("document.activeElement.id") == "clear"
@@ -230,6 +261,97 @@ def test_print_is_light_and_fits_the_sheet(browser: "Browser", report: Path) -> 
         assert not is_too_wide(watched)
         assert len(watched.page.pdf(format="A4")) > 10_000
         assert watched.errors == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [360, 1280])
+def test_a_chart_is_drawn_for_the_sheet_it_is_printed_on(
+    browser: "Browser", report: Path, width: int
+) -> None:
+    with watched_page(browser, viewport={"width": width, "height": 900}) as watched:
+        show(watched, report)
+        before = watched.page.evaluate(CANVASES)
+        # The page hears of the print medium when it has the printed layout, this listener after it.
+        watched.page.evaluate(
+            f"""() => matchMedia('print').addEventListener('change', ({{matches}}) => {{
+                if (matches) window.printed = {CANVASES};
+            }})"""
+        )
+        watched.page.pdf(format="A4")
+        printed = watched.page.evaluate("window.printed")
+        assert len(printed) == len(before) == 8
+        for right, place, drawn, seen in printed:
+            assert right <= place + 0.5
+            assert seen == pytest.approx(drawn, abs=1)  # and is not made smaller, text and all
+        assert max(place for _, place, _, _ in printed) < A4_PIXELS
+        wait(
+            watched, f"JSON.stringify({CANVASES}) === '{json.dumps(before, separators=(',', ':'))}'"
+        )
+        assert watched.errors == []
+
+
+def texts(watched: Watched, chart: str) -> dict[str, tuple[float, float]]:
+    """The texts of a chart, with the places of their upper left corners."""
+    found: dict[str, tuple[float, float]] = watched.page.evaluate(
+        """chart => Object.fromEntries(
+            echarts.getInstanceByDom(document.querySelector(chart)).getZr().storage
+            .getDisplayList(true).filter(each => each.style.text && !each.ignore).map(each => {
+                const place = each.getBoundingRect().clone();
+                if (each.transform) place.applyTransform(each.transform);
+                return [each.style.text, [place.x, place.y]];
+            }))""",
+        chart,
+    )
+    return found
+
+
+def test_the_axis_of_epochs_has_a_mark_for_each_rung(opened: Watched) -> None:
+    shown = texts(opened, "#parallel")
+    across = shown["epochs"][0] + 10
+    marks = [text for text, (x, y) in shown.items() if across < x < across + 40 and y > 30]
+    assert sorted(marks, key=int) == ["1", "3", "9", "27"]
+
+
+def test_a_chart_of_one_epoch_and_of_losses_is_labelled(browser: "Browser", losses: Path) -> None:
+    with watched_page(browser) as watched:
+        show(watched, losses)
+        curves, parallel = texts(watched, "#curves"), texts(watched, "#parallel")
+        assert watched.errors == []
+    assert {"1", "epoch", "winner", "training"} <= curves.keys()
+    assert {"0", "2", "0.5", "1.5"}.isdisjoint(curves)
+    assert abs(curves["winner"][1] - curves["training"][1]) > 10
+    names = [*(each.name for each in report_page.varied(many_contents().story)), "epochs"]
+    assert parallel["val_loss"][1] == pytest.approx(parallel[names[1]][1], abs=1)
+
+
+def test_a_chart_that_was_never_seen_is_printed_whole(browser: "Browser", report: Path) -> None:
+    """The lines of a chart that is new are cut off at the frame that it was first drawn in."""
+    with watched_page(browser, viewport=NARROW) as watched:
+        watched.page.goto(report.as_uri())
+        frame = watched.page.evaluate(
+            """() => {
+                dispatchEvent(new Event('beforeprint'));
+                const chart = echarts.getInstanceByDom(document.getElementById('parallel'));
+                const paths = chart.getZr().storage.getDisplayList(true)
+                    .flatMap(each => each.__clipPaths ?? []);
+                return Math.min(680, ...paths.map(path => path.shape.width));
+            }"""
+        )
+    assert frame > 500
+
+
+def test_a_print_of_a_dark_screen_is_drawn_in_light_colours(opened: Watched) -> None:
+    """As in Firefox, where a page hears that it will be printed and not of the print medium."""
+    accent = "getComputedStyle(document.documentElement).getPropertyValue('--accent')"
+    light = opened.page.evaluate(accent)
+    opened.page.emulate_media(color_scheme="dark")
+    assert opened.page.evaluate(accent) != light
+    opened.page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert opened.page.evaluate(accent) == light
+    assert {drawn for _, _, drawn, _ in opened.page.evaluate(CANVASES)} == {680, 212}
+    opened.page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert opened.page.evaluate(accent) != light
+    opened.page.emulate_media(color_scheme="light")
 
 
 def test_without_scripts_the_answer_and_the_tables_are_there(

@@ -29,7 +29,7 @@ from tuner.oracle import JournalOracle, declared_space, pin
 from tuner.pacing import Pacing, charged, note_spent
 from tuner.preparation import FEATURES, noted
 from tuner.ranking import trial_name
-from tuner.run import FINISHED, remove_folder, sole_writer
+from tuner.run import FINISHED, RECIPES, remove_folder, sole_writer
 from tuner.rung import RungTrainer, TimeIsUp
 from tuner.settings import SearchSettings
 from tuner.sources import FromFeatures, FromImages, Images, Source, build_seeded
@@ -199,12 +199,12 @@ class HyperbandTuner(keras_tuner.Tuner):
                 self._observer.note(note)
             self._pacing = Pacing(self.oracle, self._source, self._budget, self._factor)
             self._pacing.follow_plan(self._journal, self._observer.note)
-            self._note_whether_finished()
+            self._note_standing()
             self._drop_states()
             remove_leftovers(self._folder)
             self.on_search_begin()
             self._run_trials()
-            self._note_whether_finished()
+            self._note_standing()
             if self._budget.limited and not self.oracle.complete:
                 self._observer.note(self._pacing.what_is_left())
             self.on_search_end()
@@ -378,9 +378,9 @@ class HyperbandTuner(keras_tuner.Tuner):
         )
         self.run_trial(trial)
 
-    def _note_whether_finished(self) -> None:
+    def _note_standing(self) -> None:
         iterations = self.oracle.schedule.iterations if self.oracle.complete else 0
-        self._journal.set_notes({FINISHED: iterations})
+        self._journal.set_notes({FINISHED: iterations, RECIPES: list(self.oracle.schedule.recipes)})
 
     def _drop_states(self) -> None:
         """Deletes the weights that nothing can need any more."""

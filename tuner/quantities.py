@@ -60,6 +60,17 @@ def duration(seconds: float) -> str:
     return f"{minutes}m{rest:02d}s" if minutes < 60 else f"{minutes // 60}h{minutes % 60:02d}m"
 
 
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """A number of things: 1 epoch, 3 epochs.
+
+    Args:
+        count: how many.
+        noun: what one is called.
+        plural: what several are called, where that is not the noun with an s.
+    """
+    return f"{count} {noun if count == 1 else plural or noun + 's'}"
+
+
 def _parse(text: str, units: Mapping[str, int]) -> tuple[float | None, int]:
     found = re.fullmatch(r"\s*([0-9.]+(?:e[0-9]+)?)\s*([a-z]*)\s*", text.lower())
     if found is None or found[2] not in units or found[1].count(".") > 1 or found[1] == ".":

@@ -28,6 +28,7 @@ _NAME = re.compile(r"\w[\w.-]{0,59}")
 _LOOKS, _LOOK_SECONDS = 5, 0.02
 # Note of the journal: how many Hyperband iterations are complete, 0 while the search is not.
 FINISHED = "finished"
+RECIPES = "recipes"  # names of those that the schedule begins with
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from tuner.errors import TuneError
 from tuner.journal import TrialRecord
 from tuner.luck import Luck, luck_of
 from tuner.opponents import LeftOut, Opponent, verdict
+from tuner.quantities import counted
 from tuner.ranking import trial_name
 from tuner.report.mistakes import Interval
 from tuner.report.story import Story
@@ -100,7 +101,8 @@ def _why_none(story: Story) -> str:
     if story.state == "failed" or len(story.failures) == len(story.trials):
         reason = story.failures[-1].message or "unknown"
         return f"There is no winner: every trial failed, the last one with: {reason[:300]}"
-    return f"There is no winner yet: none of the {len(story.trials)} trials has finished a rung."
+    of = counted(len(story.trials), "trial that has begun", "trials that have begun")
+    return f"There is no winner yet: of {of}, none has finished a rung."
 
 
 def _contenders(story: Story) -> tuple[Contender, ...]:
@@ -131,9 +133,10 @@ def _against(story: Story, contenders: tuple[Contender, ...]) -> list[str]:
         return [f"The winner is {name} with {story.objective} {story.winner.score:.4f}."]
     best = next(each for each in contenders if each.is_winner)
     right = round(best.accuracy.share * best.accuracy.count)
+    images = counted(best.accuracy.count, "validation image")
     of = f", the {story.winner.recipe}" if story.winner.recipe else ""
     lines = [
-        f"The winner is {name}{of}: it names {right} of {best.accuracy.count} validation images "
+        f"The winner is {name}{of}: it names {right} of {images} "
         f"rightly, {percent(best.accuracy.share)} (95 % interval {percent(best.accuracy.low)} to "
         f"{percent(best.accuracy.high)})."
     ]
@@ -211,8 +214,9 @@ def _of_test(story: Story, test: Test | None, problem: str) -> list[str]:
     if test is None:
         return ["On the test images: not yet measured. They are opened once, by tune best."]
     share, leak = test.accuracy, test.leaked and test.leaked.sentence
+    images = counted(share.count, "test image")
     lines = [
-        f"On {share.count} test images{'' if leak else ' that took no part in the search'} it "
+        f"On {images}{'' if leak else ' that took no part in the search'} it "
         f"reaches {percent(share.share)} (95 % interval {percent(share.low)} to "
         f"{percent(share.high)})."
     ]

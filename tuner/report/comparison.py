@@ -11,6 +11,15 @@ from tuner.report.mistakes import Interval
 from tuner.report.story import Story, story_of
 from tuner.run import Run
 
+_COMMON = {
+    "all": "All runs saw the same images in the same split.",
+    "validation": "All runs chose by the same validation images, so their scores compare. Their "
+    "other images differ, which may be what makes the difference.",
+    "none": "The runs did not see the same images in the same split: their scores cannot be "
+    "compared.",
+    "unknown": "The images of a run are not known any more: compare with care.",
+}
+
 
 @dataclass(frozen=True)
 class Side:
@@ -55,8 +64,8 @@ class Comparison:
 
     Attributes:
         sides: the runs in the order in which they were named.
-        data: whether they saw the same images, in a sentence.
-        same_data: whether they did.
+        data: which images they have in common, in a sentence.
+        same_data: whether they saw the same images in the same split.
         settings: the settings in which they differ.
         winners: hyperparameters of the winners.
         sentence: which is ahead, and whether that may be chance.
@@ -80,11 +89,11 @@ def compare(runs: Sequence[Run]) -> Comparison:
     sides = tuple(
         Side(story, answer_of(run, story)) for run, story in zip(runs, stories, strict=True)
     )
-    same, data = _same_data(stories)
+    common = _common(stories)
     return Comparison(
-        sides, data, same, _settings(stories),
+        sides, _COMMON[common], common == "all", _settings(stories),
         _winners(stories),
-        _sentence(sides, same),
+        _sentence(sides, common in ("all", "validation")),
     )  # fmt: skip
 
 
@@ -109,22 +118,20 @@ def _shown(story: Story, field: str) -> Any:
     return value
 
 
-def _same_data(stories: Sequence[Story]) -> tuple[bool, str]:
-    """Whether the runs saw the same images, and that in words."""
+def _common(stories: Sequence[Story]) -> str:
+    """Which images the runs have in common: a key of _COMMON."""
     known = [story.dataset for story in stories if story.dataset is not None]
     if len(known) < len(stories):
-        return False, "The images of a run are not known any more: compare with care."
+        return "unknown"
     if len({dataset.fingerprint for dataset in known}) == 1:
-        return True, "All runs saw the same images in the same split."
-    validated = {tuple(file.sha256 for file in each.of("validation")) for each in known}
-    if len(validated) == 1:
-        return False, "The images differ, but all runs chose by the same validation images."
-    return False, (
-        "The runs did not see the same images in the same split: their scores cannot be compared."
-    )
+        return "all"
+    validated = {
+        tuple(sorted((file.sha256, file.label) for file in each.of("validation"))) for each in known
+    }
+    return "validation" if len(validated) == 1 else "none"
 
 
-def _sentence(sides: Sequence[Side], same_data: bool) -> str:
+def _sentence(sides: Sequence[Side], same_validation: bool) -> str:
     known = [side for side in sides if side.validation is not None]
     if len(known) < 2:
         return "Fewer than two of the runs have a winner: there is nothing to compare yet."
@@ -134,9 +141,10 @@ def _sentence(sides: Sequence[Side], same_data: bool) -> str:
     assert second.validation is not None
     points = 100 * (first.validation.share - second.validation.share)
     if round(points, 1) == 0:
-        return f"{first.story.name} and {second.story.name} are equal on the validation images."
+        on = "the validation images" if same_validation else "other images each"
+        return f"{first.story.name} and {second.story.name} are equal on {on}."
     lead = f"{first.story.name} leads {second.story.name} by {points:.1f} points"
-    if not same_data:
+    if not same_validation:
         return f"{lead}, on other images."
     overlap = second.validation.high >= first.validation.low
     chance = (

@@ -1,15 +1,18 @@
 """Everything that a report shows, gathered; what cannot be had leaves a sentence that says why."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from tuner.cache import Cache
+from tuner.cache import Cache, default_cache_dir
+from tuner.dataset import SplitOptions
 from tuner.diagnoses import kept_diagnosis
 from tuner.environment import all_versions
 from tuner.errors import TuneError
+from tuner.remedies import addressed, options_of
 from tuner.report.answer import Answer, answer_of
 from tuner.report.command import search_command
 from tuner.report.figures import BracketPicture, Share, bracket_pictures, time_shares
@@ -24,6 +27,7 @@ from tuner.report.mistakes import (
 )
 from tuner.report.story import Story, story_of
 from tuner.run import Run
+from tuner.settings import SearchSettings
 
 if TYPE_CHECKING:  # these need TensorFlow
     from tuner.report.doubts import Doubts
@@ -34,6 +38,8 @@ Part = TypeVar("Part")
 # Rows of the confusion matrix that a screen holds; of more classes those with most mistakes.
 _MOST_CLASSES = 24
 _MOST_PAIRS = 12
+# Settings that say what a search saw.
+_SEEN = ("weights", "image_size", "crop", *(field.name for field in fields(SplitOptions)))
 
 
 @dataclass(frozen=True)
@@ -191,10 +197,24 @@ def _matrix(counts: np.ndarray, names: tuple[str, ...]) -> Matrix:
 
 
 def _diagnosis(story: Story, cache: Cache) -> dict[str, Any] | Absent:
-    found = None
-    if story.dataset is not None:
-        found = kept_diagnosis(cache.folder, story.dataset.fingerprint)
-    command = (
-        f"tune diagnose {story.settings.data}" if story.settings.data else "tune diagnose DATA"
+    if story.dataset is None:
+        return Absent("The run's description of its images is gone or damaged.")
+    found = kept_diagnosis(cache.folder, story.dataset.fingerprint)
+    if found is None and story.settings.data is None:
+        return Absent("There is no diagnosis: scikit-learn's digits lie in no folder to diagnose.")
+    return found or Absent(
+        f"Not run on these images. It is made by: {diagnose_command(story.settings, cache.folder)}"
     )
-    return found or Absent(f"Not run on these images. It is made by: {command}")
+
+
+def diagnose_command(settings: SearchSettings, cache_dir: Path) -> str:
+    """The `tune diagnose` whose result this report would show: of the same images in the same
+    split, as the search saw them, and kept in the same cache folder.
+    """
+    assert settings.data is not None
+    options = options_of(
+        {name: getattr(settings, name) for name in _SEEN}, asdict(SearchSettings())
+    )
+    if cache_dir.absolute() != default_cache_dir().absolute():
+        options["--cache-dir"] = str(cache_dir)
+    return addressed("tune diagnose DATA", settings.data, options)

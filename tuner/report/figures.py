@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from tuner.journal import FAILED, TrialRecord
+from tuner.quantities import counted
 from tuner.ranking import trial_name
 from tuner.report.story import Story
 from tuner.schedule import Rung
@@ -128,7 +129,7 @@ def time_shares(story: Story) -> dict[str, list[Share]]:
     slowest = sorted(story.trials, key=lambda trial: -trial.seconds)[:_MOST_SLOW]
     total = story.seconds or 1.0
     found["The slowest trials"] = [
-        Share(f"trial {trial_name(t.id)}", t.seconds, t.seconds / total, f"{t.epochs} epochs")
+        Share(f"trial {trial_name(t.id)}", t.seconds, t.seconds / total, counted(t.epochs, "epoch"))
         for t in slowest
     ]
     return found
@@ -139,7 +140,9 @@ def _bracket_name(trial: TrialRecord) -> str:
 
 
 def _depth(blocks: object) -> str:
-    return "head only" if blocks == 0 else f"{blocks} block{'' if blocks == 1 else 's'}"
+    if not isinstance(blocks, int):
+        return "not known"
+    return counted(blocks, "block") if blocks else "head only"
 
 
 def _grouped(story: Story, name: Callable[[TrialRecord], str]) -> list[Share]:
@@ -151,7 +154,7 @@ def _grouped(story: Story, name: Callable[[TrialRecord], str]) -> list[Share]:
     for label, members in groups.items():
         seconds = sum(trial.seconds for trial in members)
         epochs = sum(trial.epochs for trial in members)
-        note = f"{len(members)} trials, {epochs} epochs"
+        note = f"{counted(len(members), 'trial')}, {counted(epochs, 'epoch')}"
         shares.append(Share(label, seconds, seconds / total, note))
     return sorted(shares, key=lambda share: -share.seconds)
 
@@ -175,7 +178,7 @@ def _bracket(
             if last is not None:
                 lines.append(Line(*last, x, y, is_winner))
             kind = _kind(trial, number, len(rungs), is_winner)
-            dots.append(Dot(x, y, kind, _dot_title(trial, number, kind)))
+            dots.append(Dot(x, y, kind, _dot_title(trial, number, kind, story.is_open)))
             last = x, y
     reached = [sum(len(t.rungs) > number for t in members) for number in range(len(rungs))]
     columns = tuple(
@@ -198,18 +201,19 @@ def _kind(trial: TrialRecord, number: int, rungs: int, is_winner: bool) -> str:
     return "finished" if number == rungs - 1 else "stopped"
 
 
-def _dot_title(trial: TrialRecord, number: int, kind: str) -> str:
+def _dot_title(trial: TrialRecord, number: int, kind: str, is_open: bool) -> str:
     rung = trial.rungs[number]
-    fate = {"winner": ", the winner", "promoted": ", promoted", "stopped": ", went no further"}
+    stopped = ", no further so far" if is_open else ", went no further"
+    fate = {"winner": ", the winner", "promoted": ", promoted", "stopped": stopped}
     return (
-        f"trial {trial_name(trial.id)}: {rung.score:.4f} after {rung.end_epoch} epochs"
+        f"trial {trial_name(trial.id)}: {rung.score:.4f} after {counted(rung.end_epoch, 'epoch')}"
         f"{fate.get(kind, '')}"
     )
 
 
 def _summary(rungs: Sequence[Rung], reached: Sequence[int], members: Sequence[TrialRecord]) -> str:
     parts = [
-        f"{count} trial{'' if count == 1 else 's'} to epoch {rung.end_epoch}"
+        f"{counted(count, 'trial')} to epoch {rung.end_epoch}"
         for rung, count in zip(rungs, reached, strict=True)
         if count
     ]
@@ -247,9 +251,15 @@ def score_ends(scores: Iterable[float], is_loss: bool) -> tuple[float, float]:
         lower, _, upper = statistics.quantiles(known, n=4)
         room = 3 * max(upper - lower, _LEAST_ROOM)
         low, high = (low, min(high, upper + room)) if is_loss else (max(low, lower - room), high)
+    return round_ends(low, high, is_loss)
+
+
+def round_ends(low: float, high: float, is_loss: bool) -> tuple[float, float]:
+    """Round numbers around two scores; no loss is below 0, and no accuracy above 1 either."""
     step = axis_step(low, high)
     first, last = math.floor(low / step), math.ceil(high / step)
-    return (first - (first == last)) * step, (last + (first == last)) * step
+    below, above = (first - (first == last)) * step, (last + (first == last)) * step
+    return max(below, 0.0), above if is_loss else min(above, 1.0)
 
 
 def axis_step(low: float, high: float) -> float:

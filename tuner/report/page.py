@@ -16,7 +16,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup, escape
 
-from tuner.quantities import duration
+from tuner.quantities import counted, duration
 from tuner.ranking import trial_name
 from tuner.report import figures
 from tuner.report.comparison import Comparison, curve_name
@@ -89,6 +89,7 @@ def chart_data(story: Story) -> dict[str, Any]:
     ]
     scores = [trial.score for trial in story.trials if trial.score is not None]
     reached = sorted({trial.epochs for trial in story.trials if trial.score is not None})
+    heights = _heights(story)
     return {
         "objective": story.objective,
         "loss": story.is_loss,
@@ -99,7 +100,8 @@ def chart_data(story: Story) -> dict[str, Any]:
         "rungs": reached,
         "longest": max((len(curve) for curve in story.curves.values()), default=1),
         "ends": _ends(scores, story.is_loss),
-        "heights": _heights(story),
+        "heights": heights,
+        "outside": _outside(trials, heights),
     }
 
 
@@ -118,9 +120,11 @@ def comparison_data(comparison: Comparison) -> dict[str, Any]:
                 "training": [],
             })  # fmt: skip
     known = [value for trial in trials for value in trial["curve"] if value is not None]
+    low, high = (min(known), max(known)) if known else (0.0, 1.0)  # of a few winners all is shown
     return {
         "objective": _COMMON, "loss": False, "winner": None, "compared": True, "trials": trials,
-        "parameters": [], "rungs": [], "ends": _ends([], False), "heights": _ends(known, False),
+        "parameters": [], "rungs": [], "ends": _ends([], False),
+        "heights": _axis(figures.round_ends(low, high, is_loss=False)),
         "longest": max((len(trial["curve"]) for trial in trials), default=1),
     }  # fmt: skip
 
@@ -163,8 +167,24 @@ def _choices(known: list[Any], beyond: list[Any]) -> list[Any]:
     return sorted(found) if all(isinstance(each, (int, float)) for each in found) else found
 
 
+def _outside(trials: list[dict[str, Any]], heights: dict[str, float]) -> list[int]:
+    """Numbers of the trials whose curves leave the frame."""
+    return [
+        trial["id"]
+        for trial in trials
+        if any(
+            value is None or not heights["min"] <= value <= heights["max"]
+            for value in (*trial["curve"], *trial["training"])
+        )
+    ]
+
+
 def _ends(scores: list[float], is_loss: bool) -> dict[str, float]:
-    low, high = figures.score_ends(scores, is_loss)
+    return _axis(figures.score_ends(scores, is_loss))
+
+
+def _axis(ends: tuple[float, float]) -> dict[str, float]:
+    low, high = ends
     return {"min": _rounded(low), "max": _rounded(high), "interval": figures.axis_step(low, high)}
 
 
@@ -192,6 +212,7 @@ def _environment() -> jinja2.Environment:
     )  # fmt: skip
     environment.filters |= {
         "percent": _percent, "prose": _prose, "number": number, "duration": duration,
+        "counted": counted,
         "trial_name": trial_name,
     }  # fmt: skip
     environment.tests["absent"] = lambda value: isinstance(value, Absent)

@@ -10,7 +10,7 @@ from tuner.errors import DamagedJournalError, InputError
 from tuner.journal import COMPLETED, FAILED, TrialRecord
 from tuner.preparation import prepared_seconds
 from tuner.ranking import rank, rank_all
-from tuner.run import Run
+from tuner.run import RECIPES, Run
 from tuner.schedule import Schedule, hyperband, shortened
 from tuner.settings import SearchSettings
 
@@ -43,7 +43,7 @@ class Story:
     Attributes:
         name: of the run.
         settings: what was asked for.
-        state: "running", "done", "interrupted" or "failed": every trial failed.
+        state: "running", "done", "interrupted", "damaged" or "failed": every trial failed.
         damage: what is wrong with the journal; None for a sound one.
         trials: every configuration, the best first.
         winner: the trial that leads; None while there is none.
@@ -80,6 +80,11 @@ class Story:
     def is_loss(self) -> bool:
         """Whether the score is the better the smaller it is."""
         return self.settings.direction == "min"
+
+    @property
+    def is_open(self) -> bool:
+        """Whether trials may still be promoted, as far as is known."""
+        return self.state in ("running", "interrupted", "damaged")
 
     @property
     def seconds(self) -> float:
@@ -123,7 +128,7 @@ def story_of(run: Run) -> Story:
         journal = run.journal
         records = journal.trials()
         curves = {record.id: journal.epochs(record.id) for record in records}
-        notes = {name: journal.note(name) for name in (_PLAN, _ASKED, _COMPUTES)}
+        notes = {name: journal.note(name) for name in (_PLAN, _ASKED, _COMPUTES, RECIPES)}
         prepared = prepared_seconds(journal)
         state = _state(run, records)
     except DamagedJournalError as error:
@@ -132,7 +137,7 @@ def story_of(run: Run) -> Story:
     return Story(
         run.name, settings, state, damage, tuple(rank_all(records, settings.direction)),
         next(iter(rank(records, settings.direction)), None), curves,
-        _schedule(settings, records, notes.get(_PLAN)),
+        _schedule(settings, records, notes),
         _parameters(notes.get(_ASKED) or {}, records), dataset, _chance(dataset, settings),
         notes.get(_COMPUTES) or {}, prepared,
     )  # fmt: skip
@@ -161,10 +166,14 @@ def _chance(dataset: Dataset | None, settings: SearchSettings) -> float | None:
     return chance_rate(counts, settings.objective)
 
 
-def _schedule(settings: SearchSettings, records: Sequence[TrialRecord], plan: Any) -> Schedule:
-    recipes = tuple(record.recipe for record in records if record.recipe)
+def _schedule(
+    settings: SearchSettings, records: Sequence[TrialRecord], notes: dict[str, Any]
+) -> Schedule:
+    recipes, plan = notes.get(RECIPES), notes.get(_PLAN)
+    if recipes is None:  # an older version did not note them, and a damaged journal cannot be asked
+        recipes = [record.recipe for record in records if record.recipe]
     brackets = hyperband(settings.max_epochs, settings.factor)
-    schedule = Schedule(brackets, settings.iterations, recipes)
+    schedule = Schedule(brackets, settings.iterations, tuple(recipes))
     return schedule if plan is None else shortened(schedule, settings.factor, *plan)
 
 

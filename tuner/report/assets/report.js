@@ -7,12 +7,18 @@
   const symbols = ["circle", "triangle", "rect", "diamond", "roundRect", "arrow"];
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const printed = matchMedia("print");
+  // Width and height of the charts on paper, as the style sheet has them. Before a page is printed it still has
+  // the window's layout, so that an element cannot be asked how wide it is going to be.
+  const sheet = { curves: [680, 384], parallel: [680, 416], small: [212, 232] };
+  let onPaper = printed.matches;
 
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
   const number = (value) =>
     value === null || value === undefined ? "–" : typeof value !== "number" ? String(value)
       : Number.isInteger(value) ? String(value)
         : Math.abs(value) < 0.01 ? value.toExponential(1).replace(".0e", "e") : String(Number(value.toPrecision(3)));
+
+  const counted = (count, noun) => `${count} ${noun}${count === 1 ? "" : "s"}`;
 
   function mixed(share) { // between the colours of the first and the last rung
     const [a, b] = ["rung-a", "rung-b"].map((name) => colour(name).match(/\w\w/g).map((part) => parseInt(part, 16)));
@@ -30,31 +36,37 @@
 
   function trialHint(trial) {
     const values = Object.entries(trial.values).map(([name, value]) => `${name} ${number(value)}`);
-    const score = trial.score === null ? "no score" : `${data.objective} ${trial.score.toFixed(4)} after ${trial.epochs} epochs`;
+    const score = trial.score === null ? "no score" : `${data.objective} ${trial.score.toFixed(4)} after ${counted(trial.epochs, "epoch")}`;
     return hint(`${trial.name}${trial.id === data.winner ? ", the winner" : ""}`, [score, ...values]);
   }
 
   const tooltip = (formatter) => ({
     trigger: "item", confine: true, formatter, padding: 0, borderWidth: 0, backgroundColor: "transparent", extraCssText: "box-shadow:none",
   });
+  const marks = (extra) => ({ color: colour("soft"), fontSize: 12, hideOverlap: true, formatter: (value) => String(Number(value.toPrecision(6))), ...extra });
   const axis = (extra) => ({
-    axisLine: { onZero: false, lineStyle: { color: colour("grey") } }, axisTick: { show: false }, axisLabel: { color: colour("soft"), fontSize: 12, hideOverlap: true, formatter: (value) => String(Number(value.toPrecision(6))) },
+    axisLine: { onZero: false, lineStyle: { color: colour("grey") } }, axisTick: { show: false }, axisLabel: marks(),
     splitLine: { lineStyle: { color: colour("line") } }, nameTextStyle: { color: colour("soft") }, ...extra,
   });
 
-  // A chart is made when it comes near the window, and drawn anew when colours or width change.
+  // A chart is made when it comes near the window, and drawn anew when colours or width change. It has
+  // two dots a pixel, since paper shows more than a screen.
   function chart(element, option, begun, ready) {
     if (!element || typeof echarts === "undefined") return;
     let made = null;
+    const fit = () => {
+      const [width, height] = onPaper ? sheet[element.classList[1]] : ["auto", "auto"];
+      made.resize({ width, height });
+    };
     const entry = {
       draw() {
-        if (!made) { made = echarts.init(element, null, { renderer: "canvas" }); if (begun) begun(made); }
+        if (!made) { made = echarts.init(element, null, { renderer: "canvas", devicePixelRatio: Math.max(2, devicePixelRatio) }); if (begun) begun(made); }
+        fit(); // first, since the lines of a new chart are cut off at the frame that it begins with
         made.setOption(option(), true);
-        made.resize();
         if (ready) ready(made);
       },
       again() { if (made) entry.draw(); },
-      resize() { if (made) made.resize(); },
+      resize() { if (made) fit(); },
     };
     charts.push(entry);
     const seen = new IntersectionObserver((found) => {
@@ -68,6 +80,9 @@
 
   function curvesOption() {
     const metric = data.objective;
+    const named = (text, color, fontWeight) => ({ // at the curve's end, apart from the others
+      endLabel: { show: true, formatter: () => text, color, fontWeight, minMargin: 8 }, labelLayout: { moveOverlap: "shiftY" },
+    });
     const line = (trial) => {
       const won = trial.id === data.winner;
       return {
@@ -76,7 +91,7 @@
         lineStyle: { width: won ? 3.5 : trial.recipe ? 2 : 1.1, color: won ? colour("accent") : trial.recipe ? colour("cool") : colour("grey"), type: trial.recipe && !won ? "dashed" : "solid", opacity: won || trial.recipe ? 1 : 0.5 },
         itemStyle: { color: won ? colour("accent") : trial.recipe ? colour("cool") : colour("grey") },
         emphasis: { lineStyle: { width: won ? 4 : 3, opacity: 1 } },
-        endLabel: won ? { show: true, formatter: "winner", color: colour("accent"), fontWeight: "bold" } : undefined,
+        ...(won ? named("winner", colour("accent"), "bold") : {}),
         trial,
       };
     };
@@ -85,19 +100,20 @@
       return {
         name: trial.name, type: "line", data: trial.curve.map((y, epoch) => [epoch + 1, y]), symbol: symbols[i % symbols.length], symbolSize: 6, showSymbol: true,
         lineStyle: { width: 2.5, color: own, type: i < 5 ? "solid" : "dashed" }, itemStyle: { color: own }, triggerLineEvent: true, trial,
-        endLabel: { show: true, formatter: () => String(trial.name.split(",")[0]).slice(0, 14), color: own },
+        ...named(String(trial.name.split(",")[0]).slice(0, 14), own),
       };
     };
     const series = data.trials.filter((trial) => trial.curve.length).map(data.compared ? run : line);
     if (winner && winner.training.length) {
       series.push({
         name: "winner on its training images", type: "line", data: winner.training.map((y, i) => [i + 1, y]), symbol: "none", z: 9, silent: true,
-        lineStyle: { width: 2, type: "dotted", color: colour("accent") }, endLabel: { show: true, formatter: "training", color: colour("accent") },
+        lineStyle: { width: 2, type: "dotted", color: colour("accent") }, ...named("training", colour("accent")),
       });
     }
+    const only = data.longest === 1; // epoch, in the middle of an axis that would have no length
     return {
       animation: false, grid: { left: 52, right: data.compared ? 110 : 70, top: 14, bottom: 44 }, tooltip: tooltip((found) => trialHint(series[found.seriesIndex].trial)),
-      xAxis: axis({ type: "value", name: "epoch", nameLocation: "middle", nameGap: 28, minInterval: 1, min: 1, max: data.longest, splitLine: { show: false } }),
+      xAxis: axis({ type: "value", name: "epoch", nameLocation: "middle", nameGap: 28, minInterval: 1, min: only ? 0 : 1, max: only ? 2 : data.longest, axisLabel: marks(only ? { customValues: [1] } : {}), splitLine: { show: false } }),
       yAxis: axis({ type: "value", scale: true, name: metric, nameLocation: "end", nameGap: -2, nameTextStyle: { align: "left", color: colour("soft"), padding: [0, 0, 0, 6], verticalAlign: "top" }, ...data.heights }),
       series,
     };
@@ -156,7 +172,9 @@
       : one.parameter && one.parameter.log ? exponent(value) : number(value);
 
   function parallelOption() {
-    const narrow = document.getElementById("parallel").clientWidth < 620;
+    const width = onPaper ? sheet.parallel[0] : document.getElementById("parallel").clientWidth;
+    const narrow = width < 620;
+    const crowded = !narrow && (width - 110) / axes.length < 110; // names stand in two rows
     const places = [...compared].sort((a, b) => (data.loss ? b.score - a.score : a.score - b.score));
     const goodness = (trial) => (places.indexOf(trial) + 1) / places.length;
     const labels = { color: colour("soft"), fontSize: 11, backgroundColor: colour("card"), padding: [1, 3] };
@@ -164,20 +182,22 @@
       animation: false,
       parallel: narrow
         ? { layout: "vertical", left: 112, right: 22, top: 16, bottom: 30 }
-        : { left: 50, right: 60, top: 44, bottom: 26 },
+        : { left: 50, right: 60, top: crowded ? 58 : 44, bottom: 26 },
       parallelAxis: axes.map((one, dim) => {
         const [from, to] = extent(one);
+        const inverse = data.loss && dim === axes.length - 1; // the better the higher up, or to the right
         const common = {
-          id: `axis-${dim}`, dim, name: one.name, nameLocation: narrow ? "start" : "end", nameGap: narrow ? 8 : 14, nameTruncate: { maxWidth: narrow ? 100 : 110 }, inverse: Boolean(data.loss && dim === axes.length - 1),
+          id: `axis-${dim}`, dim, name: one.name, inverse, nameLocation: narrow !== inverse ? "start" : "end", nameGap: narrow ? 8 : crowded && dim % 2 ? 30 : 14, nameTruncate: { maxWidth: narrow ? 100 : 110 },
           nameTextStyle: { color: colour("ink"), fontSize: narrow ? 11 : 12 },
           areaSelectStyle: { width: 22, borderColor: colour("accent"), color: colour("accent"), opacity: 0.25 },
           axisLine: { lineStyle: { color: colour("grey") } }, axisTick: { show: false },
         };
         const steps = one.parameter && !one.parameter.range;
         const pad = to > from ? 0 : 0.5;
+        const customValues = one.name === "epochs" ? data.rungs : pad ? [from] : undefined;
         return steps
           ? { ...common, type: "category", data: choices(one.parameter), boundaryGap: true, axisLabel: labels }
-          : { ...common, type: "value", min: from - pad, max: to + pad, interval: (to - from + 2 * pad) / 3, axisLabel: { ...labels, formatter: (value) => (one.name === "epochs" ? String(Math.round(value)) : shownAs(one, value)) } };
+          : { ...common, type: "value", min: from - pad, max: to + pad, interval: (to - from + 2 * pad) / 3, axisLabel: { ...labels, customValues, formatter: (value) => shownAs(one, value) } };
       }),
       series: [{
         type: "parallel", inactiveOpacity: 0.04, activeOpacity: 1, progressive: 0, emphasis: { disabled: true },
@@ -204,8 +224,8 @@
     const all = intervals.every((each) => !each.length);
     for (const row of table ? table.tBodies[0].rows : []) row.hidden = !all && !ids.has(row.dataset.trial);
     const best = chosen.reduce((a, b) => (a === null || (data.loss ? b.score < a.score : b.score > a.score) ? b : a), null);
-    const text = all ? `All ${compared.length} trials with a score are shown.`
-      : `${chosen.length} of ${compared.length} trials are chosen${best ? `; the best is ${best.name} with ${best.score.toFixed(4)} after ${best.epochs} epochs` : ""}. The table below shows them.`;
+    const text = all ? "All trials with a score are shown."
+      : `${chosen.length} of ${counted(compared.length, "trial")} chosen${best ? `; the best is ${best.name} with ${best.score.toFixed(4)} after ${counted(best.epochs, "epoch")}` : ""}. The table below shows ${chosen.length === 1 ? "it" : "them"}.`;
     document.getElementById("chosen").textContent = text;
   }
 
@@ -295,7 +315,12 @@
   }
   const again = () => charts.forEach((each) => each.again());
   dark.addEventListener("change", again);
-  printed.addEventListener("change", () => charts.forEach((each) => each.draw()));
-  addEventListener("beforeprint", () => charts.forEach((each) => each.draw()));
-  addEventListener("afterprint", again);
+  const print = (paper) => {
+    onPaper = paper;
+    document.documentElement.classList.toggle("paper", paper); // dark colours are for screens
+    if (paper) charts.forEach((each) => each.draw()); else again();
+  };
+  printed.addEventListener("change", () => print(printed.matches));
+  addEventListener("beforeprint", () => print(true));
+  addEventListener("afterprint", () => print(printed.matches));
 })();
