@@ -366,14 +366,21 @@ def test_a_head_that_lags_is_warned_of() -> None:
         (keras.optimizers.AdamW(0.05), True),
         (keras.optimizers.RMSprop(0.1), True),
         (keras.optimizers.Adam(0.01), False),
+        (keras.optimizers.Lion(0.1), True),
         (keras.optimizers.SGD(0.1), False),
+        (keras.optimizers.Adam(0.0), False),
+        (keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(0.1, 9)), True),
+        (keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(0.01, 9)), False),
     ],
 )
 def test_a_wild_learning_rate_is_found(optimizer: keras.Optimizer, is_wild: bool) -> None:
     model = classifier(small_base())
     model.compile(optimizer, "sparse_categorical_crossentropy")
-    names = [finding.name for finding in check_model(model)]
-    assert names == [checkup.LEARNING_RATE] * is_wild
+    findings = check_model(model)
+    assert [finding.name for finding in findings] == [checkup.LEARNING_RATE] * is_wild
+    for finding in findings:
+        exec(finding.repair, {"model": model, "keras": keras})
+    assert not check_model(model)
 
 
 def test_several_faults_are_told_together() -> None:

@@ -56,6 +56,7 @@ FLOORS = (
         "identity",
         "loading",
         "anatomy",
+        "optimizers",
         "scaling",
         "hparams",
         "preparation",

@@ -14,6 +14,7 @@ import keras
 import numpy as np
 
 from tuner.anatomy import Anatomy, trainable_layers
+from tuner.optimizers import is_scheduled, step_size
 from tuner.probe import Observation, Probe, difference
 from tuner.quantities import percent
 from tuner.scaling import COLOURS, Arrival, arrival, coloured_images, value_range
@@ -46,7 +47,7 @@ ERROR, WARNING = "error", "warning"
 
 # At 0.99 the moving statistics lag behind for hundreds of steps (keras issue #7177).
 _LAGGING_MOMENTUM = 0.99
-# Steps of Adam and RMSprop are about as long as their learning rate: 50 times the usual 0.001.
+# 50 times the usual 0.001.
 _WILD_LEARNING_RATE = 0.05
 _PREPROCESS = "keras.applications.resnet50.preprocess_input"
 
@@ -237,28 +238,18 @@ def _arrival(probe: Probe) -> Arrival | None:
     return arrival(arrived)
 
 
-def step_size(model: keras.Model) -> float | None:
-    """The learning rate of a model whose optimizer takes steps of about that size, or None.
-
-    That is so of Adam and its relatives, whatever the size of the gradients.
-    """
-    optimizer = getattr(model, "optimizer", None)
-    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
-    adaptive = keras.optimizers.Adam | keras.optimizers.Adamax | keras.optimizers.RMSprop
-    if not isinstance(optimizer, adaptive | keras.optimizers.Nadam):
-        return None
-    return float(optimizer.learning_rate)
-
-
 def _learning_rate(model: keras.Model) -> Iterator[ModelFinding]:
     rate = step_size(model)
     if rate is not None and rate >= _WILD_LEARNING_RATE:
+        scheduled = is_scheduled(model)
         yield ModelFinding(
             LEARNING_RATE,
             ERROR,
-            f"the learning rate of the optimizer is {rate:g}: each step moves each "
-            "weight by about so much, and 0.001 is usual.",
-            "model.optimizer.learning_rate = 1e-3",
+            f"the learning rate of the optimizer {'reaches' if scheduled else 'is'} {rate:g}: each "
+            "step moves each weight by about so much, and 0.001 is usual.",
+            "model.compile(keras.optimizers.Adam(1e-3), model.loss)  # and the metrics"
+            if scheduled
+            else "model.optimizer.learning_rate = 1e-3",
         )
 
 
