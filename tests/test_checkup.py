@@ -27,7 +27,8 @@ SCALINGS: dict[str, Callable[[Any], Any]] = {
     "RGB instead of BGR": lambda x: x - MEAN_RGB,
     "BGR values from 0 to 255": lambda x: x[..., ::-1],
     "RGB instead of BGR, with the mean": lambda x: x - MEAN_RGB[::-1],
-    "RGB values from -2.": lambda x: (
+    "RGB values from -0.5 to 0.5": lambda x: x / 255 - 0.5,
+    "normalised by ImageNet's mean and deviation (-2.118": lambda x: (
         (x - MEAN_RGB) / (255 * np.array([0.229, 0.224, 0.225], "float32"))
     ),
     "no linear function": lambda x: keras.ops.sqrt(x),
@@ -349,6 +350,34 @@ def test_images_tell_what_happens_in_front_of_the_model(images: np.ndarray) -> N
     assert only(check_model(inside, images / 255)).repair == "images = images * 255"
     assert "have -1 to 1" in only(check_model(inside, images / 127.5 - 1)).sentence
     assert "once more" in only(check_model(inside, preprocessed)).sentence
+
+
+def test_images_that_were_resized_or_normalised_are_told_apart(images: np.ndarray) -> None:
+    rough = np.random.default_rng(0).integers(0, 256, (4, 48, 48, 3)).astype("float32")
+    bicubic = np.asarray(keras.ops.image.resize(rough, (SIZE, SIZE), interpolation="bicubic"))
+    assert bicubic.min() < 0
+    assert bicubic.max() > 255
+    outside, inside = classifier(small_base(), scaling=lambda x: x), classifier(small_base())
+    assert not check_model(inside, bicubic)
+    assert not check_model(classifier(small_base(), lambda x: preprocess(x * 255)), bicubic / 255)
+    normalised = keras.applications.densenet.preprocess_input(images.copy())
+    finding = only(check_model(outside, normalised))
+    assert (finding.name, finding.severity) == (checkup.INPUT_SCALING, "error")
+    assert "normalised by ImageNet's mean and deviation (-2.118 to 2.64)" in finding.sentence
+    assert "once more" in only(check_model(inside, normalised)).sentence
+
+
+def test_images_of_an_unknown_range_are_not_judged(images: np.ndarray) -> None:
+    for model in (classifier(small_base()), classifier(small_base(), scaling=lambda x: x)):
+        finding = only(check_model(model, images * 257))
+        assert (finding.name, finding.severity) == (checkup.UNEXAMINED_SCALING, "warning")
+        assert re.search(r"with values from 0 to 6\S+ cannot be told", finding.sentence)
+
+
+def test_a_model_that_takes_values_from_minus_1_to_1_is_healthy(images: np.ndarray) -> None:
+    model = classifier(small_base(), lambda x: preprocess((x + 1) * 127.5))
+    assert not check_model(model)
+    assert not check_model(model, images / 127.5 - 1)
 
 
 def test_a_head_that_lags_is_warned_of() -> None:

@@ -67,7 +67,7 @@ FLOORS = (
         "tested",
     ),
     ("features", "tables", "probe", "luck", "looks"),
-    ("training", "liveview", "frames"),
+    ("training", "liveview", "frames", "preprocessing"),
     ("programs", "observer", "answers"),
     ("sources", "heads", "summaries", "mistakes"),
     ("rung", "pacing"),

@@ -168,7 +168,7 @@ def test_the_rate_of_the_users_model_is_tried(
     """Every experiment is a stand-in; rates above 0.001 are too high."""
     right = np.stack([np.arange(200) < count for count in (160, 100, 90)])
     curve = RateCurve((1e-3, 1e-2, 1e-1), right, (0.1, 1.0, 2.0))
-    monkeypatch.setattr("tuner.pricing.checkup.reaching", lambda model: None)
+    monkeypatch.setattr("tuner.pricing.reaching", lambda model: None)
     monkeypatch.setattr("tuner.pricing.scaled_input", lambda *_: finding(SCALED_INPUT, 0.3, 0.001))
     monkeypatch.setattr("tuner.pricing.fitting.lagging_batchnorm", lambda *_, **given: None)
     monkeypatch.setattr("tuner.pricing.rates.learning_rate_curve", lambda *_, **given: curve)
@@ -191,7 +191,7 @@ def test_scaling_that_is_not_priced_as_it_arrives_is_told(
         asked.append(given[5])  # type: ignore[arg-type]
         return finding(SCALED_INPUT, 0.3, 0.001)
 
-    monkeypatch.setattr("tuner.pricing.checkup.reaching", lambda model: arriving)
+    monkeypatch.setattr("tuner.pricing.reaching", lambda model: arriving)
     monkeypatch.setattr("tuner.pricing.scaled_input", scaled)
     evidence, treatments = mock.Mock(), {
         "frozen": treatment("frozen", 0.9), "legacy": treatment("legacy", 0.6)

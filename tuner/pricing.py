@@ -14,6 +14,7 @@ from tuner.heads import EPOCHS
 from tuner.inputs import SCALED_INPUT, TO_UNIT, scaled_input
 from tuner.ladder import FINE_TUNED, Treatment
 from tuner.optimizers import is_scheduled, step_size, why_unjudged
+from tuner.preprocessing import reaching
 from tuner.quantities import percent
 from tuner.scaling import Arrival
 
@@ -204,7 +205,7 @@ def _batchnorm(frozen: Treatment, other: Treatment) -> Finding:
 
 def _arriving(model: keras.Model | None) -> tuple[Arrival, str]:
     """The wrong scaling that is priced, and what is said where it is not that of the model."""
-    arriving = None if model is None else checkup.reaching(model)
+    arriving = None if model is None else reaching(model)
     if arriving is None or arriving.is_expected:
         return TO_UNIT, ""
     if not arriving.is_affine:
