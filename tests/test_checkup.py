@@ -238,10 +238,11 @@ def test_other_nested_models_with_convolutions_are_backbones_too() -> None:
     x = keras.layers.BatchNormalization()(keras.layers.Conv2D(4, 3)(inputs))
     base = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(x), name="own")
     model = classifier(base, scaling=lambda x: x)
-    finding = only(check_model(model))
+    finding, scaling = check_model(model)
     assert finding.name == checkup.BATCH_STATISTICS_IN_FIT
+    assert (scaling.name, scaling.severity) == (checkup.UNEXAMINED_SCALING, "warning")
     exec(finding.repair, {"model": model, "keras": keras})
-    assert not check_model(model)
+    assert check_model(model) == (scaling,)
 
 
 def test_what_depends_on_batch_mates_without_batchnorm_is_found() -> None:
@@ -261,9 +262,10 @@ def test_what_depends_on_batch_mates_in_fit_alone_is_found() -> None:
     image = keras.Input((SIZE, SIZE, 3))
     x = BatchNormOfOnesOwn()(keras.layers.Conv2D(4, 3)(image))
     base = keras.Model(image, keras.layers.GlobalMaxPooling2D()(x))
-    finding = only(check_model(classifier(base)))
+    finding, scaling = check_model(classifier(base))
     assert finding.name == checkup.BATCH_MATES
     assert "in fit" in finding.sentence
+    assert scaling.name == checkup.UNEXAMINED_SCALING
 
 
 def without_backbone() -> keras.Model:
@@ -332,7 +334,9 @@ def test_scaling_of_other_channels_is_not_judged() -> None:
     inputs = keras.Input((SIZE, SIZE, 3))
     grey = keras.ops.mean(inputs, axis=-1, keepdims=True)
     x = small_graph(grey, keras.layers.BatchNormalization, trainable=False)
-    assert not check_model(keras.Model(inputs, keras.layers.Dense(CLASSES)(x)))
+    finding = only(check_model(keras.Model(inputs, keras.layers.Dense(CLASSES)(x))))
+    assert (finding.name, finding.severity) == (checkup.UNEXAMINED_SCALING, "warning")
+    assert "no RGB images" in finding.sentence
 
 
 def test_a_model_without_preprocessing_is_warned_of() -> None:

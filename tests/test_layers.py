@@ -66,7 +66,7 @@ FLOORS = (
         "opponents",
         "tested",
     ),
-    ("features", "tables", "probe", "luck", "looks"),
+    ("features", "tables", "probe", "families", "luck", "looks"),
     ("training", "liveview", "frames", "preprocessing"),
     ("programs", "observer", "answers"),
     ("sources", "heads", "summaries", "mistakes"),

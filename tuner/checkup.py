@@ -81,8 +81,9 @@ def check_model(model: keras.Model, images: np.ndarray | None = None) -> tuple[M
     """Finds what makes a fine-tuned classifier worse than it could be.
 
     The backbone is a ResNet of keras.applications, flat or nested, or any other nested model with
-    convolutions; how its input has to be scaled is known for the ResNets alone. Everything is tried
-    on a copy: the model, its optimizer and its flags stay as they are. Takes seconds.
+    convolutions; how its input has to be scaled is known for those of keras.applications.
+    Everything is tried on a copy: the model, its optimizer and its flags stay as they are. Takes
+    seconds.
 
     Args:
         model: a classifier with one RGB image as input and one row of class scores as output,
@@ -100,7 +101,7 @@ def check_model(model: keras.Model, images: np.ndarray | None = None) -> tuple[M
     probe = Probe(model, images)
     findings = (
         *_batch_statistics(probe),
-        *_scaling(probe, given=images is not None),
+        *_scaling(model, probe, given=images is not None),
         *_nothing_trainable(model, probe.anatomy),
         *_learning_rate(model),
         *_lagging_head(probe),
@@ -174,8 +175,8 @@ def _of_trainable(layers: list[str], own: dict[str, Any], evidence: str, base: s
     )
 
 
-def _scaling(probe: Probe, given: bool) -> Iterator[ModelFinding]:
-    judgement = judge(probe, given)
+def _scaling(model: keras.Model, probe: Probe, given: bool) -> Iterator[ModelFinding]:
+    judgement = judge(model, probe, given)
     if judgement is not None:
         name, severity = _SCALING[judgement.verdict]
         yield ModelFinding(name, severity, judgement.sentence, judgement.repair)

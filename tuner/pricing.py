@@ -206,6 +206,8 @@ def _batchnorm(frozen: Treatment, other: Treatment) -> Finding:
 def _arriving(model: keras.Model | None) -> tuple[Arrival, str]:
     """The wrong scaling that is priced, and what is said where it is not that of the model."""
     arriving = None if model is None else reaching(model)
+    if model is not None and arriving is None:
+        return TO_UNIT, "Priced is the commonest mistake, in a ResNet50. "
     if arriving is None or arriving.is_expected:
         return TO_UNIT, ""
     if not arriving.is_affine:
