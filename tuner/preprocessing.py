@@ -65,8 +65,8 @@ def judge(model: keras.Model, probe: Probe, is_given: bool) -> Judgement | None:
     if probe.anatomy.backbone is None:
         return None  # which is a finding of its own
     known = _known_entrance(model, probe.anatomy)
-    if known is None:
-        return _unknown(f"what the backbone {probe.anatomy.backbone!r} was trained on is not known")
+    if isinstance(known, str):
+        return _unknown(known)
     family, entrance = known
     in_model = _arrival(probe, entrance)
     if in_model is None:
@@ -102,16 +102,20 @@ def reaching(model: keras.Model) -> Arrival | None:
     """
     probe = Probe(model)
     known = _known_entrance(model, probe.anatomy)
-    if known is None or known[0].name != "ResNet":
+    if isinstance(known, str) or known[0].name != "ResNet":
         return None
     return _arrival(probe, known[1])
 
 
-def _known_entrance(model: keras.Model, anatomy: Anatomy) -> tuple[Family, Any] | None:
-    """The backbone's family, and the layer that such images have to enter as it was trained on."""
+def _known_entrance(model: keras.Model, anatomy: Anatomy) -> tuple[Family, Any] | str:
+    """The backbone's family, and the layer that such images have to enter as it was trained on.
+
+    Or why they are not known.
+    """
+    unknown = f"what the backbone {anatomy.backbone!r} was trained on is not known"
     if anatomy.is_resnet:
         family = family_of(layer.name for layer in all_layers(model))
-        return None if family is None else (family, anatomy.entrances[0])
+        return unknown if family is None else (family, anatomy.entrances[0])
     inside = {id(each): all_layers(each) for each in anatomy.entrances}
     known = [
         (family, each)
@@ -119,10 +123,16 @@ def _known_entrance(model: keras.Model, anatomy: Anatomy) -> tuple[Family, Any] 
         if (family := family_of(layer.name for layer in inside[id(each)])) is not None
     ]
     if not known:
-        return None
+        return unknown
     family, innermost = known[-1]
-    side_by_side = any(innermost not in inside[id(each)] for _, each in known[:-1])
-    return None if side_by_side or not _is_as_built(family, inside[id(innermost)]) else known[-1]
+    if any(innermost not in inside[id(each)] for _, each in known[:-1]):
+        return "several backbones stand side by side"
+    if not _is_as_built(family, inside[id(innermost)]):
+        return (
+            f"what stands in front of the {family.name}'s first convolution is not what "
+            "keras.applications puts there"
+        )
+    return family, innermost
 
 
 def _is_as_built(family: Family, layers: Sequence[Any]) -> bool:
