@@ -27,7 +27,8 @@ SCALINGS: dict[str, Callable[[Any], Any]] = {
     "RGB instead of BGR": lambda x: x - MEAN_RGB,
     "BGR values from 0 to 255": lambda x: x[..., ::-1],
     "RGB instead of BGR, with the mean": lambda x: x - MEAN_RGB[::-1],
-    "RGB values from -2.": lambda x: (
+    "RGB values from -0.5 to 0.5": lambda x: x / 255 - 0.5,
+    "normalised by ImageNet's mean and deviation (-2.118": lambda x: (
         (x - MEAN_RGB) / (255 * np.array([0.229, 0.224, 0.225], "float32"))
     ),
     "no linear function": lambda x: keras.ops.sqrt(x),
@@ -237,10 +238,11 @@ def test_other_nested_models_with_convolutions_are_backbones_too() -> None:
     x = keras.layers.BatchNormalization()(keras.layers.Conv2D(4, 3)(inputs))
     base = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(x), name="own")
     model = classifier(base, scaling=lambda x: x)
-    finding = only(check_model(model))
+    finding, scaling = check_model(model)
     assert finding.name == checkup.BATCH_STATISTICS_IN_FIT
+    assert (scaling.name, scaling.severity) == (checkup.UNEXAMINED_SCALING, "warning")
     exec(finding.repair, {"model": model, "keras": keras})
-    assert not check_model(model)
+    assert check_model(model) == (scaling,)
 
 
 def test_what_depends_on_batch_mates_without_batchnorm_is_found() -> None:
@@ -260,9 +262,10 @@ def test_what_depends_on_batch_mates_in_fit_alone_is_found() -> None:
     image = keras.Input((SIZE, SIZE, 3))
     x = BatchNormOfOnesOwn()(keras.layers.Conv2D(4, 3)(image))
     base = keras.Model(image, keras.layers.GlobalMaxPooling2D()(x))
-    finding = only(check_model(classifier(base)))
+    finding, scaling = check_model(classifier(base))
     assert finding.name == checkup.BATCH_MATES
     assert "in fit" in finding.sentence
+    assert scaling.name == checkup.UNEXAMINED_SCALING
 
 
 def without_backbone() -> keras.Model:
@@ -331,7 +334,9 @@ def test_scaling_of_other_channels_is_not_judged() -> None:
     inputs = keras.Input((SIZE, SIZE, 3))
     grey = keras.ops.mean(inputs, axis=-1, keepdims=True)
     x = small_graph(grey, keras.layers.BatchNormalization, trainable=False)
-    assert not check_model(keras.Model(inputs, keras.layers.Dense(CLASSES)(x)))
+    finding = only(check_model(keras.Model(inputs, keras.layers.Dense(CLASSES)(x))))
+    assert (finding.name, finding.severity) == (checkup.UNEXAMINED_SCALING, "warning")
+    assert "no RGB images" in finding.sentence
 
 
 def test_a_model_without_preprocessing_is_warned_of() -> None:
@@ -351,6 +356,34 @@ def test_images_tell_what_happens_in_front_of_the_model(images: np.ndarray) -> N
     assert "once more" in only(check_model(inside, preprocessed)).sentence
 
 
+def test_images_that_were_resized_or_normalised_are_told_apart(images: np.ndarray) -> None:
+    rough = np.random.default_rng(0).integers(0, 256, (4, 48, 48, 3)).astype("float32")
+    bicubic = np.asarray(keras.ops.image.resize(rough, (SIZE, SIZE), interpolation="bicubic"))
+    assert bicubic.min() < 0
+    assert bicubic.max() > 255
+    outside, inside = classifier(small_base(), scaling=lambda x: x), classifier(small_base())
+    assert not check_model(inside, bicubic)
+    assert not check_model(classifier(small_base(), lambda x: preprocess(x * 255)), bicubic / 255)
+    normalised = keras.applications.densenet.preprocess_input(images.copy())
+    finding = only(check_model(outside, normalised))
+    assert (finding.name, finding.severity) == (checkup.INPUT_SCALING, "error")
+    assert "normalised by ImageNet's mean and deviation (-2.118 to 2.64)" in finding.sentence
+    assert "once more" in only(check_model(inside, normalised)).sentence
+
+
+def test_images_of_an_unknown_range_are_not_judged(images: np.ndarray) -> None:
+    for model in (classifier(small_base()), classifier(small_base(), scaling=lambda x: x)):
+        finding = only(check_model(model, images * 257))
+        assert (finding.name, finding.severity) == (checkup.UNEXAMINED_SCALING, "warning")
+        assert re.search(r"with values from 0 to 6\S+ cannot be told", finding.sentence)
+
+
+def test_a_model_that_takes_values_from_minus_1_to_1_is_healthy(images: np.ndarray) -> None:
+    model = classifier(small_base(), lambda x: preprocess((x + 1) * 127.5))
+    assert not check_model(model)
+    assert not check_model(model, images / 127.5 - 1)
+
+
 def test_a_head_that_lags_is_warned_of() -> None:
     model = classifier(small_base(), head=keras.layers.BatchNormalization(name="head"))
     finding = only(check_model(model))
@@ -366,14 +399,21 @@ def test_a_head_that_lags_is_warned_of() -> None:
         (keras.optimizers.AdamW(0.05), True),
         (keras.optimizers.RMSprop(0.1), True),
         (keras.optimizers.Adam(0.01), False),
+        (keras.optimizers.Lion(0.1), True),
         (keras.optimizers.SGD(0.1), False),
+        (keras.optimizers.Adam(0.0), False),
+        (keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(0.1, 9)), True),
+        (keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(0.01, 9)), False),
     ],
 )
 def test_a_wild_learning_rate_is_found(optimizer: keras.Optimizer, is_wild: bool) -> None:
     model = classifier(small_base())
     model.compile(optimizer, "sparse_categorical_crossentropy")
-    names = [finding.name for finding in check_model(model)]
-    assert names == [checkup.LEARNING_RATE] * is_wild
+    findings = check_model(model)
+    assert [finding.name for finding in findings] == [checkup.LEARNING_RATE] * is_wild
+    for finding in findings:
+        exec(finding.repair, {"model": model, "keras": keras})
+    assert not check_model(model)
 
 
 def test_several_faults_are_told_together() -> None:

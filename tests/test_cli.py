@@ -974,9 +974,16 @@ def test_a_diagnosis_is_shown_and_kept(
     from tuner.cache import Cache
     from tuner.dataset import load_dataset
     from tuner.diagnoses import kept_diagnosis
+    from tuner.diagnosis import Diagnosis
 
     leak = replace(finding("leak", 0.1, None), remedy="tune search DATA --drop-leaks.")
-    monkeypatch.setattr("tuner.diagnosis.run_prepared", lambda *_: diagnosis(leak))
+    telling: list[str] = []
+
+    def run(*given: Any) -> Diagnosis:
+        telling.append(given[3].__name__)
+        return diagnosis(leak)
+
+    monkeypatch.setattr("tuner.diagnosis.run_prepared", run)
     images, cache_dir = place / "photos", tmp_path / "cache"
     command = shlex.join(["tune", "search", str(images), "--weights", "none", "--image-size", "32"])
     result = tune(
@@ -984,6 +991,7 @@ def test_a_diagnosis_is_shown_and_kept(
         "--quiet", *filter(None, [option]),
     )  # fmt: skip
     assert result.exit_code == 0, result.output
+    assert telling == ["counting_step"]  # the time left is not that of the whole
     remedy = f"{command} --drop-leaks."
     if option == "--json":
         row = json.loads(result.stdout)

@@ -173,7 +173,9 @@ def test_a_model_is_diagnosed_with_a_sample_of_the_images(
     assert {"tutorial", "fine_tuned"} <= {each.name for each in found.ladder}
     examined = {each.cause: each for each in (*found.causes, *found.excluded)}
     assert found.images_in_all > found.training_images + found.validation_images
-    assert "with all" in examined["too few images"].sentence
+    few = examined["too few images"]
+    assert "with all" in few.sentence
+    assert few.numbers["images"] == len(dataset.of("train"))
     assert {"plain heads", "wrongly scaled input", "lagging BatchNorm"} <= told
 
 

@@ -175,10 +175,19 @@ def test_a_sentence_says_both_forecasts_with_their_intervals() -> None:
 
 
 def test_of_a_sample_the_forecast_is_that_of_all_images(rising: LearningCurve) -> None:
-    seen, whole = data_finding(rising), data_finding(rising, 25)
+    seen, whole = data_finding(rising), data_finding(rising, 20_000)
     assert whole.numbers["twice"]["images"] == 40_000
     assert whole.numbers["ten_times"]["images"] == 200_000
     assert 0 < whole.gain < seen.gain
     assert "with 800 training images, and would be" in whole.sentence
     assert "with all 20,000" in whole.sentence
     assert "with all" not in seen.sentence
+    assert data_finding(rising, 100) == seen  # its parts hold validation images too
+
+
+def test_of_a_sample_that_was_divided_the_forecast_is_that_of_all_images_too() -> None:
+    curve = learning_curve(rows(400, 1), rows(100, 2), draws=4)
+    assert curve.sizes[-1] == 375
+    finding = data_finding(curve, 4000)
+    assert "with 375 training images" in finding.sentence
+    assert "with all 4,000" in finding.sentence

@@ -104,7 +104,16 @@ def test_pictures_under_two_labels_are_told_and_cost_nothing_here() -> None:
     assert finding.gain == 0
     assert "x.jpg and y.jpg" in finding.sentence
     assert "tune data DATA --json" in finding.sentence
+    assert "they are left out, here and by tune search" in finding.sentence
     assert "two labels" in conflict_finding(dataset()).sentence
+
+
+def test_pictures_under_two_labels_that_are_trained_on_are_told_so() -> None:
+    finding = conflict_finding(dataset(conflicts=(("t0.jpg", "t1.jpg"), ("t2.jpg", "x.jpg"))))
+    assert "left out" not in finding.sentence
+    assert "4 images" in finding.sentence
+    assert "3 of them are trained on, as --keep-conflicts says." in finding.sentence
+    assert finding.numbers["trained_on"] == 3
 
 
 def test_accuracy_stands_beside_the_most_frequent_class() -> None:

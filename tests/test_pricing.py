@@ -14,7 +14,6 @@ from tuner.inputs import SCALED_INPUT, TO_UNIT
 from tuner.pricing import (
     BATCHNORM_IN_TRAINING,
     mistakes,
-    own_rate,
     prices,
     trains_a_head_alone,
     treatments_for,
@@ -88,27 +87,11 @@ def network(optimizer: keras.optimizers.Optimizer | None) -> keras.Model:
     return model
 
 
-@pytest.mark.parametrize(
-    ("optimizer", "why"),
-    [(None, "is not compiled"), (keras.optimizers.SGD(0.01), "steps of SGD grow")],
-    ids=["uncompiled", "SGD"],
-)
-def test_a_learning_rate_that_the_range_test_says_nothing_of_is_told(
-    optimizer: keras.optimizers.Optimizer | None, why: str
-) -> None:
-    model = network(optimizer)
-    assert own_rate(model) is None
-    told = unjudged_rate(model)
+def test_a_learning_rate_that_the_range_test_says_nothing_of_is_told() -> None:
+    told = unjudged_rate(network(keras.optimizers.SGD(0.01)))
     assert told is not None
-    assert "was not judged" in told.sentence
-    assert why in told.sentence
-
-
-def test_adams_learning_rate_is_judged() -> None:
-    model = network(keras.optimizers.Adam(2e-4))
-    assert own_rate(model) == pytest.approx(2e-4)
-    assert unjudged_rate(model) is None
-    assert own_rate(None) is None
+    assert "was not judged: steps of SGD grow" in told.sentence
+    assert unjudged_rate(network(keras.optimizers.Adam(2e-4))) is None
 
 
 def classifier(*, trainable: bool) -> keras.Model:
@@ -160,6 +143,42 @@ def test_a_low_rate_is_tried_longer_unless_a_model_trains_its_backbone_too(
     assert ("was not judged" in rate.sentence) is own
 
 
+@pytest.mark.parametrize(
+    ("optimizer", "used", "note"),
+    [
+        (keras.optimizers.Adam(2e-2), 2e-2, ""),
+        (
+            keras.optimizers.Adam(
+                keras.optimizers.schedules.CosineDecay(0.0, 9, warmup_target=0.02, warmup_steps=3)
+            ),
+            2e-2,
+            "The highest rate of your schedule was tried. ",
+        ),
+        (keras.optimizers.Lion(0.1), 1e-1, "It was tried with Adam, whose steps are as long. "),
+        (keras.optimizers.SGD(0.1), 1e-3, ""),
+    ],
+    ids=["Adam", "warm-up", "Lion", "SGD"],
+)
+def test_the_rate_of_the_users_model_is_tried(
+    monkeypatch: pytest.MonkeyPatch,
+    optimizer: keras.optimizers.Optimizer,
+    used: float,
+    note: str,
+) -> None:
+    """Every experiment is a stand-in; rates above 0.001 are too high."""
+    right = np.stack([np.arange(200) < count for count in (160, 100, 90)])
+    curve = RateCurve((1e-3, 1e-2, 1e-1), right, (0.1, 1.0, 2.0))
+    monkeypatch.setattr("tuner.pricing.reaching", lambda model: None)
+    monkeypatch.setattr("tuner.pricing.scaled_input", lambda *_: finding(SCALED_INPUT, 0.3, 0.001))
+    monkeypatch.setattr("tuner.pricing.fitting.lagging_batchnorm", lambda *_, **given: None)
+    monkeypatch.setattr("tuner.pricing.rates.learning_rate_curve", lambda *_, **given: curve)
+    treatments = {name: treatment(name, 0.9) for name in ("frozen", "legacy")}
+    *_, rate = prices(mock.Mock(), mock.Mock(), treatments, network(optimizer), mock.Mock(), 0)
+    assert rate.numbers["used"] == pytest.approx(used)
+    assert rate.sentence.startswith((f"{note}A learning rate", f"{note}At a learning rate"))
+    assert rate.harmless.startswith(f"{note}A learning rate")
+
+
 @pytest.mark.parametrize("affine", [True, False])
 def test_scaling_that_is_not_priced_as_it_arrives_is_told(
     monkeypatch: pytest.MonkeyPatch, affine: bool
@@ -172,7 +191,7 @@ def test_scaling_that_is_not_priced_as_it_arrives_is_told(
         asked.append(given[5])  # type: ignore[arg-type]
         return finding(SCALED_INPUT, 0.3, 0.001)
 
-    monkeypatch.setattr("tuner.pricing.checkup.reaching", lambda model: arriving)
+    monkeypatch.setattr("tuner.pricing.reaching", lambda model: arriving)
     monkeypatch.setattr("tuner.pricing.scaled_input", scaled)
     evidence, treatments = mock.Mock(), {
         "frozen": treatment("frozen", 0.9), "legacy": treatment("legacy", 0.6)

@@ -192,6 +192,17 @@ def test_counting_in_a_log(clock: Clock, log: io.StringIO) -> None:
     ]
 
 
+def test_the_time_left_of_one_step_of_several_is_told_to_be_that(
+    clock: Clock, log: io.StringIO
+) -> None:
+    with SearchProgress("val_accuracy") as progress:
+        for done in range(1, 23):
+            clock.now += 6
+            progress.counting_step("BatchNorm treatments", done, 22)
+    first, *_ = log.getvalue().splitlines()
+    assert first == "BatchNorm treatments: 3 of 22, 1m16s left in this step"
+
+
 def test_quiet_says_nothing(clock: Clock, terminal: io.StringIO) -> None:
     with SearchProgress("val_accuracy", quiet=True) as progress:
         progress.say("text")

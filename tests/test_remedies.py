@@ -2,6 +2,9 @@
 
 import shlex
 
+from diagnosed import treatment
+
+from tuner.diagnosis import _recalibration
 from tuner.remedies import addressed, options_of
 
 OPTIONS = {"--weights": "my weights.h5", "--image-size": "64", "--crop": "", "--split-seed": "3"}
@@ -26,6 +29,16 @@ def test_an_option_that_the_sentence_gives_itself_is_not_given_twice() -> None:
     told = addressed("tune search DATA --image-size 224 takes them larger.", "a", OPTIONS)
     assert told.count("--image-size") == 1
     assert "--image-size 224 takes" in told
+
+
+def test_an_option_of_the_next_command_is_no_option_of_the_first() -> None:
+    remedy = _recalibration(treatment("frozen", 0.6), treatment("recalibrated", 0.8)).remedy
+    told = addressed(remedy, "photos", {"--weights": "mine.h5", "--image-size": "64"})
+    assert told == (
+        "tune diagnose photos --weights mine.h5 --image-size 64 --save-recalibrated "
+        "mine.weights.h5 writes such weights, and tune search photos --image-size 64 "
+        "--weights mine.weights.h5 takes them."
+    )
 
 
 def test_a_command_gets_only_what_it_takes() -> None:

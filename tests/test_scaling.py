@@ -4,7 +4,18 @@ import keras
 import numpy as np
 import pytest
 
-from tuner.scaling import COLOURS, Arrival, arrival, coloured_images, value_range
+from tuner.scaling import (
+    CAFFE,
+    COLOURS,
+    RGB,
+    SIGNED,
+    TORCH,
+    UNIT,
+    Arrival,
+    arrival,
+    coloured_images,
+    given,
+)
 
 
 def arrived(matrix: np.ndarray, offset: float) -> Arrival:
@@ -37,30 +48,50 @@ def test_an_affine_function_is_found_again() -> None:
     assert found.is_affine
 
 
-def test_other_value_ranges_are_composed() -> None:
+def test_what_is_done_to_images_first_is_composed() -> None:
     preprocess = arrival(keras.applications.resnet50.preprocess_input(coloured_images(4, 4)))
     from_unit = Arrival(preprocess.matrix * 255, preprocess.offset, True)
-    assert from_unit.of_images(0, 1).is_expected
+    assert from_unit.after(UNIT).is_expected
     from_signed = Arrival(preprocess.matrix * 127.5, 127.5 + preprocess.offset, True)
-    assert from_signed.of_images(-1, 1).is_expected
+    assert from_signed.after(SIGNED).is_expected
 
 
 def test_a_constant_is_described() -> None:
     assert arrived(np.zeros((3, 3)), 2.0).description() == "mixed values from 2 to 2"
 
 
+@pytest.mark.parametrize(("mode", "expected"), [("caffe", CAFFE), ("tf", SIGNED), ("torch", TORCH)])
+def test_keras_does_what_its_modes_are_named_after(mode: str, expected: Arrival) -> None:
+    images = keras.applications.imagenet_utils.preprocess_input(coloured_images(4, 5), mode=mode)
+    assert arrival(images).is_like(expected)
+
+
 @pytest.mark.parametrize(
     ("low", "high", "expected"),
     [
-        (0, 255, (0, 255)),
-        (3, 9, (0, 255)),
-        (0, 1, (0, 1)),
-        (-1, 1, (-1, 1)),
-        (-0.2, 0.9, (-1, 1)),
-        (-124, 151, None),
-        (-0.5, 3, None),
+        (0, 255, RGB),
+        (3, 9, RGB),
+        (-25, 275, RGB),
+        (0, 1, UNIT),
+        (-0.1, 1.1, UNIT),
+        (-1, 1, SIGNED),
+        (-0.2, 0.9, SIGNED),
+        (-1, -0.5, SIGNED),
+        (-1.1, 1.1, SIGNED),
+        (-2.1, 2.6, TORCH),
+        (-0.5, 2.6, TORCH),
+        (-2.1, 0.3, TORCH),
+        (-124, 151, CAFFE),
+        (-124, -104, CAFFE),
+        (-80, 300, None),
+        (-20, 120, None),
+        (-40, 100, None),
+        (0, 2, None),
         (0, 65535, None),
+        (-32768, 32767, None),
     ],
 )
-def test_ranges(low: float, high: float, expected: tuple[float, float] | None) -> None:
-    assert value_range(np.array([low, high])) == expected
+def test_the_range_of_values_tells_what_was_done(
+    low: float, high: float, expected: Arrival | None
+) -> None:
+    assert given(np.array([low, high])) is expected

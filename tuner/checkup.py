@@ -14,9 +14,10 @@ import keras
 import numpy as np
 
 from tuner.anatomy import Anatomy, trainable_layers
+from tuner.optimizers import is_scheduled, step_size
+from tuner.preprocessing import Verdict, judge
 from tuner.probe import Observation, Probe, difference
 from tuner.quantities import percent
-from tuner.scaling import COLOURS, Arrival, arrival, coloured_images, value_range
 
 # Names of findings, the gravest first.
 BATCH_STATISTICS_IN_PREDICTION = "batch statistics in prediction"
@@ -27,6 +28,7 @@ INPUT_SCALING = "input scaling"
 NOTHING_TRAINABLE = "nothing trainable"
 LEARNING_RATE = "learning rate"
 PREPROCESSING_OUTSIDE = "preprocessing outside the model"
+UNEXAMINED_SCALING = "unexamined scaling"
 LAGGING_HEAD = "lagging head statistics"
 UNKNOWN_BACKBONE = "unknown backbone"
 NAMES = (
@@ -38,6 +40,7 @@ NAMES = (
     NOTHING_TRAINABLE,
     LEARNING_RATE,
     PREPROCESSING_OUTSIDE,
+    UNEXAMINED_SCALING,
     LAGGING_HEAD,
     UNKNOWN_BACKBONE,
 )
@@ -46,9 +49,13 @@ ERROR, WARNING = "error", "warning"
 
 # At 0.99 the moving statistics lag behind for hundreds of steps (keras issue #7177).
 _LAGGING_MOMENTUM = 0.99
-# Steps of Adam and RMSprop are about as long as their learning rate: 50 times the usual 0.001.
+# 50 times the usual 0.001.
 _WILD_LEARNING_RATE = 0.05
-_PREPROCESS = "keras.applications.resnet50.preprocess_input"
+_SCALING = {
+    Verdict.WRONG: (INPUT_SCALING, ERROR),
+    Verdict.OUTSIDE: (PREPROCESSING_OUTSIDE, WARNING),
+    Verdict.UNKNOWN: (UNEXAMINED_SCALING, WARNING),
+}
 
 
 @dataclass(frozen=True)
@@ -74,8 +81,9 @@ def check_model(model: keras.Model, images: np.ndarray | None = None) -> tuple[M
     """Finds what makes a fine-tuned classifier worse than it could be.
 
     The backbone is a ResNet of keras.applications, flat or nested, or any other nested model with
-    convolutions; how its input has to be scaled is known for the ResNets alone. Everything is tried
-    on a copy: the model, its optimizer and its flags stay as they are. Takes seconds.
+    convolutions; how its input has to be scaled is known for those of keras.applications.
+    Everything is tried on a copy: the model, its optimizer and its flags stay as they are. Takes
+    seconds.
 
     Args:
         model: a classifier with one RGB image as input and one row of class scores as output,
@@ -93,7 +101,7 @@ def check_model(model: keras.Model, images: np.ndarray | None = None) -> tuple[M
     probe = Probe(model, images)
     findings = (
         *_batch_statistics(probe),
-        *_scaling(probe, given=images is not None),
+        *_scaling(model, probe, given=images is not None),
         *_nothing_trainable(model, probe.anatomy),
         *_learning_rate(model),
         *_lagging_head(probe),
@@ -167,98 +175,25 @@ def _of_trainable(layers: list[str], own: dict[str, Any], evidence: str, base: s
     )
 
 
-def _scaling(probe: Probe, given: bool) -> Iterator[ModelFinding]:
-    """Compares what reaches the ResNet with what it was trained on."""
-    if not probe.anatomy.is_resnet:
-        return
-    in_model = _arrival(probe)
-    if in_model is None:
-        return
-    values = value_range(probe.images) if given else (0.0, 255.0)
-    if values is None:
-        if not in_model.is_untouched:
-            yield _wrong_scaling(
-                "images that are preprocessed already are preprocessed once more in the model",
-                "images = rgb  # from 0 to 255: the model preprocesses them",
-            )
-        return
-    reached = in_model.of_images(*values)
-    if reached.is_expected or (not given and in_model.of_images(0, 1).is_expected):
-        return
-    if in_model.is_untouched and not given:
-        yield ModelFinding(
-            PREPROCESSING_OUTSIDE,
-            WARNING,
-            "preprocessing is not part of the model: RGB images with values from 0 to 255 would be "
-            "wrong, and whether they are preprocessed before it is not known.",
-            f"x = {_PREPROCESS}(inputs)  # in the model, in front of the backbone",
-        )
-        return
-    yield _wrong_scaling(*_explained(in_model, reached, values))
-
-
-def _explained(in_model: Arrival, reached: Arrival, values: tuple[float, float]) -> tuple[str, str]:
-    low, high = values
-    if in_model.is_expected:
-        return (
-            f"the model takes values from 0 to 255, but the images have {low:g} to {high:g}: its "
-            f"first convolution gets {reached.description()}",
-            "images = images * 255" if low == 0 else "images = (images + 1) * 127.5",
-        )
-    return (
-        f"the ResNet's first convolution gets {reached.description()}",
-        f"x = {_PREPROCESS}(images)  # RGB from 0 to 255, in place of other scaling",
-    )
-
-
-def _wrong_scaling(what: str, repair: str) -> ModelFinding:
-    return ModelFinding(
-        INPUT_SCALING,
-        ERROR,
-        f"{what}; the ResNet was trained on BGR values from 0 to 255 minus ImageNet's mean.",
-        repair,
-    )
-
-
-def reaching(model: keras.Model) -> Arrival | None:
-    """What reaches a ResNet's first convolution of images from 0 to 255; None where none is known.
-
-    Raises:
-        ModelError: as `check_model`.
-    """
-    probe = Probe(model)
-    return _arrival(probe) if probe.anatomy.is_resnet else None
-
-
-def _arrival(probe: Probe) -> Arrival | None:
-    arrived = probe.run(coloured_images(*probe.images.shape[1:3])).entrance
-    if arrived is None or arrived.ndim != 4 or arrived.shape[::3] != (len(COLOURS), 3):
-        return None  # grey images, or parts of images
-    return arrival(arrived)
-
-
-def step_size(model: keras.Model) -> float | None:
-    """The learning rate of a model whose optimizer takes steps of about that size, or None.
-
-    That is so of Adam and its relatives, whatever the size of the gradients.
-    """
-    optimizer = getattr(model, "optimizer", None)
-    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
-    adaptive = keras.optimizers.Adam | keras.optimizers.Adamax | keras.optimizers.RMSprop
-    if not isinstance(optimizer, adaptive | keras.optimizers.Nadam):
-        return None
-    return float(optimizer.learning_rate)
+def _scaling(model: keras.Model, probe: Probe, given: bool) -> Iterator[ModelFinding]:
+    judgement = judge(model, probe, given)
+    if judgement is not None:
+        name, severity = _SCALING[judgement.verdict]
+        yield ModelFinding(name, severity, judgement.sentence, judgement.repair)
 
 
 def _learning_rate(model: keras.Model) -> Iterator[ModelFinding]:
     rate = step_size(model)
     if rate is not None and rate >= _WILD_LEARNING_RATE:
+        scheduled = is_scheduled(model)
         yield ModelFinding(
             LEARNING_RATE,
             ERROR,
-            f"the learning rate of the optimizer is {rate:g}: each step moves each "
-            "weight by about so much, and 0.001 is usual.",
-            "model.optimizer.learning_rate = 1e-3",
+            f"the learning rate of the optimizer {'reaches' if scheduled else 'is'} {rate:g}: each "
+            "step moves each weight by about so much, and 0.001 is usual.",
+            "model.compile(keras.optimizers.Adam(1e-3), model.loss)  # and the metrics"
+            if scheduled
+            else "model.optimizer.learning_rate = 1e-3",
         )
 
 

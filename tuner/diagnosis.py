@@ -266,10 +266,9 @@ class _Experiments:
         self._on_progress = on_progress
         self._head = Configuration.of(plain_head())
         self._seeds = tuple(self._options.seed + seed for seed in SEEDS)
-        self._dataset = sampled(dataset)
+        self._whole, self._dataset = dataset, sampled(dataset)
         self._images_in_all = len(dataset.of("train")) + len(dataset.of("validation"))
         self._files = self._dataset.of("train"), self._dataset.of("validation")
-        self._times = len(dataset.of("train")) / len(self._files[0])
 
     def run(self) -> Diagnosis:
         checked = self._checked
@@ -354,9 +353,9 @@ class _Experiments:
         )
         findings = [
             leak_finding(self._dataset, right, self._without_leak(evidence, right)),
-            conflict_finding(self._dataset),
+            conflict_finding(self._whole),
             wrong.finding,
-            data_finding(curve, self._times),
+            data_finding(curve, len(self._whole.of("train"))),
             imbalance_finding(self._dataset, right),
             overfitted,
             reached,

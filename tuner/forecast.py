@@ -83,7 +83,7 @@ def learning_curve(
     return LearningCurve(sizes, right.mean(axis=2), laws)
 
 
-def data_finding(curve: LearningCurve, times: float = 1.0) -> Finding:
+def data_finding(curve: LearningCurve, images: int = 0) -> Finding:
     """Whether accuracy is stuck because there are too few images.
 
     The gain is that of twice as many images, and the p value the chance that it is less than
@@ -91,8 +91,9 @@ def data_finding(curve: LearningCurve, times: float = 1.0) -> Finding:
 
     Args:
         curve: as `learning_curve` returns it.
-        times: how many times as many training images there are as the curve was drawn from, at
-            least 1: of a sample, the laws are followed to all of them before more are asked for.
+        images: how many training images there are, where these are more than the curve was drawn
+            from, a sample or a part of them: the laws are followed to all of them before more are
+            asked for.
     """
     now = float(curve.accuracies[:, -1].mean())
     numbers: dict[str, Any] = {
@@ -103,7 +104,7 @@ def data_finding(curve: LearningCurve, times: float = 1.0) -> Finding:
     if curve.laws is None:
         sentence = "There are too few images to tell what more of them would give."
         return Finding(CAUSE, sentence, 0.0, 1.0, numbers=numbers)
-    images = round(times * curve.sizes[-1])
+    images = max(images, curve.sizes[-1])
     laws = curve.laws.extended(images)
     twice, ten_times = (laws.forecast(factor * images) for factor in (_TWICE, _TEN_TIMES))
     p_value = laws.chance_of_no_gain(twice.images)

@@ -127,19 +127,28 @@ def _unpaired_gain(right: np.ndarray, shared: np.ndarray) -> tuple[float, float]
 
 
 def conflict_finding(dataset: Dataset) -> Finding:
-    """Pictures that stand under two labels, which are left out of every split."""
+    """Pictures that stand under two labels, which are left out, or trained on where that is asked.
+
+    Args:
+        dataset: all of it; of a sample nothing tells whether they were left out before.
+    """
     images = sum(len(paths) for paths in dataset.conflicts)
     numbers = {"pictures": len(dataset.conflicts), "images": images}
     if not images:
         return Finding(CONFLICTS, "No picture stands under two labels.", 0.0, None, numbers=numbers)
+    files = {file.path for file in dataset.files}
+    kept = sum(path in files for paths in dataset.conflicts for path in paths)
+    standing = "they are left out, here and by tune search"
+    if kept:
+        standing = f"{kept} of them are trained on, as --keep-conflicts says"
     return Finding(
         CONFLICTS,
         f"{images} images show pictures that stand under two labels, such as "
-        f"{' and '.join(dataset.conflicts[0][:2])}: they are left out, here and by tune search. "
-        "Give each picture one label; tune data DATA --json lists them.",
+        f"{' and '.join(dataset.conflicts[0][:2])}: {standing}. Give each picture one label; "
+        "tune data DATA --json lists them.",
         0.0,
         None,
-        numbers=numbers,
+        numbers=numbers | {"trained_on": kept},
     )
 
 

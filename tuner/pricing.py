@@ -13,6 +13,8 @@ from tuner.findings import Finding, paired_gain
 from tuner.heads import EPOCHS
 from tuner.inputs import SCALED_INPUT, TO_UNIT, scaled_input
 from tuner.ladder import FINE_TUNED, Treatment
+from tuner.optimizers import is_scheduled, step_size, why_unjudged
+from tuner.preprocessing import reaching
 from tuner.quantities import percent
 from tuner.scaling import Arrival
 
@@ -85,7 +87,8 @@ def prices(
         evidence.heads, training, validation, seed=seed,
         on_progress=telling(on_progress, "learning rates"),
     )  # fmt: skip
-    used = own_rate(model) or _USUAL_RATE
+    own = step_size(model)
+    used = _USUAL_RATE if own is None else own
     longer = None
     if used < curve.good[0] and (model is None or trains_a_head_alone(model)):
         longer = rates.trained_longer(
@@ -96,12 +99,7 @@ def prices(
             seed,
             telling(on_progress, "a low learning rate"),
         )
-    yield rates.learning_rate_finding(curve, used, longer)
-
-
-def own_rate(model: keras.Model | None) -> float | None:
-    """The learning rate of the user's model, where the range test can judge it."""
-    return None if model is None else checkup.step_size(model)
+    yield _of_rate(model, rates.learning_rate_finding(curve, used, longer))
 
 
 def unjudged_rate(model: keras.Model) -> Finding | None:
@@ -110,16 +108,26 @@ def unjudged_rate(model: keras.Model) -> Finding | None:
     Args:
         model: the user's own.
     """
-    if own_rate(model) is not None:
+    why = why_unjudged(model)
+    if not why:
         return None
-    optimizer = getattr(model, "optimizer", None)
-    why = (
-        "the model is not compiled"
-        if optimizer is None
-        else f"steps of {type(optimizer).__name__} grow with the gradients, and the range test is "
-        "that of Adam, whose steps do not"
-    )
     return Finding(rates.CAUSE, f"Your learning rate was not judged: {why}.", 0.0, None)
+
+
+def _of_rate(model: keras.Model | None, found: Finding) -> Finding:
+    """Says how the rate that was judged is that of the user's model, where that is not plain."""
+    notes = []
+    if model is not None and step_size(model) is not None:
+        if is_scheduled(model):
+            notes.append("The highest rate of your schedule was tried. ")
+        if why_unjudged(model):
+            notes.append("It was tried with Adam, whose steps are as long. ")
+    note = "".join(notes)
+    return replace(
+        found,
+        sentence=f"{note}{found.sentence}",
+        harmless=f"{note}{found.harmless}" if found.harmless else "",
+    )
 
 
 def trains_a_head_alone(model: keras.Model | None) -> bool:
@@ -197,7 +205,9 @@ def _batchnorm(frozen: Treatment, other: Treatment) -> Finding:
 
 def _arriving(model: keras.Model | None) -> tuple[Arrival, str]:
     """The wrong scaling that is priced, and what is said where it is not that of the model."""
-    arriving = None if model is None else checkup.reaching(model)
+    arriving = None if model is None else reaching(model)
+    if model is not None and arriving is None:
+        return TO_UNIT, "Priced is the commonest mistake, in a ResNet50. "
     if arriving is None or arriving.is_expected:
         return TO_UNIT, ""
     if not arriving.is_affine:

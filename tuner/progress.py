@@ -107,15 +107,11 @@ class SearchProgress(SearchObserver):
 
     def counting(self, what: str, done: int, count: int) -> None:
         """Shows a count of images."""
-        if self._counted != what:
-            self._new_task(what, count)
-        assert self._task is not None
-        left = self._counted_left(done / count)
-        self._bar.update(self._task, completed=done, status=left)
-        if done == count:
-            self._end_task()
-        elif not self._live and self._due(_COUNT_SECONDS):
-            self.say(f"{what}: {done} of {count}, {left}")
+        self._count(what, done, count, "")
+
+    def counting_step(self, what: str, done: int, count: int) -> None:
+        """Shows the same of one step of several: the time left is not that of the whole."""
+        self._count(what, done, count, " in this step")
 
     def search_begins(
         self,
@@ -219,10 +215,21 @@ class SearchProgress(SearchObserver):
         about = "time left unknown" if left is None else f"about {duration(left)} left"
         return f"{course.trials}/{course.schedule.total_trials} trials, {leader}{about}"
 
-    def _counted_left(self, share: float) -> str:
+    def _count(self, what: str, done: int, count: int, of: str) -> None:
+        if self._counted != what:
+            self._new_task(what, count)
+        assert self._task is not None
+        left = self._counted_left(done / count, of)
+        self._bar.update(self._task, completed=done, status=left)
+        if done == count:
+            self._end_task()
+        elif not self._live and self._due(_COUNT_SECONDS):
+            self.say(f"{what}: {done} of {count}, {left}")
+
+    def _counted_left(self, share: float, of: str) -> str:
         if not share:
-            return "time left unknown"
-        return f"{duration((time.monotonic() - self._begun) * (1 / share - 1))} left"
+            return f"time left{of} unknown"
+        return f"{duration((time.monotonic() - self._begun) * (1 / share - 1))} left{of}"
 
     def _due(self, seconds: float) -> bool:
         if time.monotonic() - self._said < seconds:

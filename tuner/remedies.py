@@ -39,7 +39,7 @@ def addressed(text: str, data: str, options: Mapping[str, str]) -> str:
     """
 
     def command(found: re.Match[str]) -> str:
-        rest = text[found.end() :]
+        rest = text[found.end() :].partition("tune ")[0]  # the next command has options of its own
         taken = [
             (name, value)
             for name, value in options.items()

@@ -1,4 +1,4 @@
-"""Which numbers reach a ResNet's first convolution, and whether it was trained on such.
+"""Which numbers reach a network, as a function of the RGB values of an image.
 
 Images of one colour each pass resizing, cropping and flipping unchanged, so what arrives is a
 function of the colour alone; an affine function is fitted to it.
@@ -8,11 +8,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# keras.applications.resnet50.preprocess_input: BGR minus ImageNet's mean of blue, green and red.
+# ImageNet's mean of blue, green and red as keras.applications.resnet50 subtracts it, and mean and
+# deviation of red, green and blue as PyTorch has them, for values from 0 to 1.
 _MEAN_BGR = np.array([103.939, 116.779, 123.68])
+_MEAN, _DEVIATION = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 _SWAP = np.eye(3)[::-1]
 # A share of the range: PyTorch's rounded means (123.675, ...) are the same.
 _TOLERANCE = 0.01
+_OVERSHOOT = 0.2
+# Values normalised by ImageNet's mean and deviation lie between -2.12 and 2.64.
+_MOST_DEVIATIONS = 3.0
+# Values less ImageNet's mean lie between -124 and 151; dark images that were resized may reach as
+# far below 0 as bright ones less the mean.
+_LEAST_CENTRED, _SURELY_CENTRED, _MOST_CENTRED = -150.0, -50.0, 160.0
 # Corners of the cube of colours, and its inside.
 COLOURS = np.array(
     [[0, 0, 0], [255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 255], [40, 90, 200], [128, 60, 9]]
@@ -36,18 +44,21 @@ class Arrival:
     @property
     def is_expected(self) -> bool:
         """Whether it equals keras.applications.resnet50.preprocess_input."""
-        return self._is(_SWAP, -_MEAN_BGR)
+        return self.is_like(CAFFE)
 
     @property
     def is_untouched(self) -> bool:
         """Whether the images arrive as they are."""
-        return self._is(np.eye(3), np.zeros(3))
+        return self.is_like(RGB)
 
-    def of_images(self, low: float, high: float) -> "Arrival":
-        """The same for images whose values lie between others than 0 and 255."""
-        factor = (high - low) / 255
-        offset = self.offset + low * self.matrix.sum(axis=0)
-        return Arrival(self.matrix * factor, offset, self.is_affine)
+    def is_like(self, other: "Arrival") -> bool:
+        """Whether the same arrives, but for rounding."""
+        return self._is(other.matrix, other.offset)
+
+    def after(self, first: "Arrival") -> "Arrival":
+        """The same of images that something was done to first."""
+        matrix, offset = first.matrix @ self.matrix, first.offset @ self.matrix + self.offset
+        return Arrival(matrix, offset, self.is_affine)
 
     def description(self) -> str:
         """What arrives, in words with figures."""
@@ -58,10 +69,12 @@ class Arrival:
         order = self._order()
         if self._is(np.eye(3), -_MEAN_BGR[::-1]) or self._is(np.eye(3), -_MEAN_BGR):
             return f"RGB instead of BGR, with the mean subtracted ({span})"
-        if self._is(np.eye(3) / 255, np.zeros(3)) or self._is(_SWAP / 255, np.zeros(3)):
+        if self._is(UNIT.matrix, UNIT.offset) or self._is(_SWAP / 255, np.zeros(3)):
             return f"{order} values divided by 255 ({span})"
-        if self._is(np.eye(3) / 127.5, -np.ones(3)) or self._is(_SWAP / 127.5, -np.ones(3)):
+        if self._is(SIGNED.matrix, SIGNED.offset) or self._is(_SWAP / 127.5, -np.ones(3)):
             return f"{order} values scaled to [-1, 1]"
+        if self.is_like(TORCH):
+            return f"RGB values normalised by ImageNet's mean and deviation ({span})"
         if self.is_untouched:
             return f"RGB values without any preprocessing ({span})"
         return f"{order} values from {span}"
@@ -77,6 +90,15 @@ class Arrival:
             and bool(np.all(np.abs(self.matrix - matrix) <= tolerance))
             and bool(np.all(np.abs(self.offset - offset) <= 255 * tolerance))
         )
+
+
+# What images can have become: as they are, divided by 255, scaled to [-1, 1], and the two ways of
+# keras.applications.imagenet_utils.preprocess_input that take ImageNet's statistics.
+RGB = Arrival(np.eye(3), np.zeros(3), is_affine=True)
+UNIT = Arrival(np.eye(3) / 255, np.zeros(3), is_affine=True)
+SIGNED = Arrival(np.eye(3) / 127.5, -np.ones(3), is_affine=True)
+CAFFE = Arrival(_SWAP, -_MEAN_BGR, is_affine=True)
+TORCH = Arrival(np.diag(1 / (255 * _DEVIATION)), -_MEAN / _DEVIATION, is_affine=True)
 
 
 def coloured_images(height: int, width: int) -> np.ndarray:
@@ -98,14 +120,25 @@ def arrival(arrived: np.ndarray) -> Arrival:
     return Arrival(solution[:3], solution[3], is_affine)
 
 
-def value_range(images: np.ndarray) -> tuple[float, float] | None:
-    """Which range the values of images belong to: (0, 255), (0, 1), (-1, 1), or None for others."""
+def given(images: np.ndarray) -> Arrival | None:
+    """What was done to images, told by the range of their values; None where that does not tell.
+
+    Bicubic and Lanczos resizing reach beyond the range of an image by up to a fifth of it.
+    """
     low, high = float(images.min()), float(images.max())
-    if low < -1 or high > 255:
-        return None
-    if high > 1:
-        return (0.0, 255.0) if low >= 0 else None
-    return (0.0, 1.0) if low >= 0 else (-1.0, 1.0)
+    overshoots = low >= -_OVERSHOOT * high
+    if overshoots and high <= 1 + _OVERSHOOT:
+        return UNIT
+    if max(-low, high) <= 1 + _OVERSHOOT:
+        return SIGNED
+    if low < 0 and max(-low, high) <= _MOST_DEVIATIONS:
+        return TORCH
+    centred = low < -1 and high <= _MOST_CENTRED
+    if overshoots and not centred and _MOST_DEVIATIONS < high <= 255 * (1 + _OVERSHOOT):
+        return RGB
+    if centred and _LEAST_CENTRED <= low <= _SURELY_CENTRED:
+        return CAFFE
+    return None
 
 
 def _rounded(value: float) -> str:

@@ -131,10 +131,10 @@ def diagnose(
         SearchProgress(DEFAULTS.objective, quiet) as progress,
         Cache(cache_dir or default_cache_dir()) as cache,
     ):
-        reading = functools.partial(progress.counting, "reading images")
+        reading = functools.partial(progress.counting_step, "reading images")
         dataset = load_dataset(data, split, cache=cache, on_progress=reading)
         saying.say_dataset(progress, dataset)
-        found = run_prepared(dataset, cache, prepared, progress.counting)
+        found = run_prepared(dataset, cache, prepared, progress.counting_step)
     images = {"weights": weights, "image_size": image_size, "crop": crop}
     asked = options_of(images | dataclasses.asdict(split), dataclasses.asdict(DEFAULTS))
     found = found.addressed(str(data), asked)
