@@ -65,7 +65,7 @@ FLOORS = (
         "opponents",
         "tested",
     ),
-    ("features", "tables", "probe", "luck", "looks"),
+    ("features", "tables", "probe", "repairs", "luck", "looks"),
     ("training", "liveview", "frames"),
     ("programs", "observer", "answers"),
     ("sources", "heads", "summaries", "mistakes"),
