@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from diagnosed import finding, treatment
 
+from search_spaces.backbone import unfreeze
 from tuner.checkup import INPUT_SCALING, LAGGING_HEAD, LEARNING_RATE, ModelFinding
 from tuner.findings import Finding
 from tuner.inputs import SCALED_INPUT, TO_UNIT
@@ -121,11 +122,23 @@ def classifier(*, trainable: bool) -> keras.Model:
     return keras.Model(inputs, keras.layers.Dense(2)(base(inputs)))
 
 
-def test_a_backbone_is_left_alone_where_none_of_its_batchnorms_is_trained() -> None:
+def test_a_head_is_trained_alone_where_no_weight_of_a_backbone_is() -> None:
     assert trains_a_head_alone(classifier(trainable=False))
     assert not trains_a_head_alone(classifier(trainable=True))
+    model = classifier(trainable=True)
+    model.get_layer("base").get_layer("bn").trainable = False
+    assert not trains_a_head_alone(model)
     assert not trains_a_head_alone(network(None))
     assert not trains_a_head_alone(None)
+
+
+@pytest.mark.parametrize("unfreeze_blocks", [0, 1, 16])
+def test_a_flat_resnet_ends_with_its_last_block(
+    unweighted: keras.Model, unfreeze_blocks: int
+) -> None:
+    unfreeze(unweighted, unfreeze_blocks)  # every BatchNorm of it stays frozen
+    model = keras.Model(unweighted.input, keras.layers.Dense(2)(unweighted.output))
+    assert trains_a_head_alone(model) is (unfreeze_blocks == 0)
 
 
 def test_a_fault_asks_for_the_treatments_that_price_it() -> None:

@@ -126,8 +126,12 @@ def trains_a_head_alone(model: keras.Model | None) -> bool:
     """Whether the user's model is one whose backbone stays as it is."""
     if model is None:
         return False
-    parts = dissect(model)
-    return bool(parts.batchnorms) and not any(layer.trainable for layer in parts.batchnorms)
+    backbones = dissect(model).backbones
+    trained = {id(weight) for weight in model.trainable_weights}
+    layers = [layer for backbone in backbones for layer in backbone.layers]
+    return bool(backbones) and not any(
+        id(weight) in trained for layer in layers for weight in layer.weights
+    )
 
 
 def mistakes(
