@@ -63,9 +63,16 @@ def test_a_resnet_cut_in_two_is_one_backbone(random_backbone: keras.Model) -> No
     assert (backbone.entrance.name, backbone.end.name) == ("conv1_pad", "conv5_block3_out")
 
 
-def test_a_resnet_v2_is_another_backbone() -> None:
-    names_of_v2 = ("conv1_conv", "conv2_block1_preact_bn", "conv2_block1_1_conv")
-    layers = [keras.layers.Conv2D(2, 1, name=name) for name in names_of_v2]
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("conv1_conv", "conv2_block1_preact_bn", "conv2_block1_1_conv", "conv2_block1_out"),
+        ("conv1_conv", "conv1_bn", "conv2_block1_1_conv", "conv2_block1_concat"),
+    ],
+    ids=["ResNetV2", "DenseNet"],
+)
+def test_relatives_of_the_resnets_are_other_backbones(names: tuple[str, ...]) -> None:
+    layers = [keras.layers.Conv2D(2, 1, name=name) for name in names]
     model = keras.Sequential([keras.Input((8, 8, 3)), *layers])
     assert dissect(model).backbones == ()
 

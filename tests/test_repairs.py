@@ -120,9 +120,10 @@ def cut_in_two() -> keras.Model:
     inputs, between = keras.Input(SHAPE), keras.Input((8, 8, 2))
     x = keras.layers.Conv2D(2, 1, name="conv1_conv")(inputs)
     x = keras.layers.BatchNormalization(name="conv1_bn")(x)
-    lower = keras.Model(inputs, keras.layers.Conv2D(2, 1, name="conv2_block1_1_conv")(x))
-    x = keras.layers.BatchNormalization(name="conv2_block1_1_bn")(between)
-    upper = keras.Model(between, keras.layers.ReLU(name="conv2_block1_out")(x))
+    x = keras.layers.Conv2D(2, 1, name="conv2_block1_1_conv")(x)
+    lower = keras.Model(inputs, keras.layers.ReLU(name="conv2_block1_out")(x))
+    x = keras.layers.BatchNormalization(name="conv2_block2_1_bn")(between)
+    upper = keras.Model(between, keras.layers.ReLU(name="conv2_block2_out")(x))
     joined = keras.Sequential([keras.Input(SHAPE), lower, upper])
     return nested(joined, keras.layers.Flatten(), keras.layers.Dense(2, name="scores"))
 

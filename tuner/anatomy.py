@@ -8,8 +8,9 @@ from typing import Any
 
 import keras
 
-# keras.applications gives the ResNets of He et al. 2016 these names; ResNetV2 has no conv1_bn.
-_RESNET = frozenset({"conv1_conv", "conv1_bn", "conv2_block1_1_conv"})
+# keras.applications gives the ResNets of He et al. 2016 these names; ResNetV2 has no conv1_bn, and
+# the blocks of DenseNet end in "_concat".
+_RESNET = frozenset({"conv1_conv", "conv1_bn", "conv2_block1_1_conv", "conv2_block1_out"})
 _RESNET_BATCHNORM = re.compile(r"conv1_bn|conv\d_block\d+_\d_bn")
 _RESNET_LAYER = re.compile(r"conv\d_(block\d+_.+|pad|conv|bn|relu)")
 _POOLING = (
