@@ -468,7 +468,23 @@ def test_a_backbone_that_is_not_recognised_is_told() -> None:
     model = keras.Sequential(
         [keras.Input((SIZE, SIZE, 3)), keras.layers.Flatten(), keras.layers.Dense(CLASSES)]
     )
-    assert only(check_model(model)).name == checkup.UNKNOWN_BACKBONE
+    finding = only(check_model(model))
+    assert finding.name == checkup.UNKNOWN_BACKBONE
+    assert "BatchNorm" not in finding.sentence
+
+
+def test_of_a_flat_backbone_that_is_not_recognised_it_is_told_what_its_batchnorm_does() -> None:
+    base = unnamed_base(3)
+    head = keras.layers.BatchNormalization(momentum=0.9, name="head")
+    scores = keras.layers.Dense(CLASSES)(head(base.output))
+    model = keras.Model(base.input, scores)
+    finding = only(check_model(model))
+    assert (finding.name, finding.severity) == ("unknown backbone", "warning")
+    assert "moves the statistics of 3 of 3 BatchNorm layers" in finding.sentence
+    assert len(finding.layers) == 3
+    exec(finding.repair, {"model": model, "keras": keras})
+    assert head.trainable
+    assert "moves the statistics of 0 of 3" in only(check_model(model)).sentence
 
 
 def test_a_subclass_is_examined(images: np.ndarray) -> None:

@@ -98,7 +98,7 @@ def check_model(model: keras.Model, images: np.ndarray | None = None) -> tuple[M
         *_nothing_trainable(model, probe.anatomy),
         *_learning_rate(model),
         *_lagging_head(probe),
-        *_unknown_backbone(probe),
+        *_unknown_backbone(model, probe),
     )
     return tuple(sorted(findings, key=lambda finding: NAMES.index(finding.name)))
 
@@ -298,15 +298,26 @@ def _lagging_head(probe: Probe) -> Iterator[ModelFinding]:
         )
 
 
-def _unknown_backbone(probe: Probe) -> Iterator[ModelFinding]:
-    if not probe.anatomy.backbones:
-        yield ModelFinding(
-            UNKNOWN_BACKBONE,
-            WARNING,
-            "no pretrained backbone was recognised, so neither its BatchNorm nor its input scaling "
-            "could be examined.",
-            "x = base(x)  # the backbone as one nested model",
+def _unknown_backbone(model: keras.Model, probe: Probe) -> Iterator[ModelFinding]:
+    if probe.anatomy.backbones:
+        return
+    moved = probe.moved_by_a_step()
+    # BatchNorm of feature maps, in most models that of the backbone.
+    own = [layer for layer in moved if layer.input_spec.ndim == 4]
+    moving = [layer for layer in own if moved[layer]]
+    what = "no pretrained backbone was recognised, so its input scaling could not be examined"
+    if own:
+        what += (
+            f"; one training step moves the statistics of {len(moving)} of "
+            f"{_count(len(own), 'BatchNorm layer')} on feature maps, which spoils pretrained ones"
         )
+    repair = "x = base(x)  # the backbone as one nested model"
+    if moving:
+        others = [layer for layer in moved if layer not in own]
+        repair = f"{freezing_batchnorms(model, moving, others)}  # of a pretrained backbone"
+    yield ModelFinding(
+        UNKNOWN_BACKBONE, WARNING, f"{what}.", repair, tuple(layer.name for layer in moving)
+    )
 
 
 def _change_of_features(anatomy: Anatomy, one: Observation, other: Observation) -> float:

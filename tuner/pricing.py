@@ -210,6 +210,10 @@ def _arriving(model: keras.Model | None) -> tuple[Arrival, str]:
 
 
 def _momentum(model: keras.Model | None) -> float:
-    """Of the head's BatchNorm that lags most; Keras's default where there is none."""
-    own = () if model is None else dissect(model).head_batchnorms
+    """Of the head's BatchNorm that lags most; Keras's default where none is known."""
+    if model is None:
+        return _USUAL_MOMENTUM
+    parts = dissect(model)
+    # Without a known backbone, its BatchNorm cannot be told from that of the head.
+    own = parts.head_batchnorms if parts.backbones else ()
     return max((layer.momentum for layer in own), default=_USUAL_MOMENTUM)
