@@ -7,7 +7,7 @@ import keras
 import pytest
 
 from search_spaces.backbone import unfreeze
-from tuner.anatomy import all_layers, dissect, trainable_layers
+from tuner.anatomy import Backbone, all_layers, dissect, trainable_layers
 
 
 def names(layers: Iterable[Any]) -> list[str]:
@@ -19,6 +19,11 @@ def small_convolution(name: str) -> keras.Model:
     x = keras.layers.Conv2D(2, 3, name=f"{name}_conv")(inputs)
     x = keras.layers.BatchNormalization(name=f"{name}_bn")(x)
     return keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(x), name=name)
+
+
+def only_backbone(model: keras.Model) -> Backbone:
+    (backbone,) = dissect(model).backbones
+    return backbone
 
 
 def with_head(base: keras.Model) -> keras.Model:
@@ -39,32 +44,69 @@ def test_a_real_resnet_is_known_nested_and_flat(random_backbone: keras.Model) ->
     flat = keras.Model(
         random_backbone.input, keras.layers.Dense(2)(random_backbone.output), name="flat"
     )
-    for model, base in (
-        (with_head(random_backbone), "model.get_layer('resnet50')"),
-        (flat, "model"),
-    ):
-        anatomy = dissect(model)
-        assert (anatomy.backbone, anatomy.base) == ("ResNet", base)
-        assert anatomy.is_resnet
-        assert len(anatomy.batchnorms) == 53
-        assert names(anatomy.entrances) == ["conv1_pad"]
-        assert names(anatomy.ends)[-1] == "conv5_block3_out"
-        assert len(anatomy.ends) == 16
+    for model in (with_head(random_backbone), flat):
+        backbone = only_backbone(model)
+        assert backbone.is_resnet
+        assert len(backbone.batchnorms) == 53
+        assert backbone.entrance.name == "conv1_pad"
+        assert backbone.end.name == "conv5_block3_out"
+        assert backbone.layers[-1] is backbone.end
+        assert len([layer for layer in backbone.layers if layer.weights]) == 106
 
 
-def test_a_resnet_v2_is_another_backbone() -> None:
-    names_of_v2 = ("conv1_conv", "conv2_block1_preact_bn", "conv2_block1_1_conv")
-    layers = [keras.layers.Conv2D(2, 1, name=name) for name in names_of_v2]
+def test_a_resnet_cut_in_two_is_one_backbone(random_backbone: keras.Model) -> None:
+    cut = random_backbone.get_layer("conv4_block6_out").output
+    lower = keras.Model(random_backbone.input, cut)
+    upper = keras.Model(cut, random_backbone.output)
+    backbone = only_backbone(keras.Sequential([lower, upper, keras.layers.Dense(2)]))
+    assert len(backbone.batchnorms) == 53
+    assert (backbone.entrance.name, backbone.end.name) == ("conv1_pad", "conv5_block3_out")
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("conv1_conv", "conv2_block1_preact_bn", "conv2_block1_1_conv", "conv2_block1_out"),
+        ("conv1_conv", "conv1_bn", "conv2_block1_1_conv", "conv2_block1_concat"),
+    ],
+    ids=["ResNetV2", "DenseNet"],
+)
+def test_relatives_of_the_resnets_are_other_backbones(names: tuple[str, ...]) -> None:
+    layers = [keras.layers.Conv2D(2, 1, name=name) for name in names]
     model = keras.Sequential([keras.Input((8, 8, 3)), *layers])
-    assert dissect(model).backbone is None
+    assert dissect(model).backbones == ()
 
 
 def test_a_nested_model_with_convolutions_is_a_backbone() -> None:
-    anatomy = dissect(with_head(small_convolution("own")))
-    assert (anatomy.backbone, anatomy.base) == ("own", "model.get_layer('own')")
-    assert not anatomy.is_resnet
-    assert names(anatomy.batchnorms) == ["own_bn"]
-    assert names(anatomy.head_batchnorms) == ["head_bn"]
+    model = with_head(small_convolution("own"))
+    backbone = only_backbone(model)
+    assert backbone.name == "own"
+    assert not backbone.is_resnet
+    assert names(backbone.batchnorms) == ["own_bn"]
+    assert names(dissect(model).head_batchnorms) == ["head_bn"]
+
+
+def test_all_backbones_of_an_ensemble_are_known(random_backbone: keras.Model) -> None:
+    inputs = keras.Input((32, 32, 3))
+    bases = [random_backbone, small_convolution("one"), small_convolution("other")]
+    x = keras.layers.Concatenate()(
+        [keras.layers.Flatten()(base(keras.layers.Resizing(*base.input_shape[1:3])(inputs)))
+         for base in bases]
+    )  # fmt: skip
+    anatomy = dissect(keras.Model(inputs, keras.layers.Dense(2)(x)))
+    assert [backbone.name for backbone in anatomy.backbones] == ["ResNet", "one", "other"]
+    assert len(anatomy.batchnorms) == 55
+
+
+def test_two_backbones_may_have_the_same_names() -> None:
+    inputs = keras.Input((8, 8, 3))
+    bases = []
+    for name in ("one", "other"):
+        bases.append(small_convolution("own"))
+        bases[-1].name = name
+    model = keras.Model(inputs, keras.layers.Concatenate()([base(inputs) for base in bases]))
+    assert names(dissect(model).batchnorms) == ["own_bn", "own_bn"]
+    assert len(set(map(id, dissect(model).batchnorms))) == 2
 
 
 def test_a_nested_head_is_no_backbone() -> None:
@@ -73,9 +115,72 @@ def test_a_nested_head_is_no_backbone() -> None:
     )
     inputs = keras.Input((8, 8, 3))
     model = keras.Model(inputs, head(small_convolution("own")(inputs)))
-    anatomy = dissect(model)
-    assert anatomy.backbone == "own"
-    assert names(anatomy.batchnorms) == ["own_bn"]
+    assert only_backbone(model).name == "own"
+    assert names(only_backbone(model).batchnorms) == ["own_bn"]
+
+
+def on_a_feature_map() -> keras.Model:
+    """A nested base of four convolutions, a nested head of one on its last map."""
+    inputs = keras.Input((8, 8, 3))
+    x = inputs
+    for number in range(4):
+        x = keras.layers.Conv2D(2, 3, padding="same")(x)
+        x = keras.layers.BatchNormalization(name=f"base_{number}_bn")(x)
+    base = keras.Model(inputs, x, name="base")
+    head = keras.Sequential(
+        [
+            keras.layers.Conv2D(2, 1),
+            keras.layers.BatchNormalization(name="head_bn"),
+            keras.layers.GlobalAveragePooling2D(),
+            keras.layers.Dense(2),
+        ],
+        name="head",
+    )
+    outside = keras.Input((8, 8, 3))
+    return keras.Model(outside, head(base(outside)), name="whole")
+
+
+@pytest.mark.parametrize("is_nested", [False, True])
+def test_convolutions_on_a_feature_map_are_a_head(is_nested: bool) -> None:
+    model = on_a_feature_map()
+    if is_nested:
+        scaling = keras.layers.Rescaling(1 / 255)
+        model = keras.Sequential([keras.Input((8, 8, 3)), scaling, model])
+    assert only_backbone(model).name == "base"
+    assert names(only_backbone(model).batchnorms) == [f"base_{number}_bn" for number in range(4)]
+    assert names(dissect(model).head_batchnorms) == ["head_bn"]
+
+
+def test_a_nested_stem_is_a_part_of_its_backbone() -> None:
+    stem = keras.Sequential(
+        [keras.Input((8, 8, 3)), keras.layers.Conv2D(2, 1),
+         keras.layers.BatchNormalization(name="stem_bn")]
+    )  # fmt: skip
+    inputs = keras.Input((8, 8, 3))
+    x = stem(inputs)
+    for _ in range(2):
+        x = keras.layers.Conv2D(2, 1)(x)
+    x = keras.layers.BatchNormalization(name="last_bn")(x)
+    base = keras.Model(inputs, keras.layers.GlobalMaxPooling2D()(x), name="base")
+    backbone = only_backbone(with_head(base))
+    assert backbone.name == "base"
+    assert set(names(backbone.batchnorms)) == {"stem_bn", "last_bn"}
+
+
+def test_a_head_behind_the_pooling_of_a_nested_classifier_is_no_backbone() -> None:
+    """A squeeze in between pools too, in front of a convolution."""
+    inputs = keras.Input((8, 8, 3))
+    x = keras.layers.Conv2D(2, 3)(inputs)
+    x *= keras.layers.Conv2D(2, 1)(keras.layers.GlobalAveragePooling2D(keepdims=True)(x))
+    x = keras.layers.BatchNormalization(name="base_bn")(x)
+    x = keras.layers.GlobalAveragePooling2D(name="pooling")(x)
+    x = keras.layers.BatchNormalization(name="head_bn")(keras.layers.Dense(2)(x))
+    whole = keras.Model(inputs, keras.layers.Dense(2, name="scores")(x), name="whole")
+    model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Rescaling(1 / 255), whole])
+    backbone = only_backbone(model)
+    assert (backbone.entrance, backbone.end.name) == (whole, "pooling")
+    assert names(backbone.batchnorms) == ["base_bn"]
+    assert "scores" not in names(backbone.layers)
 
 
 class Holder(keras.layers.Layer):
@@ -89,21 +194,16 @@ class Holder(keras.layers.Layer):
         return self.inner(inputs)
 
 
-def test_where_the_batchnorm_stands_is_told_in_code() -> None:
-    image = keras.Input((8, 8, 3))
-    outer = keras.Sequential([image, small_convolution("own")], name="outer")
-    model = keras.Sequential([image, outer])
-    assert dissect(model).base == "model.get_layer('outer').get_layer('own')"
-    held = keras.Sequential([image, Holder(small_convolution("own"))])
-    assert dissect(held).base == "base"
-    assert names(dissect(held).batchnorms) == ["own_bn"]
+def test_a_backbone_may_stand_inside_a_layer() -> None:
+    model = keras.Sequential([keras.Input((8, 8, 3)), Holder(small_convolution("own"))])
+    assert names(only_backbone(model).batchnorms) == ["own_bn"]
 
 
 @pytest.mark.parametrize("layers", [[], [keras.layers.Conv2D(2, 3)]])
 def test_without_a_backbone_all_batchnorm_is_the_heads(layers: list[keras.layers.Layer]) -> None:
     own = keras.layers.BatchNormalization()
     anatomy = dissect(keras.Sequential([keras.Input((8, 8, 3)), *layers, own]))
-    assert anatomy.backbone is None
+    assert anatomy.backbones == ()
     assert anatomy.head_batchnorms == (own,)
 
 

@@ -93,13 +93,28 @@ class BatchNormOfOnesOwn(keras.layers.Layer):
 class Subclassed(keras.Model):
     """A model without a graph, whose backbone is called in inference mode by hand."""
 
+    is_by_hand = True
+
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.base = small_base()
         self.dense = keras.layers.Dense(CLASSES)
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
-        return self.dense(self.base(preprocess(inputs), training=False))
+        training = training and not self.is_by_hand
+        return self.dense(self.base(preprocess(inputs), training=training))
+
+
+class SubclassedOfUnnamed(keras.Model):
+    """Each copy of it names base and layers anew."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.base = unnamed_base()
+        self.dense = keras.layers.Dense(CLASSES)
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        return self.dense(self.base(inputs, training=training))
 
 
 def small_graph(x: Any, batchnorm: type[keras.layers.Layer], trainable: bool) -> Any:
@@ -119,6 +134,20 @@ def small_base(
 ) -> keras.Model:
     inputs = keras.Input((SIZE, SIZE, 3))
     return keras.Model(inputs, small_graph(inputs, batchnorm, trainable), name="resnet50")
+
+
+def unnamed_base(convolutions: int = 1, pooled: bool = True) -> keras.Model:
+    """Trainable, with a BatchNorm behind each convolution."""
+    inputs = x = keras.Input((SIZE, SIZE, 3))
+    for _ in range(convolutions):
+        x = keras.layers.BatchNormalization()(keras.layers.Conv2D(4, 3)(x))
+    return keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(x) if pooled else x)
+
+
+def ensemble(*bases: keras.Model) -> keras.Model:
+    inputs = keras.Input((SIZE, SIZE, 3))
+    features = keras.layers.Concatenate()([base(preprocess(inputs)) for base in bases])
+    return keras.Model(inputs, keras.layers.Dense(CLASSES)(features))
 
 
 def classifier(
@@ -245,6 +274,46 @@ def test_other_nested_models_with_convolutions_are_backbones_too() -> None:
     assert check_model(model) == (scaling,)
 
 
+def test_one_repair_mends_all_backbones_of_an_ensemble() -> None:
+    model = ensemble(small_base(trainable=True), unnamed_base(), unnamed_base(2))
+    finding = only(check_model(model))
+    assert "all 5 BatchNorm layers of the backbones" in finding.sentence
+    assert "10 of 10 moving statistics" in finding.sentence
+    exec(finding.repair, {"model": model, "keras": keras})
+    assert not check_model(model)
+
+
+def test_backbones_with_layers_of_the_same_names_are_told_apart() -> None:
+    thawed, frozen = small_base(trainable=True), small_base()
+    thawed.name, frozen.name = "thawed", "frozen"
+    model = ensemble(thawed, frozen)
+    finding = only(check_model(model))
+    assert finding.name == checkup.BATCH_STATISTICS_IN_FIT
+    assert "2 of the backbones' 4 BatchNorm layers" in finding.sentence
+    assert "4 of 4 moving statistics" in finding.sentence
+    assert " 0 %" not in finding.sentence
+    exec(finding.repair, {"model": model, "keras": keras})
+    assert not check_model(model)
+
+
+@pytest.mark.parametrize("is_nested", [False, True])
+def test_a_sound_head_of_convolutions_is_healthy(is_nested: bool) -> None:
+    base = unnamed_base(4, pooled=False)
+    base.trainable = False
+    head = keras.Sequential(
+        [
+            keras.layers.Conv2D(4, 1),
+            keras.layers.BatchNormalization(momentum=0.9),
+            keras.layers.GlobalAveragePooling2D(),
+        ]
+    )
+    model = classifier(base, scaling=lambda x: x, head=head)
+    if is_nested:
+        scaling = keras.layers.Rescaling(1 / 127.5, offset=-1)
+        model = keras.Sequential([keras.Input((SIZE, SIZE, 3)), scaling, model])
+    assert not check_model(model)
+
+
 def test_what_depends_on_batch_mates_without_batchnorm_is_found() -> None:
     finding = only(check_model(classifier(small_base(), head=Centred())))
     assert finding.name == checkup.BATCH_MATES
@@ -268,6 +337,12 @@ def test_what_depends_on_batch_mates_in_fit_alone_is_found() -> None:
     assert scaling.name == checkup.UNEXAMINED_SCALING
 
 
+def without_batchnorm() -> keras.Model:
+    inputs = keras.Input((SIZE, SIZE, 3))
+    x = keras.layers.Conv2D(4, 3)(inputs)
+    return keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(x), name="vgg")
+
+
 def without_backbone() -> keras.Model:
     inputs = keras.Input((SIZE, SIZE, 3))
     return keras.Model(inputs, keras.layers.Dense(CLASSES)(keras.layers.Flatten()(inputs)))
@@ -278,9 +353,11 @@ def without_backbone() -> keras.Model:
     [
         (lambda: classifier(small_base()), 1),
         (lambda: flat(trainable=False), 2),
+        (lambda: classifier(without_batchnorm()), 1),
+        (lambda: ensemble(small_base(), unnamed_base()), 1),
         (without_backbone, 1),
     ],
-    ids=["nested", "flat", "no backbone"],
+    ids=["nested", "flat", "no BatchNorm", "ensemble", "no backbone"],
 )
 def test_a_model_that_cannot_learn_is_found(
     build: Callable[[], keras.Model], expected: int
@@ -431,7 +508,23 @@ def test_a_backbone_that_is_not_recognised_is_told() -> None:
     model = keras.Sequential(
         [keras.Input((SIZE, SIZE, 3)), keras.layers.Flatten(), keras.layers.Dense(CLASSES)]
     )
-    assert only(check_model(model)).name == checkup.UNKNOWN_BACKBONE
+    finding = only(check_model(model))
+    assert finding.name == checkup.UNKNOWN_BACKBONE
+    assert "BatchNorm" not in finding.sentence
+
+
+def test_of_a_flat_backbone_that_is_not_recognised_it_is_told_what_its_batchnorm_does() -> None:
+    base = unnamed_base(3)
+    head = keras.layers.BatchNormalization(momentum=0.9, name="head")
+    scores = keras.layers.Dense(CLASSES)(head(base.output))
+    model = keras.Model(base.input, scores)
+    finding = only(check_model(model))
+    assert (finding.name, finding.severity) == ("unknown backbone", "warning")
+    assert "moves the statistics of 3 of 3 BatchNorm layers" in finding.sentence
+    assert len(finding.layers) == 3
+    exec(finding.repair, {"model": model, "keras": keras})
+    assert head.trainable
+    assert "moves the statistics of 0 of 3" in only(check_model(model)).sentence
 
 
 def test_a_subclass_is_examined(images: np.ndarray) -> None:
@@ -440,6 +533,24 @@ def test_a_subclass_is_examined(images: np.ndarray) -> None:
     assert not check_model(model)
     freed(model.base)  # by hand, training=False does hold
     assert not check_model(model, images)
+
+
+@pytest.mark.parametrize("build", [SubclassedOfUnnamed, Subclassed])
+def test_a_subclass_is_told_by_its_own_names_and_mended(
+    build: type[keras.Model], images: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Subclassed, "is_by_hand", False)
+    model = build()
+    model(images)
+    freed(model.base)
+    finding = only(check_model(model))
+    assert finding.name == checkup.BATCH_STATISTICS_IN_FIT
+    own = [each for each in model.base.layers if isinstance(each, keras.layers.BatchNormalization)]
+    assert finding.layers == tuple(layer.name for layer in own)
+    assert "in model.base.layers" in finding.repair
+    exec(finding.repair, {"model": model, "keras": keras})
+    assert not any(layer.trainable for layer in own)
+    assert not check_model(model)
 
 
 def test_a_loss_of_ones_own_does_not_matter() -> None:

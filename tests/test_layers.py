@@ -66,7 +66,7 @@ FLOORS = (
         "opponents",
         "tested",
     ),
-    ("features", "tables", "probe", "families", "luck", "looks"),
+    ("features", "tables", "probe", "families", "repairs", "luck", "looks"),
     ("training", "liveview", "frames", "preprocessing"),
     ("programs", "observer", "answers"),
     ("sources", "heads", "summaries", "mistakes"),

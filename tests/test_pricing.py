@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from diagnosed import finding, treatment
 
+from search_spaces.backbone import unfreeze
 from tuner.checkup import INPUT_SCALING, LAGGING_HEAD, LEARNING_RATE, ModelFinding
 from tuner.findings import Finding
 from tuner.inputs import SCALED_INPUT, TO_UNIT
@@ -104,11 +105,23 @@ def classifier(*, trainable: bool) -> keras.Model:
     return keras.Model(inputs, keras.layers.Dense(2)(base(inputs)))
 
 
-def test_a_backbone_is_left_alone_where_none_of_its_batchnorms_is_trained() -> None:
+def test_a_head_is_trained_alone_where_no_weight_of_a_backbone_is() -> None:
     assert trains_a_head_alone(classifier(trainable=False))
     assert not trains_a_head_alone(classifier(trainable=True))
+    model = classifier(trainable=True)
+    model.get_layer("base").get_layer("bn").trainable = False
+    assert not trains_a_head_alone(model)
     assert not trains_a_head_alone(network(None))
     assert not trains_a_head_alone(None)
+
+
+@pytest.mark.parametrize("unfreeze_blocks", [0, 1, 16])
+def test_a_flat_resnet_ends_with_its_last_block(
+    unweighted: keras.Model, unfreeze_blocks: int
+) -> None:
+    unfreeze(unweighted, unfreeze_blocks)  # every BatchNorm of it stays frozen
+    model = keras.Model(unweighted.input, keras.layers.Dense(2)(unweighted.output))
+    assert trains_a_head_alone(model) is (unfreeze_blocks == 0)
 
 
 def test_a_fault_asks_for_the_treatments_that_price_it() -> None:
@@ -201,3 +214,43 @@ def test_scaling_that_is_not_priced_as_it_arrives_is_told(
     told = next(found)
     assert asked == [arriving if affine else TO_UNIT]
     assert ("priced is the commonest mistake" in told.sentence) is not affine
+
+
+def with_batchnorm(x: keras.KerasTensor, momentum: float) -> keras.KerasTensor:
+    return keras.layers.BatchNormalization(momentum=momentum)(x)
+
+
+def flat_classifier() -> keras.Model:
+    """A backbone that is not recognised, and a head."""
+    images = keras.Input((8, 8, 3))
+    x = with_batchnorm(keras.layers.Conv2D(2, 3)(images), 0.999)
+    x = with_batchnorm(keras.layers.GlobalAveragePooling2D()(x), 0.5)
+    return keras.Model(images, keras.layers.Dense(2)(x))
+
+
+def nested_classifier() -> keras.Model:
+    images, inputs = keras.Input((8, 8, 3)), keras.Input((8, 8, 3))
+    x = with_batchnorm(keras.layers.Conv2D(2, 3)(images), 0.999)
+    base = keras.Model(images, keras.layers.GlobalAveragePooling2D()(x))
+    return keras.Model(inputs, keras.layers.Dense(2)(with_batchnorm(base(inputs), 0.5)))
+
+
+@pytest.mark.parametrize(
+    ("model", "momentum"), [(nested_classifier(), 0.5), (flat_classifier(), 0.99), (None, 0.99)]
+)
+def test_a_lag_is_priced_by_the_momentum_of_a_known_head(
+    monkeypatch: pytest.MonkeyPatch, model: keras.Model | None, momentum: float
+) -> None:
+    """Every experiment is a stand-in: what is asked of them is looked at."""
+    asked: list[float] = []
+    monkeypatch.setattr("tuner.pricing.checkup.reaching", lambda model: None)
+    monkeypatch.setattr("tuner.pricing.scaled_input", lambda *_: finding(SCALED_INPUT, 0.3, 0.001))
+    monkeypatch.setattr(
+        "tuner.pricing.fitting.lagging_batchnorm",
+        lambda *_, **given: asked.append(given["momentum"]),
+    )
+    treatments = {name: treatment(name, 0.9) for name in ("frozen", "legacy")}
+    found = prices(mock.Mock(), mock.Mock(), treatments, model, mock.Mock(), 0)
+    for _ in range(3):
+        next(found)
+    assert asked == [momentum]

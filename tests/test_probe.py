@@ -24,15 +24,28 @@ def test_a_layer_tells_by_what_it_normalised(options: dict[str, bool], trainable
     batchnorm = keras.layers.BatchNormalization(name="bn", trainable=trainable, **options)
     probe = Probe(model_of(batchnorm))
     assert probe.run(probe.images).by_batch == set()
-    assert probe.run(probe.images, training=True).by_batch == ({"bn"} if trainable else set())
-    assert probe.moved_by_a_step() == {"bn": 2 if trainable else 0}
+    assert probe.run(probe.images, training=True).by_batch == ({batchnorm} if trainable else set())
+    assert probe.moved_by_a_step() == {batchnorm: 2 if trainable else 0}
 
 
 def test_channels_may_stand_elsewhere() -> None:
     batchnorm = keras.layers.BatchNormalization(axis=1, name="bn")
     probe = Probe(model_of(batchnorm))
-    assert probe.run(probe.images, training=True).by_batch == {"bn"}
+    assert probe.run(probe.images, training=True).by_batch == {batchnorm}
     assert probe.run(probe.images).by_batch == set()
+
+
+def test_layers_of_one_name_are_told_apart() -> None:
+    thawed, frozen = (
+        keras.layers.BatchNormalization(name="bn", trainable=trainable)
+        for trainable in (True, False)
+    )
+    inputs = keras.Input((8, 8, 3))
+    scores = [model_of(each)(inputs) for each in (thawed, frozen)]
+    probe = Probe(keras.Model(inputs, keras.layers.Add()(scores)))
+    assert probe.run(probe.images, training=True).by_batch == {thawed}
+    assert probe.moved_by_a_step() == {thawed: 2, frozen: 0}
+    assert len(probe.run(probe.images).ends) == 2
 
 
 def test_every_run_starts_from_the_same_state() -> None:
@@ -45,13 +58,12 @@ def test_every_run_starts_from_the_same_state() -> None:
 
 def test_what_was_observed_does_not_change_later() -> None:
     probe = Probe(model_of(keras.layers.BatchNormalization()))
+    (backbone,) = probe.anatomy.backbones
     observed = probe.run(probe.images)
-    assert observed.end is not None
-    assert observed.entrance is not None
-    end = observed.end.copy()
+    end = observed.ends[backbone.end].copy()
     probe.moved_by_a_step()
-    np.testing.assert_array_equal(observed.end, end)
-    np.testing.assert_array_equal(observed.entrance, probe.images)
+    np.testing.assert_array_equal(observed.ends[backbone.end], end)
+    np.testing.assert_array_equal(observed.entrances[backbone.entrance], probe.images)
 
 
 def test_the_original_keeps_its_state_and_flags() -> None:

@@ -1,17 +1,23 @@
-"""What a user's own model is made of: a pretrained backbone, and what was put around it."""
+"""What a user's own model is made of: pretrained backbones, and what was put around them."""
 
 import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import keras
 
-# keras.applications gives the ResNets of He et al. 2016 these names; ResNetV2 has no conv1_bn.
-_RESNET = frozenset({"conv1_conv", "conv1_bn", "conv2_block1_1_conv"})
+# keras.applications gives the ResNets of He et al. 2016 these names; ResNetV2 has no conv1_bn, and
+# the blocks of DenseNet end in "_concat".
+_RESNET = frozenset({"conv1_conv", "conv1_bn", "conv2_block1_1_conv", "conv2_block1_out"})
 _RESNET_BATCHNORM = re.compile(r"conv1_bn|conv\d_block\d+_\d_bn")
-_RESNET_BLOCK_END = re.compile(r"conv\d_block\d+_out")
+_RESNET_LAYER = re.compile(r"conv\d_(block\d+_.+|pad|conv|bn|relu)")
+_POOLING = (
+    keras.layers.GlobalAveragePooling2D,
+    keras.layers.GlobalMaxPooling2D,
+    keras.layers.Flatten,
+)
 # What keras.applications calls the layers of a block, in most of its families.
 _BLOCK = re.compile(r"(\w*block_?\d+[a-z]?)_.+")
 # So many neighbouring blocks are told one by one.
@@ -19,31 +25,46 @@ _FEW_BLOCKS = 2
 
 
 @dataclass(frozen=True)
+class Backbone:
+    """A pretrained network inside a model.
+
+    Attributes:
+        name: "ResNet", or the name of the nested model that it is.
+        layers: from input to output; one that stands inside another comes after it.
+        entrance: layer that the images enter it by; of a ResNet the one before whose convolution
+            nothing but padding happens.
+        end: layer that its activations come from.
+        batchnorms: its BatchNormalization layers.
+    """
+
+    name: str
+    layers: tuple[Any, ...]
+    entrance: Any
+    end: Any
+    batchnorms: tuple[Any, ...]
+
+    @property
+    def is_resnet(self) -> bool:
+        """Whether it is one whose preprocessing is known."""
+        return self.name == "ResNet"
+
+
+@dataclass(frozen=True)
 class Anatomy:
     """The parts of a model.
 
     Attributes:
-        backbone: "ResNet", the name of a nested model that begins with images, or None if neither
-            was found.
-        base: Python expression for the model that directly holds its BatchNormalization layers.
-        entrances: layers that the images enter the backbone by; of a ResNet the one before whose
-            convolution nothing but padding happens.
-        ends: layers that the backbone's activations come from; the last one called is the end.
-        batchnorms: the backbone's BatchNormalization layers.
-        head_batchnorms: all others.
+        backbones: usually one; those of an ensemble; none if none was found.
+        head_batchnorms: the BatchNormalization layers outside of them.
     """
 
-    backbone: str | None
-    base: str
-    entrances: tuple[Any, ...]
-    ends: tuple[Any, ...]
-    batchnorms: tuple[Any, ...]
+    backbones: tuple[Backbone, ...]
     head_batchnorms: tuple[Any, ...]
 
     @property
-    def is_resnet(self) -> bool:
-        """Whether the backbone is one whose preprocessing is known."""
-        return self.backbone == "ResNet"
+    def batchnorms(self) -> tuple[Any, ...]:
+        """The BatchNormalization layers of all backbones."""
+        return tuple(layer for each in self.backbones for layer in each.batchnorms)
 
 
 @dataclass(frozen=True)
@@ -98,30 +119,106 @@ def all_layers(layer: Any) -> list[Any]:
 
 
 def dissect(model: keras.Model) -> Anatomy:
-    """Tells the backbone from the head by the layers' names and nesting.
+    """Tells backbones from the head by the layers' names and nesting.
 
-    A ResNet of keras.applications is known by its layers' names, wherever they stand. Else every
-    nested model with convolutions that takes images is a backbone.
+    A ResNet of keras.applications is known by its layers' names, wherever they stand. Every other
+    nested model with convolutions that takes images is a backbone too.
 
     Args:
         model: any built model.
     """
-    layers = all_layers(model)
-    every = [layer for layer in layers if isinstance(layer, keras.layers.BatchNormalization)]
+    resnets = _resnets([model, *all_layers(model)])
+    known = {id(layer) for resnet in resnets for layer in resnet.layers}
+    others = [
+        _nested_backbone(nested)
+        for nested in _nested_models(model)
+        if not known & {id(layer) for layer in (nested, *all_layers(nested))}
+    ]
+    backbones = (*resnets, *others)
+    own = {id(layer) for backbone in backbones for layer in backbone.batchnorms}
+    head = [layer for layer in _batchnorms(all_layers(model)) if id(layer) not in own]
+    return Anatomy(backbones, tuple(head))
+
+
+def _resnets(holders: Sequence[Any]) -> list[Backbone]:
+    """ResNets, each with its layers that stand in further models, as where it was cut in two."""
+    found: list[list[Any]] = []
+    seen: set[int] = set()
+    for holder in holders:
+        layers = [layer for layer in _resnet_layers(holder) if id(layer) not in seen]
+        seen |= {id(layer) for layer in layers}
+        if {layer.name for layer in layers} >= _RESNET:
+            found.append(layers)
+        elif found and not _takes_images(holder):
+            found[-1] += layers
+    return [_resnet(layers) for layers in found]
+
+
+def _resnet_layers(holder: Any) -> list[Any]:
+    """What a ResNet consists of in the model that directly holds it; its head comes after that."""
+    parts = holder._layers
+    last = max(
+        (n for n, part in enumerate(parts) if _RESNET_LAYER.fullmatch(part.name)), default=-1
+    )
+    return list(parts[: last + 1])
+
+
+def _resnet(layers: list[Any]) -> Backbone:
     names = {layer.name: layer for layer in layers}
-    if names.keys() >= _RESNET:
-        backbone: str | None = "ResNet"
-        entrances = [names.get("conv1_pad", names["conv1_conv"])]
-        ends = [layer for layer in layers if _RESNET_BLOCK_END.fullmatch(layer.name)]
-        own = [layer for layer in every if _RESNET_BATCHNORM.fullmatch(layer.name)]
-    else:
-        entrances = ends = [layer for layer in layers if _is_backbone(layer)]
-        backbone = entrances[0].name if entrances else None
-        inside = [part for nested in entrances for part in all_layers(nested)]
-        own = [layer for layer in every if layer in inside and layer.input_spec.ndim == 4]
-    head = tuple(layer for layer in every if layer not in own)
-    base = _holder(own[0], model, "model") if own else "base"
-    return Anatomy(backbone, base, tuple(entrances), tuple(ends), tuple(own), head)
+    entrance = names.get("conv1_pad", names["conv1_conv"])
+    batchnorms = [layer for layer in _batchnorms(layers) if _RESNET_BATCHNORM.fullmatch(layer.name)]
+    every = {id(each): each for layer in layers for each in (layer, *all_layers(layer))}
+    return Backbone("ResNet", tuple(every.values()), entrance, layers[-1], tuple(batchnorms))
+
+
+def _nested_models(layer: Any) -> list[keras.Model]:
+    """The models below a layer that images enter.
+
+    Of one inside another, as in a whole classifier behind a Rescaling, the inner one counts if it
+    has most of the convolutions: then the outer one is it and a head, and not it and its stem.
+    """
+    found: dict[int, keras.Model] = {}
+    for part in layer._layers:
+        nested = _nested_models(part)
+        inside = sum(map(_convolutions, nested))
+        if _takes_images(part) and 2 * inside < _convolutions(part):
+            nested = [part]
+        found |= {id(model): model for model in nested}
+    return list(found.values())
+
+
+def _nested_backbone(model: keras.Model) -> Backbone:
+    parts = model._layers
+    body = parts[: _body_length(parts)]
+    layers = {id(each): each for part in body for each in (part, *all_layers(part))}
+    end = model if len(body) == len(parts) else body[-1]
+    own = [layer for layer in _batchnorms(layers.values()) if layer.input_spec.ndim == 4]
+    return Backbone(model.name, tuple(layers.values()), model, end, tuple(own))
+
+
+def _body_length(parts: Sequence[Any]) -> int:
+    """How many layers stand up to the pooling after the last convolution; a head comes after it.
+
+    Squeeze-and-excitation pools in front of convolutions.
+    """
+    last = max(number for number, part in enumerate(parts) if _convolutions(part))
+    poolings = [n for n in range(last, len(parts)) if isinstance(parts[n], _POOLING)]
+    return poolings[0] + 1 if poolings else len(parts)
+
+
+def _takes_images(layer: Any) -> bool:
+    if not isinstance(layer, keras.Model) or len(getattr(layer, "inputs", None) or []) != 1:
+        return False
+    shape = layer.inputs[0].shape
+    return len(shape) == 4 and shape[-1] == 3 and _convolutions(layer) > 0
+
+
+def _convolutions(layer: Any) -> int:
+    return sum(isinstance(each, keras.layers.Conv2D) for each in (layer, *all_layers(layer)))
+
+
+def _batchnorms(layers: Iterable[Any]) -> list[Any]:
+    return [layer for layer in layers if isinstance(layer, keras.layers.BatchNormalization)]
 
 
 def _together(layers: Sequence[tuple[str, bool]]) -> list[str]:
@@ -155,20 +252,3 @@ def _block_of(name: str) -> str:
 
 def _counted(name: str, flags: Sequence[bool]) -> str:
     return name if all(flags) else f"{name} ({sum(flags)} of {len(flags)} layers)"
-
-
-def _holder(layer: Any, model: keras.Model, expression: str) -> str:
-    """Expression for the nested model that directly holds a layer; `base` where there is none."""
-    if layer in model.layers:
-        return expression
-    for nested in model.layers:
-        if isinstance(nested, keras.Model) and layer in all_layers(nested):
-            return _holder(layer, nested, f"{expression}.get_layer({nested.name!r})")
-    return "base"
-
-
-def _is_backbone(layer: Any) -> bool:
-    if not isinstance(layer, keras.Model) or len(getattr(layer, "inputs", None) or []) != 1:
-        return False
-    has_convolution = any(isinstance(part, keras.layers.Conv2D) for part in all_layers(layer))
-    return len(layer.inputs[0].shape) == 4 and has_convolution

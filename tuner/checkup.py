@@ -18,6 +18,7 @@ from tuner.optimizers import is_scheduled, step_size
 from tuner.preprocessing import Verdict, judge
 from tuner.probe import Observation, Probe, difference
 from tuner.quantities import percent
+from tuner.repairs import freezing_batchnorms, training_the_head
 
 # Names of findings, the gravest first.
 BATCH_STATISTICS_IN_PREDICTION = "batch statistics in prediction"
@@ -100,41 +101,42 @@ def check_model(model: keras.Model, images: np.ndarray | None = None) -> tuple[M
     """
     probe = Probe(model, images)
     findings = (
-        *_batch_statistics(probe),
-        *_scaling(model, probe, given=images is not None),
+        *_batch_statistics(model, probe),
+        *_scaling(probe, given=images is not None),
         *_nothing_trainable(model, probe.anatomy),
         *_learning_rate(model),
         *_lagging_head(probe),
-        *_unknown_backbone(probe),
+        *_unknown_backbone(model, probe),
     )
     return tuple(sorted(findings, key=lambda finding: NAMES.index(finding.name)))
 
 
-def _batch_statistics(probe: Probe) -> Iterator[ModelFinding]:
+def _batch_statistics(model: keras.Model, probe: Probe) -> Iterator[ModelFinding]:
     """BatchNorm layers of the backbone by what they did, and what depends on batch mates."""
     images = probe.images
     mates = np.repeat(images[:1], len(images), axis=0)
     predicted, predicted_alone = probe.run(images), probe.run(mates)
     fitted, fitted_alone = probe.run(images, training=True), probe.run(mates, training=True)
     moved = probe.moved_by_a_step()
-    in_fit = _change_of_features(fitted, fitted_alone)
+    in_fit = _change_of_features(probe.anatomy, fitted, fitted_alone)
     scores = difference(predicted.outputs[0], predicted_alone.outputs[0])
 
-    own = {layer.name: layer for layer in probe.anatomy.batchnorms}
-    always = [name for name in own if name in predicted.by_batch]
+    own = probe.anatomy.batchnorms
+    always = [layer for layer in own if layer in predicted.by_batch]
     training = [
-        name for name in own if (name in fitted.by_batch or moved[name]) and name not in always
+        layer for layer in own if (layer in fitted.by_batch or moved[layer]) and layer not in always
     ]
     if always:
-        yield _in_prediction(always, own, _change_of_features(predicted, predicted_alone))
+        change = _change_of_features(probe.anatomy, predicted, predicted_alone)
+        yield _in_prediction(always, probe.anatomy, change)
     for trainable in (False, True):
-        layers = [name for name in training if own[name].trainable is trainable]
+        layers = [layer for layer in training if layer.trainable is trainable]
         if layers:
             evidence = _evidence(in_fit, layers, moved)
             yield (
-                _of_trainable(layers, own, evidence, probe.anatomy.base)
+                _of_trainable(layers, model, probe.anatomy, evidence)
                 if trainable
-                else _of_frozen(layers, own, evidence)
+                else _of_frozen(layers, probe.anatomy, evidence)
             )
     if scores and not always:
         yield _mates(f"in prediction, the scores of one image change by {percent(scores, 0)}")
@@ -142,41 +144,43 @@ def _batch_statistics(probe: Probe) -> Iterator[ModelFinding]:
         yield _mates(f"in fit, the features of one image change by {percent(in_fit, 0)}")
 
 
-def _in_prediction(layers: list[str], own: dict[str, Any], change: float) -> ModelFinding:
+def _in_prediction(layers: list[Any], anatomy: Anatomy, change: float) -> ModelFinding:
     return ModelFinding(
         BATCH_STATISTICS_IN_PREDICTION,
         ERROR,
-        f"{_of(layers, own)} normalise by the batch in prediction too: the features of one "
+        f"{_of(layers, anatomy)} normalise by the batch in prediction too: the features of one "
         f"image change by {percent(change, 0)} with its batch mates.",
         "x = base(x, training=False)  # where training=True is now",
-        tuple(layers),
+        tuple(layer.name for layer in layers),
     )
 
 
-def _of_frozen(layers: list[str], own: dict[str, Any], evidence: str) -> ModelFinding:
+def _of_frozen(layers: list[Any], anatomy: Anatomy, evidence: str) -> ModelFinding:
     return ModelFinding(
         BATCH_STATISTICS_OF_FROZEN_LAYERS,
         ERROR,
-        f"{_of(layers, own)} are frozen, but normalise by the batch in fit and by their moving "
+        f"{_of(layers, anatomy)} are frozen, but normalise by the batch in fit and by their moving "
         f"statistics in prediction: {evidence}.",
         "x = base(x, training=False)  # with Keras's own BatchNormalization in base",
-        tuple(layers),
+        tuple(layer.name for layer in layers),
     )
 
 
-def _of_trainable(layers: list[str], own: dict[str, Any], evidence: str, base: str) -> ModelFinding:
+def _of_trainable(
+    layers: list[Any], model: keras.Model, anatomy: Anatomy, evidence: str
+) -> ModelFinding:
     return ModelFinding(
         BATCH_STATISTICS_IN_FIT,
         ERROR,
-        f"{_of(layers, own)} are trainable and normalise by the batch in fit, which "
+        f"{_of(layers, anatomy)} are trainable and normalise by the batch in fit, which "
         f"training=False in a functional graph does not prevent: {evidence}.",
-        _freezing(base),
-        tuple(layers),
+        freezing_batchnorms(model, layers, anatomy.head_batchnorms),
+        tuple(layer.name for layer in layers),
     )
 
 
-def _scaling(model: keras.Model, probe: Probe, given: bool) -> Iterator[ModelFinding]:
-    judgement = judge(model, probe, given)
+def _scaling(probe: Probe, given: bool) -> Iterator[ModelFinding]:
+    judgement = judge(probe, given)
     if judgement is not None:
         name, severity = _SCALING[judgement.verdict]
         yield ModelFinding(name, severity, judgement.sentence, judgement.repair)
@@ -205,18 +209,8 @@ def _nothing_trainable(model: keras.Model, anatomy: Anatomy) -> Iterator[ModelFi
             ERROR,
             f"none of the {_count(trainable.layers, 'layer')} with weights is trainable: fit "
             "changes nothing, however long it runs.",
-            f"model.trainable = True{_freezing_backbone(anatomy)}  # then compile again",
+            f"{training_the_head(model, anatomy)}  # then compile again",
         )
-
-
-def _freezing_backbone(anatomy: Anatomy) -> str:
-    """What a line goes on with that has made all layers trainable."""
-    if anatomy.backbone is None:
-        return ""
-    base = anatomy.base
-    if base == "model":  # its layers are those of its head too
-        base = f"keras.Model(model.inputs, model.get_layer({anatomy.ends[-1].name!r}).output)"
-    return f"; {base}.trainable = False"
 
 
 def _lagging_head(probe: Probe) -> Iterator[ModelFinding]:
@@ -225,7 +219,7 @@ def _lagging_head(probe: Probe) -> Iterator[ModelFinding]:
         for layer in probe.anatomy.head_batchnorms
         if layer.trainable and layer.momentum >= _LAGGING_MOMENTUM
     ]
-    if lagging and probe.anatomy.backbone is not None:
+    if lagging and probe.anatomy.backbones:
         momentum = max(layer.momentum for layer in lagging)
         yield ModelFinding(
             LAGGING_HEAD,
@@ -238,28 +232,42 @@ def _lagging_head(probe: Probe) -> Iterator[ModelFinding]:
         )
 
 
-def _unknown_backbone(probe: Probe) -> Iterator[ModelFinding]:
-    if probe.anatomy.backbone is None:
-        yield ModelFinding(
-            UNKNOWN_BACKBONE,
-            WARNING,
-            "no pretrained backbone was recognised, so neither its BatchNorm nor its input scaling "
-            "could be examined.",
-            "x = base(x)  # the backbone as one nested model",
+def _unknown_backbone(model: keras.Model, probe: Probe) -> Iterator[ModelFinding]:
+    if probe.anatomy.backbones:
+        return
+    moved = probe.moved_by_a_step()
+    # BatchNorm of feature maps, in most models that of the backbone.
+    own = [layer for layer in moved if layer.input_spec.ndim == 4]
+    moving = [layer for layer in own if moved[layer]]
+    what = "no pretrained backbone was recognised, so its input scaling could not be examined"
+    if own:
+        what += (
+            f"; one training step moves the statistics of {len(moving)} of "
+            f"{_count(len(own), 'BatchNorm layer')} on feature maps, which spoils pretrained ones"
         )
+    repair = "x = base(x)  # the backbone as one nested model"
+    if moving:
+        others = [layer for layer in moved if layer not in own]
+        repair = f"{freezing_batchnorms(model, moving, others)}  # of a pretrained backbone"
+    yield ModelFinding(
+        UNKNOWN_BACKBONE, WARNING, f"{what}.", repair, tuple(layer.name for layer in moving)
+    )
 
 
-def _change_of_features(one: Observation, other: Observation) -> float:
-    """How much the first image's features differ though it entered the backbone as the same."""
-    if one.end is None or other.end is None or one.entrance is None or other.entrance is None:
-        return 0.0
-    if difference(one.entrance[0], other.entrance[0]):
-        return 0.0  # augmentation that mixes images
-    return difference(one.end, other.end)
+def _change_of_features(anatomy: Anatomy, one: Observation, other: Observation) -> float:
+    """How much the first image's features differ though it entered a backbone as the same."""
+    changes = [0.0]
+    for backbone in anatomy.backbones:
+        if backbone.end not in one.ends or backbone.entrance not in one.entrances:
+            continue
+        entered = one.entrances[backbone.entrance][0], other.entrances[backbone.entrance][0]
+        if not difference(*entered):  # else it is augmentation that mixes images
+            changes.append(difference(one.ends[backbone.end], other.ends[backbone.end]))
+    return max(changes)
 
 
-def _evidence(change: float, layers: list[str], moved: dict[str, int]) -> str:
-    count = sum(moved[name] for name in layers)
+def _evidence(change: float, layers: list[Any], moved: dict[Any, int]) -> str:
+    count = sum(moved[layer] for layer in layers)
     return (
         f"the features of one image change by {percent(change, 0)} with its batch mates, and one "
         f"training step moves {count} of {2 * len(layers)} moving statistics"
@@ -275,18 +283,13 @@ def _mates(what: str) -> ModelFinding:
     )
 
 
-def _freezing(base: str) -> str:
-    # A flat model's layers are those of its head too.
-    own = 'layer.name.endswith("_bn")'
-    if base != "model":
-        own = "isinstance(layer, keras.layers.BatchNormalization)"
-    return f"for layer in {base}.layers: layer.trainable &= not {own}"
-
-
-def _of(names: list[str], own: dict[str, Any]) -> str:
-    if len(names) == len(own):
-        return f"all {_count(len(own), 'BatchNorm layer')} of the backbone"
-    return f"{len(names)} of the backbone's {_count(len(own), 'BatchNorm layer')}"
+def _of(layers: list[Any], anatomy: Anatomy) -> str:
+    several = len(anatomy.backbones) > 1
+    every = _count(len(anatomy.batchnorms), "BatchNorm layer")
+    if len(layers) == len(anatomy.batchnorms):
+        return f"all {every} of the backbone{'s' * several}"
+    whose = "backbones'" if several else "backbone's"
+    return f"{len(layers)} of the {whose} {every}"
 
 
 def _count(number: int, noun: str) -> str:

@@ -7,9 +7,8 @@ from enum import Enum, auto
 from typing import Any
 
 import keras
-import numpy as np
 
-from tuner.anatomy import Anatomy, all_layers
+from tuner.anatomy import Anatomy, Backbone
 from tuner.families import Family, family_of
 from tuner.probe import Probe
 from tuner.scaling import (
@@ -54,21 +53,20 @@ class Judgement:
     repair: str = ""
 
 
-def judge(model: keras.Model, probe: Probe, is_given: bool) -> Judgement | None:
+def judge(probe: Probe, is_given: bool) -> Judgement | None:
     """Compares what reaches the backbone with what it was trained on; None where that is the same.
 
     Args:
-        model: the user's.
-        probe: of it.
+        probe: of the user's model.
         is_given: whether its images are the user's, and not made up.
     """
-    if probe.anatomy.backbone is None:
+    if not probe.anatomy.backbones:
         return None  # which is a finding of its own
-    known = _known_entrance(model, probe.anatomy)
+    known = _known_backbone(probe.anatomy)
     if isinstance(known, str):
         return _unknown(known)
-    family, entrance = known
-    in_model = _arrival(probe, entrance)
+    family, backbone = known
+    in_model = _arrival(probe, backbone)
     if in_model is None:
         return _unknown(f"what reaches the {family.name} are no RGB images")
     images = given(probe.images) if is_given else RGB
@@ -101,38 +99,26 @@ def reaching(model: keras.Model) -> Arrival | None:
         ModelError: as `check_model`.
     """
     probe = Probe(model)
-    known = _known_entrance(model, probe.anatomy)
+    known = _known_backbone(probe.anatomy)
     if isinstance(known, str) or known[0].name != "ResNet":
         return None
     return _arrival(probe, known[1])
 
 
-def _known_entrance(model: keras.Model, anatomy: Anatomy) -> tuple[Family, Any] | str:
-    """The backbone's family, and the layer that such images have to enter as it was trained on.
-
-    Or why they are not known.
-    """
-    unknown = f"what the backbone {anatomy.backbone!r} was trained on is not known"
-    if anatomy.is_resnet:
-        family = family_of(layer.name for layer in all_layers(model))
-        return unknown if family is None else (family, anatomy.entrances[0])
-    inside = {id(each): all_layers(each) for each in anatomy.entrances}
-    known = [
-        (family, each)
-        for each in anatomy.entrances
-        if (family := family_of(layer.name for layer in inside[id(each)])) is not None
-    ]
-    if not known:
-        return unknown
-    family, innermost = known[-1]
-    if any(innermost not in inside[id(each)] for _, each in known[:-1]):
+def _known_backbone(anatomy: Anatomy) -> tuple[Family, Backbone] | str:
+    """The backbone, and the family that says what has to enter it; or why that is not known."""
+    if len(anatomy.backbones) > 1:
         return "several backbones stand side by side"
-    if not _is_as_built(family, inside[id(innermost)]):
+    (backbone,) = anatomy.backbones
+    family = family_of(layer.name for layer in backbone.layers)
+    if family is None:
+        return f"what the backbone {backbone.name!r} was trained on is not known"
+    if not backbone.is_resnet and not _is_as_built(family, backbone.layers):
         return (
             f"what stands in front of the {family.name}'s first convolution is not what "
             "keras.applications puts there"
         )
-    return family, innermost
+    return family, backbone
 
 
 def _is_as_built(family: Family, layers: Sequence[Any]) -> bool:
@@ -171,18 +157,10 @@ def _wrong(family: Family, in_model: Arrival, images: Arrival, reached: Arrival)
     )
 
 
-def _arrival(probe: Probe, entrance: Any) -> Arrival | None:
-    """What enters a layer of the copy; None where that are grey images, or parts of images."""
-    entered: list[np.ndarray] = []
-    call = entrance.call
-
-    def watched(inputs: Any, *args: Any, **kwargs: Any) -> Any:
-        entered.append(keras.ops.convert_to_numpy(inputs))
-        return call(inputs, *args, **kwargs)
-
-    entrance.call = watched
-    probe.run(coloured_images(*probe.images.shape[1:3]))
-    entrance.call = call
-    if not entered or entered[-1].ndim != 4 or entered[-1].shape[::3] != (len(COLOURS), 3):
+def _arrival(probe: Probe, backbone: Backbone) -> Arrival | None:
+    """What enters the backbone; None where that are grey images, or parts of images."""
+    observed = probe.run(coloured_images(*probe.images.shape[1:3]))
+    entered = observed.entrances.get(backbone.entrance)
+    if entered is None or entered.ndim != 4 or entered.shape[::3] != (len(COLOURS), 3):
         return None
-    return arrival(entered[-1])
+    return arrival(entered)

@@ -134,8 +134,12 @@ def trains_a_head_alone(model: keras.Model | None) -> bool:
     """Whether the user's model is one whose backbone stays as it is."""
     if model is None:
         return False
-    parts = dissect(model)
-    return bool(parts.batchnorms) and not any(layer.trainable for layer in parts.batchnorms)
+    backbones = dissect(model).backbones
+    trained = {id(weight) for weight in model.trainable_weights}
+    layers = [layer for backbone in backbones for layer in backbone.layers]
+    return bool(backbones) and not any(
+        id(weight) in trained for layer in layers for weight in layer.weights
+    )
 
 
 def mistakes(
@@ -216,6 +220,10 @@ def _arriving(model: keras.Model | None) -> tuple[Arrival, str]:
 
 
 def _momentum(model: keras.Model | None) -> float:
-    """Of the head's BatchNorm that lags most; Keras's default where there is none."""
-    own = () if model is None else dissect(model).head_batchnorms
+    """Of the head's BatchNorm that lags most; Keras's default where none is known."""
+    if model is None:
+        return _USUAL_MOMENTUM
+    parts = dissect(model)
+    # Without a known backbone, its BatchNorm cannot be told from that of the head.
+    own = parts.head_batchnorms if parts.backbones else ()
     return max((layer.momentum for layer in own), default=_USUAL_MOMENTUM)

@@ -29,15 +29,18 @@ class Observation:
 
     Attributes:
         outputs: the model's, shape (images, classes).
-        entrance: what entered the backbone last, shape (images, height, width, channels), or None.
-        end: what left it last for the first image, or None.
-        by_batch: names of the BatchNorm layers that normalised by the batch.
+        entrances: what entered each backbone last, by its entrance, shape (images, height, width,
+            channels).
+        ends: what left it last for the first image, by its end.
+        by_batch: the BatchNorm layers that normalised by the batch.
+
+    The layers are the model's, not those of the copy.
     """
 
     outputs: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
-    entrance: np.ndarray | None = None
-    end: np.ndarray | None = None
-    by_batch: set[str] = field(default_factory=set)
+    entrances: dict[Any, np.ndarray] = field(default_factory=dict)
+    ends: dict[Any, np.ndarray] = field(default_factory=dict)
+    by_batch: set[Any] = field(default_factory=set)
 
 
 class Probe:
@@ -50,7 +53,7 @@ class Probe:
 
     Attributes:
         images: what it is tried on, float32, at most 8.
-        anatomy: the parts of the copy.
+        anatomy: the parts of the model.
 
     Raises:
         ModelError: it is no such model, cannot be copied, or does not take these images.
@@ -59,8 +62,11 @@ class Probe:
     def __init__(self, model: keras.Model, images: np.ndarray | None = None) -> None:
         _check_model(model)
         self.images = _random_images(model) if images is None else _check_images(images)
-        self._model = _copy(model, self.images[:1])
-        self.anatomy = dissect(self._model)
+        source = _uncompiled(model)
+        self._model = _copy(source, self.images[:1])
+        # A copy's layers may have got new names: those of the model are told.
+        self._twins = {id(original): twin for original, twin in _pairs(source, self._model)}
+        self.anatomy = dissect(source)
         self._state = [ops.convert_to_numpy(variable) for variable in self._model.variables]
         self._observation = Observation()
         self._watch()
@@ -77,23 +83,24 @@ class Probe:
         observation.outputs = self._scores(images, training)
         return observation
 
-    def moved_by_a_step(self) -> dict[str, int]:
+    def moved_by_a_step(self) -> dict[Any, int]:
         """How many moving statistics of each BatchNorm layer one training step changes, 0 to 2."""
         self._restore()
         self._observation = Observation()  # the one handed out last stays as it is
         layers = [*self.anatomy.batchnorms, *self.anatomy.head_batchnorms]
-        before = [_statistics(layer) for layer in layers]
+        twins = [self._twins[id(layer)] for layer in layers]
+        before = list(map(_statistics, twins))
         self._model.compile("sgd", "sparse_categorical_crossentropy", run_eagerly=True)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Keras warns where nothing is trainable
             labels = np.zeros(len(self.images), "int32")
             _attempt(lambda: self._model.train_on_batch(self.images, labels), self.images)
         return {
-            layer.name: sum(
+            layer: sum(
                 not np.array_equal(old, new)
-                for old, new in zip(old_pair, _statistics(layer), strict=True)
+                for old, new in zip(old_pair, _statistics(twin), strict=True)
             )
-            for layer, old_pair in zip(layers, before, strict=True)
+            for layer, twin, old_pair in zip(layers, twins, before, strict=True)
         }
 
     def _scores(self, images: np.ndarray, training: bool) -> np.ndarray:
@@ -112,39 +119,43 @@ class Probe:
 
     def _watch(self) -> None:
         for layer in (*self.anatomy.batchnorms, *self.anatomy.head_batchnorms):
-            layer.call = self._watched_batchnorm(layer)
-        for layer in self.anatomy.entrances:
-            layer.call = self._watched_entrance(layer)
-        for layer in self.anatomy.ends:
-            layer.call = self._watched_end(layer)
+            self._twins[id(layer)].call = self._watched_batchnorm(layer)
+        for backbone in self.anatomy.backbones:
+            for layer, watched in (
+                (backbone.entrance, self._watched_entrance),
+                (backbone.end, self._watched_end),
+            ):
+                self._twins[id(layer)].call = watched(layer)
 
     def _watched_batchnorm(self, layer: Any) -> Callable[..., Any]:
-        call = layer.call
+        twin = self._twins[id(layer)]
+        call = twin.call
 
         def watched(inputs: Any, *args: Any, **kwargs: Any) -> Any:
-            mean, variance = map(ops.convert_to_numpy, (layer.moving_mean, layer.moving_variance))
+            mean, variance = map(ops.convert_to_numpy, (twin.moving_mean, twin.moving_variance))
             outputs = call(inputs, *args, **kwargs)
-            if _is_by_batch(layer, inputs, outputs, mean, variance):
-                self._observation.by_batch.add(layer.name)
+            if _is_by_batch(twin, inputs, outputs, mean, variance):
+                self._observation.by_batch.add(layer)
             return outputs
 
         return watched
 
     def _watched_entrance(self, layer: Any) -> Callable[..., Any]:
-        call = layer.call
+        call = self._twins[id(layer)].call
 
         def watched(inputs: Any, *args: Any, **kwargs: Any) -> Any:
-            self._observation.entrance = ops.convert_to_numpy(inputs).astype("float32")
+            entering = ops.convert_to_numpy(inputs).astype("float32")
+            self._observation.entrances[layer] = entering
             return call(inputs, *args, **kwargs)
 
         return watched
 
     def _watched_end(self, layer: Any) -> Callable[..., Any]:
-        call = layer.call
+        call = self._twins[id(layer)].call
 
         def watched(*args: Any, **kwargs: Any) -> Any:
             outputs = call(*args, **kwargs)
-            self._observation.end = ops.convert_to_numpy(outputs)[0].astype("float32")
+            self._observation.ends[layer] = ops.convert_to_numpy(outputs)[0].astype("float32")
             return outputs
 
         return watched
@@ -241,17 +252,16 @@ def _check_images(images: Any) -> np.ndarray:
     return array[:_BATCH].astype("float32")
 
 
-def _copy(model: keras.Model, images: np.ndarray) -> keras.Model:
+def _copy(source: keras.Model, images: np.ndarray) -> keras.Model:
     """A model of its own with the same weights and flags, uncompiled."""
     try:
-        source = _uncompiled(model)
         with keras.saving.custom_object_scope(_own_classes(source)):
             copy = _clone(source)
         if not copy.built:
             _attempt(lambda: copy(images), images)
         copy.set_weights(source.get_weights())
         # Parents first: setting a flag sets those of the layers below.
-        for original, twin in zip(all_layers(source), all_layers(copy), strict=True):
+        for original, twin in _pairs(source, copy):
             twin.trainable = original.trainable
     except ModelError:
         raise
@@ -262,6 +272,11 @@ def _copy(model: keras.Model, images: np.ndarray) -> keras.Model:
             "of your own, as for saving."
         ) from error
     return copy
+
+
+def _pairs(source: keras.Model, copy: keras.Model) -> list[tuple[Any, Any]]:
+    """Each layer of a model with that of its copy."""
+    return list(zip(all_layers(source), all_layers(copy), strict=True))
 
 
 def _uncompiled(model: keras.Model) -> keras.Model:
