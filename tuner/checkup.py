@@ -243,7 +243,8 @@ def _unknown_backbone(model: keras.Model, probe: Probe) -> Iterator[ModelFinding
     if own:
         what += (
             f"; one training step moves the statistics of {len(moving)} of "
-            f"{_count(len(own), 'BatchNorm layer')} on feature maps, which spoils pretrained ones"
+            f"{_count(len(own), 'BatchNorm layer')} on feature maps"
+            f"{', which spoils pretrained ones' if moving else ''}"
         )
     repair = "x = base(x)  # the backbone as one nested model"
     if moving:
