@@ -40,7 +40,7 @@ def classifier(base: keras.Model, scaling: Callable[[Any], Any]) -> keras.Model:
 
 
 def judged(model: keras.Model, images: np.ndarray | None = None) -> Judgement | None:
-    return judge(model, Probe(model, images), images is not None)
+    return judge(Probe(model, images), images is not None)
 
 
 @pytest.mark.parametrize(

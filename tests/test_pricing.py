@@ -243,7 +243,7 @@ def test_a_lag_is_priced_by_the_momentum_of_a_known_head(
 ) -> None:
     """Every experiment is a stand-in: what is asked of them is looked at."""
     asked: list[float] = []
-    monkeypatch.setattr("tuner.pricing.checkup.reaching", lambda model: None)
+    monkeypatch.setattr("tuner.pricing.reaching", lambda model: None)
     monkeypatch.setattr("tuner.pricing.scaled_input", lambda *_: finding(SCALED_INPUT, 0.3, 0.001))
     monkeypatch.setattr(
         "tuner.pricing.fitting.lagging_batchnorm",
