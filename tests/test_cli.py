@@ -588,7 +588,7 @@ def test_a_search_is_begun_by_resume_stopped_by_a_signal_and_gone_on_with(
 
     resumed = tune("resume", "small", "--runs-dir", runs, "--cache-dir", cache)
     assert resumed.exit_code == 0, resumed.output
-    assert "1 trials and 1 epochs of it are done." in resumed.stderr
+    assert "Done of it: 1 trial and 1 epoch." in resumed.stderr
     given = ("trials", "--json", "--runs-dir")
     assert without_seconds(tune(*given, runs)) == without_seconds(tune(*given, small_search().runs))
     (row,) = json.loads(tune("runs", "--runs-dir", runs, "--json").stdout)

@@ -119,7 +119,7 @@ def test_a_search_that_goes_on_says_what_is_done_and_counts_from_there(
         progress.rung_ends(trial(0, 0.5, 0.875), trial(0, 0.5, 0.875))
     first, *_, said, last = log.getvalue().splitlines()
     assert first.endswith("up to 4 a trial, about 1m30s.")
-    assert said == "2 trials and 3 epochs of it are done."
+    assert said == "Done of it: 2 trials and 3 epochs."
     assert last == (
         f"trial 0000 rung 1-2: val_accuracy 0.8750; 3/{total} trials, best 0.8750 (0000), "
         "about 1m26s left"

@@ -17,7 +17,7 @@ from tuner.anatomy import Anatomy, trainable_layers
 from tuner.optimizers import is_scheduled, step_size
 from tuner.preprocessing import Verdict, judge
 from tuner.probe import Observation, Probe, difference
-from tuner.quantities import percent
+from tuner.quantities import counted, percent
 from tuner.repairs import freezing_batchnorms, training_the_head
 
 # Names of findings, the gravest first.
@@ -207,7 +207,7 @@ def _nothing_trainable(model: keras.Model, anatomy: Anatomy) -> Iterator[ModelFi
         yield ModelFinding(
             NOTHING_TRAINABLE,
             ERROR,
-            f"none of the {_count(trainable.layers, 'layer')} with weights is trainable: fit "
+            f"none of the {counted(trainable.layers, 'layer')} with weights is trainable: fit "
             "changes nothing, however long it runs.",
             f"{training_the_head(model, anatomy)}  # then compile again",
         )
@@ -224,7 +224,7 @@ def _lagging_head(probe: Probe) -> Iterator[ModelFinding]:
         yield ModelFinding(
             LAGGING_HEAD,
             WARNING,
-            f"{_count(len(lagging), 'BatchNorm layer')} of the head {_have(lagging)} momentum "
+            f"{counted(len(lagging), 'BatchNorm layer')} of the head {_have(lagging)} momentum "
             f"{momentum:g}: the moving statistics lag behind the weights for hundreds of steps, "
             "and validation with them.",
             "keras.layers.BatchNormalization(momentum=0.9)",
@@ -243,7 +243,7 @@ def _unknown_backbone(model: keras.Model, probe: Probe) -> Iterator[ModelFinding
     if own:
         what += (
             f"; one training step moves the statistics of {len(moving)} of "
-            f"{_count(len(own), 'BatchNorm layer')} on feature maps"
+            f"{counted(len(own), 'BatchNorm layer')} on feature maps"
             f"{', which spoils pretrained ones' if moving else ''}"
         )
     repair = "x = base(x)  # the backbone as one nested model"
@@ -286,15 +286,11 @@ def _mates(what: str) -> ModelFinding:
 
 def _of(layers: list[Any], anatomy: Anatomy) -> str:
     several = len(anatomy.backbones) > 1
-    every = _count(len(anatomy.batchnorms), "BatchNorm layer")
+    every = counted(len(anatomy.batchnorms), "BatchNorm layer")
     if len(layers) == len(anatomy.batchnorms):
         return f"all {every} of the backbone{'s' * several}"
     whose = "backbones'" if several else "backbone's"
     return f"{len(layers)} of the {whose} {every}"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _have(things: list[Any]) -> str:

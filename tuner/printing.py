@@ -18,6 +18,7 @@ from tuner.balance import chance_rate
 from tuner.errors import InputError
 from tuner.journal import TrialRecord
 from tuner.looks import looks_sentence
+from tuner.quantities import counted
 from tuner.ranking import trial_name
 from tuner.run import Run
 from tuner.settings import SIMPLE
@@ -86,7 +87,7 @@ def print_winner(
     """
     trial = winner.trial
     recipe = f", the {trial.recipe}" if trial.recipe else ""
-    epochs = "1 epoch" if trial.epochs == 1 else f"{trial.epochs} epochs"
+    epochs = counted(trial.epochs, "epoch")
     typer.echo(f"Winner: trial {trial_name(trial.id)}{recipe}, {epochs}")
     for name, value in trial.hyperparameters.items():
         typer.echo(

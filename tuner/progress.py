@@ -18,7 +18,7 @@ from tuner.frames import Frames
 from tuner.journal import FAILED, TrialRecord
 from tuner.liveview import LiveView, Resources
 from tuner.observer import SearchObserver
-from tuner.quantities import duration
+from tuner.quantities import counted, duration
 from tuner.ranking import trial_name
 from tuner.repeating import Repeating
 from tuner.schedule import Schedule
@@ -131,7 +131,8 @@ class SearchProgress(SearchObserver):
         for line in schedule_lines(schedule, seconds):
             self.say(line)
         if done:
-            self.say(f"{len(done)} trials and {self._course.epochs} epochs of it are done.")
+            trials, epochs = counted(len(done), "trial"), counted(self._course.epochs, "epoch")
+            self.say(f"Done of it: {trials} and {epochs}.")
 
     def time_left(self, seconds: float | None) -> None:
         """Keeps it."""
@@ -170,8 +171,8 @@ class SearchProgress(SearchObserver):
     def search_ends(self, trials: list[TrialRecord]) -> None:
         """Says how long it took."""
         self._course = None
-        what = "1 trial" if len(trials) == 1 else f"{len(trials)} trials"
-        self.say(f"Searched {what} in {duration(time.monotonic() - self._begun)}.")
+        took = duration(time.monotonic() - self._begun)
+        self.say(f"Searched {counted(len(trials), 'trial')} in {took}.")
 
     def drawn(self) -> RenderableType:
         """What the screen shows now; nothing that goes wrong with it ends a search."""

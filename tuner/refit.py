@@ -28,6 +28,7 @@ from tuner.journal import TrialRecord
 from tuner.leakage import group_of
 from tuner.looks import look_now, note_look
 from tuner.oracle import declared_space
+from tuner.quantities import counted
 from tuner.ranking import trial_name
 from tuner.run import Run
 from tuner.search import check_same_weights, scan
@@ -66,7 +67,7 @@ class Refit:
         """What its accuracy is, and what it is not."""
         trained, tested = (len(self.dataset.of(split)) for split in ("train", "test"))
         more = f", {self.added} of them added since the search" if self.added else ""
-        epochs = "1 epoch" if self.trial.epochs == 1 else f"{self.trial.epochs} epochs"
+        epochs = counted(self.trial.epochs, "epoch")
         tests = f"{tested} test images that it was not trained on."
         if self.leaked.sentence is not None:
             tests = f"{tested} test images. {self.leaked.sentence}"
