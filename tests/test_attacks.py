@@ -10,7 +10,9 @@ import json
 import os
 import pickle
 import resource
+import struct
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -121,6 +123,35 @@ def is_a_bomb(model: Path, canary: Path) -> None:
         archive.writestr("config.json", "{}")
 
 
+def claims_to_be_small(model: Path, method: int) -> None:
+    """A bomb of half a gigabyte that the archive lists as the text that it begins with."""
+    colours().save(model)
+    with zipfile.ZipFile(model) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    text = members.pop("config.json")
+    with zipfile.ZipFile(model, "w", method) as archive:
+        with archive.open("config.json", "w") as member:
+            member.write(text)
+            for _ in range(BOMB_BYTES >> 24):
+                member.write(b" " * (1 << 24))
+        for name, data in members.items():
+            archive.writestr(name, data)
+    content = bytearray(model.read_bytes())
+    for header, place in ((b"PK\x03\x04", 14), (b"PK\x01\x02", 16)):
+        start = content.index(header) + place
+        content[start : start + 4] = struct.pack("<I", zlib.crc32(text))
+        content[start + 8 : start + 12] = struct.pack("<I", len(text))
+    model.write_bytes(content)
+
+
+def is_a_bomb_in_bzip2(model: Path, canary: Path) -> None:
+    claims_to_be_small(model, zipfile.ZIP_BZIP2)
+
+
+def is_a_bomb_that_claims_to_be_small(model: Path, canary: Path) -> None:
+    claims_to_be_small(model, zipfile.ZIP_DEFLATED)
+
+
 def has_bombs_for_weights(model: Path, canary: Path) -> None:
     """A few bytes of weights that claim a terabyte."""
     colours().save(model)
@@ -182,6 +213,8 @@ MODELS: dict[Attack, str] = {
     is_a_pickle: "but a Python pickle, which could run any code",
     leads_out: "which leads out of it",
     is_a_bomb: "unpacks to 536 MB, as no model does",
+    is_a_bomb_in_bzip2: "packs config.json in another way than models are packed",
+    is_a_bomb_that_claims_to_be_small: "is damaged or cut short",
     has_bombs_for_weights: "claims arrays of 1000000 MB",
     has_weights_elsewhere: "holds a link, layers, which may lead to another file",
     is_truncated: "is not a Keras model",

@@ -5,6 +5,7 @@ code, read or write other files, or fill disk and memory on the way there: a fil
 of three members, and its configuration names stock Keras classes that compute, and nothing else.
 """
 
+import copy
 import io
 import json
 import re
@@ -20,9 +21,11 @@ from tuner.errors import ModelError
 
 _CONFIG, _WEIGHTS = "config.json", "model.weights.h5"
 _MEMBERS = {_CONFIG, _WEIGHTS, "metadata.json"}
-# Keras stores its members as they are; this leaves room for a file that was packed again.
+# Keras stores its members as they are; this leaves room for a file that was packed again. Of other
+# ways to pack, zipfile undoes a whole member at once, however long it turns out to be.
+_PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _MOST_EXPANSION = 20
-_MOST_TEXT_BYTES = 50_000_000
+_MOST_TEXT_BYTES = 10_000_000  # in memory, a text of brackets takes twenty times as much
 # Layers of more units, or pixels of padding, fill the memory before their weights are read.
 _MOST_UNITS = 1_000_000
 _SEED = "seed"  # may be any number
@@ -84,11 +87,12 @@ def check_keras_file(path: Path) -> None:
         try:
             with zipfile.ZipFile(file) as archive:
                 _check_members(archive, path.stat().st_size)
-                config, weights = archive.read(_CONFIG), archive.read(_WEIGHTS)
+                members = {each.filename: _read(archive, each) for each in archive.infolist()}
         except ArchiveError:
             raise
         except Exception as error:  # zipfile and what unpacks for it let out a dozen types
             raise ArchiveError("is damaged or cut short") from error
+    config, weights = members[_CONFIG], members[_WEIGHTS]
     _check_config(config)
     try:
         check_hdf5(io.BytesIO(weights), len(weights))
@@ -116,6 +120,8 @@ def _check_members(archive: zipfile.ZipFile, file_bytes: int) -> None:
             raise ArchiveError(f"holds a file named {name}{where}")
         if stat.S_ISLNK(member.external_attr >> 16):
             raise ArchiveError(f"holds a link in place of {name}")
+        if member.compress_type not in _PACKINGS:
+            raise ArchiveError(f"packs {name} in another way than models are packed")
     if len(names) != len(set(names)):
         raise ArchiveError("holds two files of one name")
     if not {_CONFIG, _WEIGHTS} <= set(names):
@@ -127,6 +133,21 @@ def _check_members(archive: zipfile.ZipFile, file_bytes: int) -> None:
             f"has {file_bytes / 10**6:.1f} MB, but unpacks to {unpacked // 10**6} MB, as no model "
             "does"
         )
+
+
+def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
+    """A member's content, which is refused where it is not as long as the archive says.
+
+    zipfile cuts off what is longer, but after it has unpacked it; of a member that is read as a
+    whole, up to a gigabyte, as Keras reads it.
+    """
+    longer = copy.copy(member)
+    longer.file_size += 1
+    with archive.open(longer) as opened:
+        data = opened.read(longer.file_size)
+    if len(data) != member.file_size:
+        raise ArchiveError(f"holds {member.filename}, which is not as long as it claims")
+    return data
 
 
 def _check_config(text: bytes) -> None:
