@@ -24,10 +24,14 @@ import pytest
 import tensorflow as tf
 from hostile_graphs import (
     Serves,
+    litert_with_an_array_of,
     litert_with_an_operation_of_its_own,
     onnx_model,
+    onnx_that_makes,
+    onnx_with_an_initializer_of,
     onnx_with_numbers_elsewhere,
     serve,
+    with_a_constant_of,
     with_a_function_named,
     writing,
 )
@@ -245,12 +249,34 @@ def calls_the_program(folder: Path, canary: Path) -> None:
     (folder / "model.tflite").write_bytes(litert_with_an_operation_of_its_own())
 
 
+def has_a_long_constant(folder: Path, canary: Path) -> None:
+    with_a_constant_of(300_000_000, folder / "savedmodel")
+
+
+def has_a_long_initializer(folder: Path, canary: Path) -> None:
+    (folder / "model.onnx").write_bytes(
+        onnx_with_an_initializer_of(300_000_000, 3).SerializeToString()
+    )
+
+
+def makes_a_long_array(folder: Path, canary: Path) -> None:
+    (folder / "model.onnx").write_bytes(onnx_that_makes(300_000_000, 3).SerializeToString())
+
+
+def has_a_long_result(folder: Path, canary: Path) -> None:
+    (folder / "model.tflite").write_bytes(litert_with_an_array_of(300_000_000))
+
+
 # Of the other formats: which, and what is said.
 GRAPHS: dict[Attack, tuple[str, str]] = {
     writes_a_file: ("savedmodel", "holds the operation WriteFile, which does more than compute"),
     hides_it_behind_a_name: ("savedmodel", "a function that is named as the operation Neg"),
     has_operations_of_its_own: ("onnx", "holds the operation evil.Mul, which does more than"),
     has_numbers_elsewhere: ("onnx", "keeps numbers in another file"),
+    has_a_long_constant: ("savedmodel", "claims arrays of 900 million numbers, but has 0.0 MB"),
+    has_a_long_initializer: ("onnx", "claims arrays of 900 million numbers, but has 0.0 MB"),
+    makes_a_long_array: ("onnx", "makes an array of 900 million numbers, as no image classifier"),
+    has_a_long_result: ("litert", "makes an array of 900 million numbers, as no image classifier"),
     calls_the_program: ("litert", "holds the operation Betainc, which does more than compute"),
 }
 

@@ -43,6 +43,7 @@ FLOORS = (
     ("pixels",),
     ("search_spaces", "decode", "cache", "cuts", "schedule", "journal", "similarity", "splits"),
     ("manifest", "facts", "archives", "parity"),
+    ("claims",),
     ("tabular", "choosing", "exported", "graphs", "deployment"),
     ("survey",),
     ("dataset", "ranking", "augment"),
