@@ -156,6 +156,23 @@ def is_a_bomb_that_claims_to_be_small(model: Path, canary: Path) -> None:
     claims_to_be_small(model, zipfile.ZIP_DEFLATED)
 
 
+def asks_for_a_product(model: Path, canary: Path) -> None:
+    """Two layers of few units each, between which are 2.5 GB of weights."""
+    layers = [keras.layers.Dense(2, name=name) for name in ("one", "two")]
+    colours(*layers).save(model)
+    with zipfile.ZipFile(model) as archive:
+        config = json.loads(archive.read("config.json"))
+    for layer in config["config"]["layers"]:
+        if layer["config"]["name"] in ("one", "two"):
+            layer["config"]["units"] = 25_000
+            del layer["build_config"]
+    repack(model, **{"config.json": json.dumps(config).encode()})
+
+
+def enlarges_the_image(model: Path, canary: Path) -> None:
+    colours(*[keras.layers.UpSampling2D(4) for _ in range(5)]).save(model)
+
+
 def has_bombs_for_weights(model: Path, canary: Path) -> None:
     """A few bytes of weights that claim a terabyte."""
     colours().save(model)
@@ -219,6 +236,8 @@ MODELS: dict[Attack, str] = {
     is_a_bomb: "unpacks to 536 MB, as no model does",
     is_a_bomb_in_bzip2: "packs config.json in another way than models are packed",
     is_a_bomb_that_claims_to_be_small: "is damaged or cut short",
+    asks_for_a_product: "asks for layers of 2,500 million numbers, but holds weights of 0.0",
+    enlarges_the_image: "makes 157,840 million numbers of an image in one layer",
     has_bombs_for_weights: "claims arrays of 1000000 MB",
     has_weights_elsewhere: "holds a link, layers, which may lead to another file",
     is_truncated: "is not a Keras model",

@@ -44,7 +44,7 @@ FLOORS = (
     ("search_spaces", "decode", "cache", "cuts", "schedule", "journal", "similarity", "splits"),
     ("manifest", "facts", "archives", "parity"),
     ("claims",),
-    ("tabular", "choosing", "exported", "graphs", "deployment"),
+    ("tabular", "choosing", "exported", "graphs", "rehearsal", "deployment"),
     ("survey",),
     ("dataset", "ranking", "augment"),
     (
