@@ -22,35 +22,39 @@ class HDF5Error(ValueError):
     """A file is no HDF5, or holds what no file of weights does; the message completes "it ..."."""
 
 
-def check_hdf5(file: Path | BinaryIO, file_bytes: int) -> None:
+def check_hdf5(file: Path | BinaryIO, file_bytes: int) -> int:
     """Refuses a file that points outside of itself, or would fill the memory.
 
     Args:
         file: the file, or its content.
         file_bytes: its size.
 
+    Returns:
+        How many numbers its arrays hold.
+
     Raises:
         HDF5Error: it is no HDF5, is damaged, or does one of these.
     """
     try:
         with h5py.File(file, "r") as opened:
-            _check(opened, file_bytes)
+            return _check(opened, file_bytes)
     except HDF5Error:
         raise
     except Exception as error:  # h5py raises whatever its parsers met first
         raise HDF5Error("is damaged") from error
 
 
-def _check(file: h5py.File, file_bytes: int) -> None:
-    total_bytes = 0
+def _check(file: h5py.File, file_bytes: int) -> int:
+    numbers = total_bytes = 0
 
     def problem(name: str, link: object) -> str | None:  # h5py hides what is raised here
-        nonlocal total_bytes
+        nonlocal numbers, total_bytes
         if not isinstance(link, h5py.HardLink):
             return f"holds a link, {_short(name)}, which may lead to another file"
         item = file[name]
         if isinstance(item, h5py.Dataset):
-            total_bytes += math.prod(item.shape or ()) * item.dtype.itemsize
+            size = math.prod(item.shape or ())
+            numbers, total_bytes = numbers + size, total_bytes + size * item.dtype.itemsize
             wrong = _wrong_with(item)
             return wrong and f"holds an array, {_short(name)}, that {wrong}"
         return None
@@ -62,6 +66,7 @@ def _check(file: h5py.File, file_bytes: int) -> None:
         raise HDF5Error(
             f"claims arrays of {total_bytes // 10**6} MB, but has {file_bytes / 10**6:.1f} MB"
         )
+    return numbers
 
 
 def _wrong_with(dataset: h5py.Dataset) -> str | None:

@@ -62,6 +62,22 @@ def with_a_function_named(name: str, folder: Path, canary: Path) -> Path:
     return changed(folder, rename)
 
 
+def with_a_constant_of(rows: int, folder: Path) -> Path:
+    """A SavedModel with a constant, (rows, 3), of which one number is written."""
+    Serves(
+        lambda rgb: {"probabilities": tf.reduce_mean(rgb, (1, 2)) + tf.reduce_mean(tf.ones((2, 3)))}
+    ).save(folder)
+
+    def enlarge(graph: Any) -> None:
+        nodes = [node for each in graph.graph_def.library.function for node in each.node_def]
+        for node in nodes:
+            node.attr.pop("_output_shapes")  # need not be told
+            if node.name == "ones":
+                node.attr["value"].tensor.tensor_shape.dim[0].size = rows
+
+    return changed(folder, enlarge)
+
+
 def changed(folder: Path, change: Callable[[Any], None]) -> Path:
     """A SavedModel whose graph is another."""
     file = folder / "saved_model.pb"
@@ -97,6 +113,40 @@ def onnx_with_numbers_elsewhere() -> Any:
     weight.data_location = onnx.TensorProto.EXTERNAL
     weight.external_data.add(key="location", value="../../etc/passwd")
     return model
+
+
+def onnx_with_an_initializer_of(*shape: int) -> Any:
+    """An ONNX model with a weight of that shape, of which one number is written."""
+    model = onnx_model()
+    weight = model.graph.initializer[0]
+    weight.dims[:] = shape
+    weight.raw_data = bytes(4)
+    return model
+
+
+def onnx_that_makes(*shape: int) -> Any:
+    """An ONNX model that fills an array of that shape."""
+    onnx = pytest.importorskip("onnx")
+    make, model = onnx.helper.make_node, onnx_model()
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array(shape), "shape"))
+    model.graph.node.insert(0, make("ConstantOfShape", ["shape"], ["large"]))
+    model.graph.node.insert(1, make("ReduceSum", ["large"], ["sum"], keepdims=0))
+    return model
+
+
+def litert_with_an_array_of(rows: int) -> bytes:
+    """A LiteRT file whose result is an array, (rows, 3)."""
+    schema = pytest.importorskip("ai_edge_litert.schema_py_generated")
+    import flatbuffers
+
+    serves = Serves(lambda x: tf.reduce_mean(x, (1, 2))).serve.get_concrete_function()
+    data = tf.lite.TFLiteConverter.from_concrete_functions([serves]).convert()
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(data))
+    graph = model.subgraphs[0]
+    graph.tensors[graph.outputs[0]].shape = np.array([rows, 3], "int32")
+    builder = flatbuffers.Builder()
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
 
 
 def litert_with_an_operation_of_its_own() -> bytes:

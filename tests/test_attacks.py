@@ -10,7 +10,9 @@ import json
 import os
 import pickle
 import resource
+import struct
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,10 +24,14 @@ import pytest
 import tensorflow as tf
 from hostile_graphs import (
     Serves,
+    litert_with_an_array_of,
     litert_with_an_operation_of_its_own,
     onnx_model,
+    onnx_that_makes,
+    onnx_with_an_initializer_of,
     onnx_with_numbers_elsewhere,
     serve,
+    with_a_constant_of,
     with_a_function_named,
     writing,
 )
@@ -121,6 +127,52 @@ def is_a_bomb(model: Path, canary: Path) -> None:
         archive.writestr("config.json", "{}")
 
 
+def claims_to_be_small(model: Path, method: int) -> None:
+    """A bomb of half a gigabyte that the archive lists as the text that it begins with."""
+    colours().save(model)
+    with zipfile.ZipFile(model) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    text = members.pop("config.json")
+    with zipfile.ZipFile(model, "w", method) as archive:
+        with archive.open("config.json", "w") as member:
+            member.write(text)
+            for _ in range(BOMB_BYTES >> 24):
+                member.write(b" " * (1 << 24))
+        for name, data in members.items():
+            archive.writestr(name, data)
+    content = bytearray(model.read_bytes())
+    for header, place in ((b"PK\x03\x04", 14), (b"PK\x01\x02", 16)):
+        start = content.index(header) + place
+        content[start : start + 4] = struct.pack("<I", zlib.crc32(text))
+        content[start + 8 : start + 12] = struct.pack("<I", len(text))
+    model.write_bytes(content)
+
+
+def is_a_bomb_in_bzip2(model: Path, canary: Path) -> None:
+    claims_to_be_small(model, zipfile.ZIP_BZIP2)
+
+
+def is_a_bomb_that_claims_to_be_small(model: Path, canary: Path) -> None:
+    claims_to_be_small(model, zipfile.ZIP_DEFLATED)
+
+
+def asks_for_a_product(model: Path, canary: Path) -> None:
+    """Two layers of few units each, between which are 2.5 GB of weights."""
+    layers = [keras.layers.Dense(2, name=name) for name in ("one", "two")]
+    colours(*layers).save(model)
+    with zipfile.ZipFile(model) as archive:
+        config = json.loads(archive.read("config.json"))
+    for layer in config["config"]["layers"]:
+        if layer["config"]["name"] in ("one", "two"):
+            layer["config"]["units"] = 25_000
+            del layer["build_config"]
+    repack(model, **{"config.json": json.dumps(config).encode()})
+
+
+def enlarges_the_image(model: Path, canary: Path) -> None:
+    colours(*[keras.layers.UpSampling2D(4) for _ in range(5)]).save(model)
+
+
 def has_bombs_for_weights(model: Path, canary: Path) -> None:
     """A few bytes of weights that claim a terabyte."""
     colours().save(model)
@@ -182,6 +234,10 @@ MODELS: dict[Attack, str] = {
     is_a_pickle: "but a Python pickle, which could run any code",
     leads_out: "which leads out of it",
     is_a_bomb: "unpacks to 536 MB, as no model does",
+    is_a_bomb_in_bzip2: "packs config.json in another way than models are packed",
+    is_a_bomb_that_claims_to_be_small: "is damaged or cut short",
+    asks_for_a_product: "asks for layers of 2,500 million numbers, but holds weights of 0.0",
+    enlarges_the_image: "makes 157,840 million numbers of an image in one layer",
     has_bombs_for_weights: "claims arrays of 1000000 MB",
     has_weights_elsewhere: "holds a link, layers, which may lead to another file",
     is_truncated: "is not a Keras model",
@@ -212,12 +268,34 @@ def calls_the_program(folder: Path, canary: Path) -> None:
     (folder / "model.tflite").write_bytes(litert_with_an_operation_of_its_own())
 
 
+def has_a_long_constant(folder: Path, canary: Path) -> None:
+    with_a_constant_of(300_000_000, folder / "savedmodel")
+
+
+def has_a_long_initializer(folder: Path, canary: Path) -> None:
+    (folder / "model.onnx").write_bytes(
+        onnx_with_an_initializer_of(300_000_000, 3).SerializeToString()
+    )
+
+
+def makes_a_long_array(folder: Path, canary: Path) -> None:
+    (folder / "model.onnx").write_bytes(onnx_that_makes(300_000_000, 3).SerializeToString())
+
+
+def has_a_long_result(folder: Path, canary: Path) -> None:
+    (folder / "model.tflite").write_bytes(litert_with_an_array_of(300_000_000))
+
+
 # Of the other formats: which, and what is said.
 GRAPHS: dict[Attack, tuple[str, str]] = {
     writes_a_file: ("savedmodel", "holds the operation WriteFile, which does more than compute"),
     hides_it_behind_a_name: ("savedmodel", "a function that is named as the operation Neg"),
     has_operations_of_its_own: ("onnx", "holds the operation evil.Mul, which does more than"),
     has_numbers_elsewhere: ("onnx", "keeps numbers in another file"),
+    has_a_long_constant: ("savedmodel", "claims arrays of 900 million numbers, but has 0.0 MB"),
+    has_a_long_initializer: ("onnx", "claims arrays of 900 million numbers, but has 0.0 MB"),
+    makes_a_long_array: ("onnx", "makes an array of 900 million numbers, as no image classifier"),
+    has_a_long_result: ("litert", "makes an array of 900 million numbers, as no image classifier"),
     calls_the_program: ("litert", "holds the operation Betainc, which does more than compute"),
 }
 

@@ -43,7 +43,8 @@ FLOORS = (
     ("pixels",),
     ("search_spaces", "decode", "cache", "cuts", "schedule", "journal", "similarity", "splits"),
     ("manifest", "facts", "archives", "parity"),
-    ("tabular", "choosing", "exported", "graphs", "deployment"),
+    ("claims",),
+    ("tabular", "choosing", "exported", "graphs", "rehearsal", "deployment"),
     ("survey",),
     ("dataset", "ranking", "augment"),
     (

@@ -5,12 +5,14 @@ code, read or write other files, or fill disk and memory on the way there: a fil
 of three members, and its configuration names stock Keras classes that compute, and nothing else.
 """
 
+import copy
 import io
 import json
 import re
 import stat
 import zipfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +22,16 @@ from tuner.errors import ModelError
 
 _CONFIG, _WEIGHTS = "config.json", "model.weights.h5"
 _MEMBERS = {_CONFIG, _WEIGHTS, "metadata.json"}
-# Keras stores its members as they are; this leaves room for a file that was packed again.
+# Keras stores its members as they are; this leaves room for a file that was packed again. Of other
+# ways to pack, zipfile undoes a whole member at once, however long it turns out to be.
+_PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _MOST_EXPANSION = 20
-_MOST_TEXT_BYTES = 50_000_000
-# Layers of more units, or pixels of padding, fill the memory before their weights are read.
+_MOST_TEXT_BYTES = 10_000_000  # in memory, a text of brackets takes twenty times as much
+# Pixels, thresholds, repetitions: Keras counts up to many of these when it makes a layer. What
+# units and shapes come to together, `tuner.rehearsal` adds up.
+_MOST_STEPS = 10_000
 _MOST_UNITS = 1_000_000
+_OF_UNITS = re.compile("dim$|filters|mean|shape|units|value|variance|^x_")
 _SEED = "seed"  # may be any number
 
 _PARTS = (
@@ -38,6 +45,8 @@ _STOCK_TOP = {
 }
 # How Keras writes values that JSON has no word for.
 _VALUES = {"__keras_tensor__", "__tensor__", "__numpy__", "__bytes__", "__ellipsis__", "__slice__"}
+# NumPy makes texts of any length, say, of one that is short.
+_DTYPE = re.compile(r"(bool|b?float|u?int|complex)\d{0,3}")
 # They hold code, or a path of a file that holds it.
 _CODE = {
     *("Lambda", "__lambda__", "__typespec__", "TFSMLayer", "TorchModuleWrapper"),
@@ -69,10 +78,24 @@ class OwnClassError(ArchiveError):
         self.name = name
 
 
-def check_keras_file(path: Path) -> None:
+@dataclass(frozen=True)
+class KerasFile:
+    """What a `.keras` file holds.
+
+    Attributes:
+        config: the JSON of its model.
+        numbers: how many its weights are.
+    """
+
+    config: bytes
+    numbers: int
+
+
+def check_keras_file(path: Path) -> KerasFile:
     """Refuses a `.keras` file that is not safe to load.
 
-    Neither Keras nor TensorFlow is imported, and nothing is unpacked to the disk.
+    Neither Keras nor TensorFlow is imported, and nothing is unpacked to the disk. What the layers
+    would take of the memory is left to `tuner.rehearsal`.
 
     Raises:
         ArchiveError: why not; see its subclasses.
@@ -84,14 +107,15 @@ def check_keras_file(path: Path) -> None:
         try:
             with zipfile.ZipFile(file) as archive:
                 _check_members(archive, path.stat().st_size)
-                config, weights = archive.read(_CONFIG), archive.read(_WEIGHTS)
+                members = {each.filename: _read(archive, each) for each in archive.infolist()}
         except ArchiveError:
             raise
         except Exception as error:  # zipfile and what unpacks for it let out a dozen types
             raise ArchiveError("is damaged or cut short") from error
+    config, weights = members[_CONFIG], members[_WEIGHTS]
     _check_config(config)
     try:
-        check_hdf5(io.BytesIO(weights), len(weights))
+        return KerasFile(config, check_hdf5(io.BytesIO(weights), len(weights)))
     except HDF5Error as error:
         raise ArchiveError(f"holds weights that cannot be used: {_WEIGHTS} {error}") from error
 
@@ -116,6 +140,8 @@ def _check_members(archive: zipfile.ZipFile, file_bytes: int) -> None:
             raise ArchiveError(f"holds a file named {name}{where}")
         if stat.S_ISLNK(member.external_attr >> 16):
             raise ArchiveError(f"holds a link in place of {name}")
+        if member.compress_type not in _PACKINGS:
+            raise ArchiveError(f"packs {name} in another way than models are packed")
     if len(names) != len(set(names)):
         raise ArchiveError("holds two files of one name")
     if not {_CONFIG, _WEIGHTS} <= set(names):
@@ -127,6 +153,21 @@ def _check_members(archive: zipfile.ZipFile, file_bytes: int) -> None:
             f"has {file_bytes / 10**6:.1f} MB, but unpacks to {unpacked // 10**6} MB, as no model "
             "does"
         )
+
+
+def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
+    """A member's content, which is refused where it is not as long as the archive says.
+
+    zipfile cuts off what is longer, but after it has unpacked it; of a member that is read as a
+    whole, up to a gigabyte, as Keras reads it.
+    """
+    longer = copy.copy(member)
+    longer.file_size += 1
+    with archive.open(longer) as opened:
+        data = opened.read(longer.file_size)
+    if len(data) != member.file_size:
+        raise ArchiveError(f"holds {member.filename}, which is not as long as it claims")
+    return data
 
 
 def _check_config(text: bytes) -> None:
@@ -183,15 +224,30 @@ def _check_class(item: dict[str, Any]) -> None:
 def _check_sizes(item: dict[str, Any]) -> None:
     """Refuses a layer of absurd size; steps of a schedule, say, may be many."""
     config = item.get("config")
-    if not isinstance(config, dict) or ".layers" not in str(item.get("module")):
+    if not isinstance(config, dict) or ".optimizers" in str(item.get("module")):
+        return
+    if item["class_name"] == "__numpy__" and not _DTYPE.fullmatch(str(config.get("dtype"))):
+        raise ArchiveError("is damaged: its configuration holds an array that is not of numbers")
+    if item["class_name"] in _VALUES:
         return
     for key, value in config.items():
-        numbers = value if isinstance(value, list) else [value]
-        if _SEED not in key and any(isinstance(n, int) and abs(n) > _MOST_UNITS for n in numbers):
+        most = _MOST_UNITS if _OF_UNITS.search(key) else _MOST_STEPS
+        if _SEED not in key and any(abs(number) > most for number in _integers(value)):
             raise ArchiveError(
                 f"asks for a {item['class_name']} layer of {key} {value}, which no image "
                 "classifier has"[:200]
             )
+
+
+def _integers(value: Any) -> Iterator[int]:
+    """Those of a value, or of lists in lists."""
+    waiting = [value]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, list):
+            waiting += value
+        elif isinstance(value, int):
+            yield value
 
 
 def _layer(name: str) -> str:

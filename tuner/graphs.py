@@ -5,12 +5,13 @@ an ONNX file may keep its numbers in other files; a LiteRT file may call what th
 it has registered. None of them is run here.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from tuner.archives import ArchiveError
 from tuner.atomic import open_file
+from tuner.claims import check_claims, check_largest, largest_of_litert, largest_of_onnx, messages
 
 _SAVED_MODEL = "saved_model.pb"
 _MOST_GRAPH_BYTES = 500_000_000
@@ -62,19 +63,21 @@ def check_savedmodel(folder: Path) -> None:
         folder: that of the SavedModel; see `tuner.exported` for the files in it.
 
     Raises:
-        ArchiveError: it holds an operation that could do harm, or is damaged.
+        ArchiveError: it holds an operation that could do harm, would fill the memory, or is
+            damaged.
         OSError: it cannot be read.
     """
     from google.protobuf.message import DecodeError
     from tensorflow.core.protobuf import saved_model_pb2  # the format of the file
 
-    message = saved_model_pb2.SavedModel()
+    message, content = saved_model_pb2.SavedModel(), _read(folder / _SAVED_MODEL)
     try:
-        message.ParseFromString(_read(folder / _SAVED_MODEL))
+        message.ParseFromString(content)
     except DecodeError as error:
         raise ArchiveError(f"is damaged: {_SAVED_MODEL} is no SavedModel") from error
     if len(message.meta_graphs) != 1 or not message.meta_graphs[0].object_graph_def.nodes:
         raise ArchiveError("is not a SavedModel as Keras writes it")
+    check_claims(message, len(content))
     graph = message.meta_graphs[0]
     _check_objects(graph)
     _check_functions(graph.graph_def.library)
@@ -152,7 +155,7 @@ def _roots(graph: Any) -> Iterator[str]:
 
 def _called(node: Any) -> Iterator[str]:
     """The functions that a node's attributes name, and those that are given to these."""
-    for message in _messages(node):
+    for message in messages(node):
         kind = message.DESCRIPTOR.name
         if kind == "NameAttrList":
             yield message.name
@@ -164,46 +167,34 @@ def check_onnx(path: Path) -> None:
     """Refuses an ONNX file that needs operations of its own, or numbers from other files.
 
     Raises:
-        ArchiveError: it does, or it is damaged.
+        ArchiveError: it does, it would fill the memory, or it is damaged.
         OSError: it cannot be read.
     """
     import onnx
     from google.protobuf.message import DecodeError
 
+    content = _read(path)
     try:
-        model = onnx.ModelProto.FromString(_read(path))
+        model = onnx.ModelProto.FromString(content)
     except DecodeError as error:
         raise ArchiveError("is damaged: it is not an ONNX file") from error
     if not model.graph.node:
         raise ArchiveError("is not an ONNX file")
-    for message in _messages(model):
+    for message in messages(model):
         kind = message.DESCRIPTOR.name
         if kind == "NodeProto" and message.domain not in _ONNX_DOMAINS:
             raise ArchiveError(_does(f"{message.domain}.{message.op_type}"))
         if kind == "TensorProto" and (message.data_location or message.external_data):
             raise ArchiveError("keeps numbers in another file")
-
-
-def _messages(message: Any) -> Iterator[Any]:
-    """A message of protocol buffers and all messages in it."""
-    from google.protobuf.message import Message
-
-    waiting = [message]
-    while waiting:
-        message = waiting.pop()
-        yield message
-        for field, value in message.ListFields():
-            if field.message_type is None:
-                continue
-            values = value.values() if isinstance(value, Mapping) else value
-            waiting += [value] if isinstance(value, Message) else values
+    check_claims(model, len(content))
+    check_largest(largest_of_onnx(model))
 
 
 def check_litert(path: Path) -> None:
     """Refuses a LiteRT file that needs operations of its own, or numbers from other files.
 
     Raises:
-        ArchiveError: it does, or it is damaged.
+        ArchiveError: it does, it would fill the memory, or it is damaged.
         OSError: it cannot be read.
     """
     from ai_edge_litert import schema_py_generated as schema  # the format of the file
@@ -216,6 +207,7 @@ def check_litert(path: Path) -> None:
         codes = [model.OperatorCodes(number) for number in range(model.OperatorCodesLength())]
         found = [(code.CustomCode(), _builtin(code)) for code in codes]
         external = model.ExternalBufferGroupsLength() or model.ExternalBuffersLength()
+        largest = largest_of_litert(model)
     except Exception as error:  # reading past the end raises any of several types
         raise ArchiveError("is damaged or cut short") from error
     for custom, builtin in found:
@@ -223,6 +215,7 @@ def check_litert(path: Path) -> None:
             raise ArchiveError(_does((custom or b"a delegate").decode("utf-8", "replace")))
     if external:
         raise ArchiveError("keeps numbers in another file")
+    check_largest(largest)
 
 
 def _builtin(code: Any) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 from search_spaces.named import import_named, is_named
 from tuner.archives import ArchiveError, CodeError, OwnClassError, check_keras_file
 from tuner.errors import ModelError, first_line
+from tuner.rehearsal import rehearse
 
 _SUFFIX = ".keras"
 _FROM_FUNCTION = "give package.module:function, a function of yours that returns the model"
@@ -97,7 +98,7 @@ def _from_file(path: Path) -> Any:
     if not path.is_file():
         raise ModelError(f"there is no model file {path}. Save one with model.save({path.name!r}).")
     try:
-        check_keras_file(path)
+        file = check_keras_file(path)
     except OSError as error:
         raise ModelError(f"{path} cannot be read: {error.strerror or error}.") from error
     except CodeError as error:
@@ -108,11 +109,18 @@ def _from_file(path: Path) -> Any:
     except OwnClassError as error:
         raise ModelError(_needs_own(path, error.name)) from error
     except ArchiveError as error:
-        raise ModelError(f"{path} {error}. Save one with model.save({path.name!r}).") from error
+        raise _unsafe(path, error) from error
     try:
+        rehearse(file, compiled=True)
         return keras.models.load_model(path, safe_mode=True)
+    except ArchiveError as error:
+        raise _unsafe(path, error) from error
     except Exception as error:  # Keras raises whatever its parsers met first
         raise ModelError(_why_not_loaded(path, str(error))) from error
+
+
+def _unsafe(path: Path, error: ArchiveError) -> ModelError:
+    return ModelError(f"{path} {error}. Save one with model.save({path.name!r}).")
 
 
 def _why_not_loaded(path: Path, message: str) -> str:

@@ -13,6 +13,7 @@ from tuner.elsewhere import compute_in_float32
 from tuner.errors import ExportError, SettingsError, first_line
 from tuner.exported import LABELS_FILE, ExportFolder, open_export
 from tuner.graphs import check_litert, check_onnx, check_savedmodel
+from tuner.rehearsal import rehearse
 
 # Class probabilities, float32, (images, classes), of uint8 RGB images of any sizes.
 Model = Callable[[Sequence[np.ndarray]], np.ndarray]
@@ -117,16 +118,19 @@ def load_keras(path: Path) -> Any:
             that is not safe to load.
     """
     try:
-        check_keras_file(path)
+        file = check_keras_file(path)
     except ArchiveError as error:
-        raise ExportError(f"{path} {error}. It was not opened.") from error
+        raise _unsafe(path, error) from error
     except OSError as error:
         raise ExportError(f"{path} cannot be read: {error.strerror or error}.") from error
     import keras
 
     compute_in_float32()
     try:
+        rehearse(file, compiled=False)
         return keras.models.load_model(path, compile=False, safe_mode=True)
+    except ArchiveError as error:
+        raise _unsafe(path, error) from error
     except Exception as error:  # keras raises whatever its parsers met first
         raise ExportError(f"{path} is not a model that stock Keras can load.") from error
 
@@ -175,13 +179,17 @@ def _load_keras_images(path: Path) -> Model:
     return keras_function(model)
 
 
+def _unsafe(path: Path, error: ArchiveError) -> ExportError:
+    return ExportError(f"{path} {error}. It was not opened.")
+
+
 def _load_other(path: Path, kind: str) -> Model:
     from tuner.runtimes import load_runtime
 
     try:
         _CHECKS[kind](path)
     except ArchiveError as error:
-        raise ExportError(f"{path} {error}. It was not opened.") from error
+        raise _unsafe(path, error) from error
     except ImportError as error:
         raise ExportError(
             f"{error.name} is not installed, which {path.name} needs. Install it with: "
