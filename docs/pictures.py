@@ -37,6 +37,7 @@ def main() -> None:
     parser.add_argument("--image-size", type=int, default=64, help="in pixels")
     parser.add_argument("--max-epochs", type=int, default=10)
     parser.add_argument("--fix", action="append", help="as for tune search (unfreeze_blocks=0)")
+    parser.add_argument("--seed", type=int, default=0, help="as for tune search (0)")
     parser.add_argument("--keep", type=Path, help="runs folder that the run is left in")
     asked = parser.parse_args()
     FOLDER.mkdir(exist_ok=True)
@@ -58,6 +59,7 @@ def draw(asked: argparse.Namespace, runs: Path, cache_dir: Path) -> None:
         weights=asked.weights,
         image_size=asked.image_size,
         max_epochs=asked.max_epochs,
+        seed=asked.seed,
         fixed=parse_fixed(asked.fix or _FIXED),
     )
     title = f"tune search {asked.data.name}"
