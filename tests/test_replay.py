@@ -1,6 +1,6 @@
 """The time left, told again of searches that were recorded, against the time that they took.
 
-benchmarks/record_pace.py recorded them: the recipes and the first one or two brackets of real
+benchmarks/record_pace.py recorded them: the recipes and the first one to three brackets of real
 searches, over heads alone and up to three unfrozen blocks. No constant of the estimate was set by
 them.
 """
@@ -115,7 +115,8 @@ def shortened(recorded: dict[str, Any], brackets: int) -> dict[str, Any]:
 
 # Of the whole search: what 30 % of the time left may be exceeded by, for its end, when little is.
 @pytest.mark.parametrize(
-    ("name", "brackets", "beside"), [("emojis", 1, 0.01), ("digits", 2, 0.01), ("digits", 1, 0.06)]
+    ("name", "brackets", "beside"),
+    [("emojis", 1, 0.01), ("quiet", 3, 0.01), ("digits", 2, 0.01), ("digits", 1, 0.06)],
 )
 def test_from_a_quarter_on_the_time_left_is_told_within_30_percent_of_it(
     name: str, brackets: int, beside: float
@@ -126,7 +127,7 @@ def test_from_a_quarter_on_the_time_left_is_told_within_30_percent_of_it(
     that behind it, a trial of three unfrozen blocks led one of a single block that had no score
     yet, and which of them is promoted, at twice the cost, nobody knows.
 
-    The emojis had no part in setting anything. The digits set no constant, but it was they that
+    The emojis and the quiet ones had no part in setting anything. The digits set no constant, but it was they that
     showed that a rung's leader is the likelier to be promoted.
     """
     whole, moments = late_moments(name, "processor_", brackets)
@@ -135,7 +136,16 @@ def test_from_a_quarter_on_the_time_left_is_told_within_30_percent_of_it(
         assert abs(estimate - left) <= 0.3 * left + beside * whole, (passed, estimate, left)
 
 
-@pytest.mark.parametrize("name", sorted(RECORDED))
+@pytest.mark.parametrize(("brackets", "beside"), [(3, 0.01), (2, 0.01), (1, 0.02)])
+def test_on_a_quiet_machine_the_same_holds_by_the_wall_clock(brackets: int, beside: float) -> None:
+    """All brackets of a search of digits that had no part in setting anything, or its first ones."""
+    whole, moments = late_moments("quiet", "", brackets)
+    for passed, estimate in moments:
+        left = whole - passed
+        assert abs(estimate - left) <= 0.3 * left + beside * whole, (passed, estimate, left)
+
+
+@pytest.mark.parametrize("name", ["digits", "emojis"])
 def test_on_a_machine_that_becomes_busy_the_end_is_told_within_30_percent_of_the_whole(
     name: str,
 ) -> None:
