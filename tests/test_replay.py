@@ -127,8 +127,8 @@ def test_from_a_quarter_on_the_time_left_is_told_within_30_percent_of_it(
     that behind it, a trial of three unfrozen blocks led one of a single block that had no score
     yet, and which of them is promoted, at twice the cost, nobody knows.
 
-    The emojis and the quiet ones had no part in setting anything. The digits set no constant, but it was they that
-    showed that a rung's leader is the likelier to be promoted.
+    The emojis and the quiet ones had no part in setting anything. The digits set no constant, but
+    it was they that showed that a rung's leader is the likelier to be promoted.
     """
     whole, moments = late_moments(name, "processor_", brackets)
     for passed, estimate in moments:
@@ -138,7 +138,7 @@ def test_from_a_quarter_on_the_time_left_is_told_within_30_percent_of_it(
 
 @pytest.mark.parametrize(("brackets", "beside"), [(3, 0.01), (2, 0.01), (1, 0.02)])
 def test_on_a_quiet_machine_the_same_holds_by_the_wall_clock(brackets: int, beside: float) -> None:
-    """All brackets of a search of digits that had no part in setting anything, or its first ones."""
+    """Of all brackets, or the first ones, of a search that had no part in setting anything."""
     whole, moments = late_moments("quiet", "", brackets)
     for passed, estimate in moments:
         left = whole - passed
