@@ -10,7 +10,7 @@ import keras
 
 # keras.applications gives the ResNets of He et al. 2016 these names; ResNetV2 has no conv1_bn, and
 # the blocks of DenseNet end in "_concat".
-_RESNET = frozenset({"conv1_conv", "conv1_bn", "conv2_block1_1_conv", "conv2_block1_out"})
+RESNET = frozenset({"conv1_conv", "conv1_bn", "conv2_block1_1_conv", "conv2_block1_out"})
 _RESNET_BATCHNORM = re.compile(r"conv1_bn|conv\d_block\d+_\d_bn")
 _RESNET_LAYER = re.compile(r"conv\d_(block\d+_.+|pad|conv|bn|relu)")
 _POOLING = (
@@ -147,7 +147,7 @@ def _resnets(holders: Sequence[Any]) -> list[Backbone]:
     for holder in holders:
         layers = [layer for layer in _resnet_layers(holder) if id(layer) not in seen]
         seen |= {id(layer) for layer in layers}
-        if {layer.name for layer in layers} >= _RESNET:
+        if {layer.name for layer in layers} >= RESNET:
             found.append(layers)
         elif found and not _takes_images(holder):
             found[-1] += layers

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from tuner.anatomy import RESNET
 from tuner.scaling import CAFFE, RGB, SIGNED, TORCH, Arrival
 
 
@@ -65,10 +66,9 @@ def _family(name: str, layers: str, expected: Arrival, module: str = "") -> Fami
     return Family(name, frozenset(layers.split()), expected, module)
 
 
-# The first one that fits counts: a DenseNet has the layers of a ResNet too.
 FAMILIES = (
     _family("DenseNet", "conv1_conv conv2_block1_0_bn pool2_conv", TORCH, "densenet"),
-    _family("ResNet", "conv1_conv conv1_bn conv2_block1_1_conv", CAFFE, "resnet50"),
+    Family("ResNet", RESNET, CAFFE, "resnet50"),
     _family("ResNetV2", "conv1_conv conv2_block1_preact_bn", SIGNED, "resnet_v2"),
     _family("VGG", "block1_conv1 block1_pool block2_conv1", CAFFE, "vgg16"),
     _family("MobileNet", "conv1 conv_dw_1 conv_pw_1", SIGNED, "mobilenet"),

@@ -69,6 +69,7 @@ class Probe:
         self.anatomy = dissect(source)
         self._state = [ops.convert_to_numpy(variable) for variable in self._model.variables]
         self._observation = Observation()
+        self._moved: dict[Any, int] | None = None
         self._watch()
 
     def run(self, images: np.ndarray, training: bool = False) -> Observation:
@@ -84,7 +85,15 @@ class Probe:
         return observation
 
     def moved_by_a_step(self) -> dict[Any, int]:
-        """How many moving statistics of each BatchNorm layer one training step changes, 0 to 2."""
+        """How many moving statistics of each BatchNorm layer one training step changes, 0 to 2.
+
+        The step is done once.
+        """
+        if self._moved is None:
+            self._moved = self._step()
+        return self._moved
+
+    def _step(self) -> dict[Any, int]:
         self._restore()
         self._observation = Observation()  # the one handed out last stays as it is
         layers = [*self.anatomy.batchnorms, *self.anatomy.head_batchnorms]
