@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))  # for forked.py
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # for tests.support
 
 RESULTS = Path(__file__).resolve().parent / "results"
 _DISTRIBUTIONS = (
@@ -81,8 +81,8 @@ class Workload:
     def _pixels(self) -> tuple[np.ndarray, np.ndarray]:
         if self.data is None:
             return make_images(self.training + self.validation, self.image_size, self.classes)
-        from tuner.cache import Cache
-        from tuner.images import prepare_images
+        from tuner.data.pixel_store import prepare_images
+        from tuner.storage.cache import Cache
 
         dataset = self._dataset()
         files = dataset.of("train")
@@ -92,7 +92,8 @@ class Workload:
             return np.asarray(pixels)[order], dataset.labels("train")[order]
 
     def _dataset(self) -> Any:
-        from tuner.dataset import SplitOptions, load_dataset
+        from tuner.data.dataset import SplitOptions
+        from tuner.data.load import load_dataset
 
         options = SplitOptions(val_fraction=0.01, test_fraction=0.0)
         return load_dataset(Path(self.data or ""), options)
@@ -228,8 +229,6 @@ def import_all() -> None:
     prepare_device()
     import keras_tuner  # noqa: F401
     import tensorflow as tf
-
-    import tuner.hyperband
     import tuner.sources  # noqa: F401
 
     tf.matmul(tf.ones((8, 8)), tf.ones((8, 8))).numpy()

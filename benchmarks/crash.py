@@ -34,10 +34,11 @@ from common import (
     workload_of,
     write_image_folder,
 )
-from forked import Child, command, differences, memory, paths_of_run, why_no_strace
 from killing import MAX_EPOCHS, PINNED, Arm, append, counted
 from killing_cost import show_cost
 from killing_plain import Plain, show_plain
+
+from tests.support.forked import Child, command, differences, memory, paths_of_run, why_no_strace
 
 QUESTION = "Can a search be killed anywhere, any number of times, and what does that cost?"
 
@@ -109,7 +110,7 @@ class Ours(Arm):
 
 def our_search(tell: Callable[[], None], asked: list[str], every: bool, ended: Path) -> None:
     """In a child: the command, that writes down each epoch that ends."""
-    from tuner.progress import SearchProgress
+    from tuner.terminal.search_progress import SearchProgress
 
     epoch_ends = SearchProgress.epoch_ends
 

@@ -23,7 +23,7 @@ from common import (
     write_image_folder,
 )
 
-from tuner.disk import folder_bytes
+from tuner.storage.disk import folder_bytes
 
 AIM_MB, LEAST_MB = 10, 30
 MB = 1e6
@@ -59,7 +59,7 @@ def our_search(workload: Workload, max_epochs: int, folder: str) -> dict[str, An
 
     from plain import rungs_of
 
-    from tuner.search import SearchFolders, search
+    from tuner.search.pipeline import SearchFolders, run_search
     from tuner.settings import SearchSettings
 
     images, runs, cache = (Path(folder) / name for name in ("images", "runs", "cache"))
@@ -73,7 +73,7 @@ def our_search(workload: Workload, max_epochs: int, folder: str) -> dict[str, An
         batch_size=workload.batch_size,
         max_epochs=max_epochs,
     )
-    run = search(settings, "disk", SearchFolders(runs, cache))
+    run = run_search(settings, "disk", SearchFolders(runs, cache))
     records = run.journal.trials()
     run.journal.close()
     states = {

@@ -8,10 +8,11 @@ from typing import Any
 from common import Workload
 
 from search_spaces.resnet50 import ResNet50Space
-from tuner.cache import Cache
-from tuner.hyperband import HyperbandTuner
-from tuner.schedule import Bracket, Rung, Schedule
-from tuner.training import Rows, Trainer
+from tuner.hyperband.schedule import Bracket, Rung, Schedule
+from tuner.search.tuner import HyperbandTuner
+from tuner.storage.cache import Cache
+from tuner.training.rows import Rows
+from tuner.training.trainer import Trainer
 
 
 class DrawnTrials(HyperbandTuner):

@@ -70,8 +70,9 @@ def compare(workload: Workload, cuts: list[int], repeats: int, folder: str) -> d
     import tensorflow as tf
 
     from search_spaces.backbone import CUTS, build_backbone, preprocess
-    from tuner.cache import Cache
-    from tuner.features import BATCH, FeatureStore
+    from tuner.features.shards import BATCH
+    from tuner.features.store import FeatureStore
+    from tuner.storage.cache import Cache
 
     pixels = workload.arrays()[0]
     backbone = build_backbone(workload.image_size, workload.weights)

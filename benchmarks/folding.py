@@ -50,7 +50,8 @@ def compare(workload: Workload, blocks: int, repeats: int) -> dict[str, Any]:
     from search_spaces.backbone import build_backbone, cut_layer, unfreeze
     from search_spaces.head import build_head
     from search_spaces.resnet50 import Configuration, compile_classifier
-    from tuner.training import Rows, Trainer
+    from tuner.training.rows import Rows
+    from tuner.training.trainer import Trainer
 
     backbone = build_backbone(workload.image_size, workload.weights)
     unfreeze(backbone, blocks)

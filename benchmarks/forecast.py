@@ -80,8 +80,8 @@ def measure_all(
 
 
 def _folder_images(folder: Path, weights: str, image_size: int, cache: Path) -> Images:
-    from tuner.cache import Cache
-    from tuner.survey import survey
+    from tuner.data.survey import survey
+    from tuner.storage.cache import Cache
 
     with Cache(cache) as opened:
         found = survey(folder, opened)
@@ -113,9 +113,9 @@ def _some_classes(images: Images, count: int, random: np.random.Generator) -> Im
 
 def _points(images: Images, seed: int) -> list[Point]:
     """Every forecast of one image set beside what was measured."""
-    from tuner.forecast import LEAST_SIZES, measure, nested_subsets
-    from tuner.powerlaws import fit_laws
-    from tuner.training import Rows
+    from tuner.diagnose.learning_curve import LEAST_SIZES, measure, nested_subsets
+    from tuner.diagnose.power_laws import fit_laws
+    from tuner.training.rows import Rows
 
     order = np.random.default_rng(seed).permutation(len(images.y))
     validation, other = round(0.15 * len(order)), round(0.3 * len(order))
@@ -195,8 +195,8 @@ def _row(source: str, times: str, points: list[Point]) -> dict[str, Any]:
 
 def _speed(images: Images) -> dict[str, Any]:
     """How long `learning_curve` takes on the whole folder, split as usual."""
-    from tuner.forecast import learning_curve
-    from tuner.training import Rows
+    from tuner.diagnose.learning_curve import learning_curve
+    from tuner.training.rows import Rows
 
     order = np.random.default_rng(0).permutation(len(images.y))
     held_out, train = np.split(order, [round(0.15 * len(order))])

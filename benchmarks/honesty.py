@@ -102,13 +102,13 @@ def coverage(pool: Pool, size: int, repeats: int, random: np.random.Generator) -
     """How often each interval of `size` images holds the truth, in percent."""
     from scipy.stats import binomtest
 
-    from tuner.balance import balanced_accuracy
-    from tuner.intervals import (
+    from tuner.metrics.intervals import (
         balanced_interval,
         difference_interval,
         mean_interval,
         share_interval,
     )
+    from tuner.metrics.scores import balanced_accuracy
 
     right, labels = pool.right[-1] > 0, pool.labels
     accuracies = right.mean(axis=1)
@@ -160,7 +160,7 @@ def luck(
     pool: Pool, trials: int, size: int, repeats: int, finalists: Any, random: np.random.Generator
 ) -> dict[str, Any]:
     """Biases of the best score of some trials on `size` images, in points."""
-    from tuner.luck import Choice, corrections
+    from tuner.evaluate.selection_bias import Choice, corrections
 
     names = ("naive", "corrected", "BBC", "optimism", "10 folds")
     errors: dict[str, list[float]] = {name: [] for name in names}

@@ -38,9 +38,9 @@ def train(
     """
     from search_spaces.backbone import PretrainedBackbone
     from search_spaces.resnet50 import ResNet50Space
-    from tuner.dataset import load_dataset
-    from tuner.programs import Programs
-    from tuner.training import Rows
+    from tuner.data.load import load_dataset
+    from tuner.training.compiled import Programs
+    from tuner.training.rows import Rows
 
     dataset = load_dataset(Path(folder))
     space = ResNet50Space(len(dataset.classes), image_size, weights)
@@ -82,10 +82,10 @@ def features(
     dataset: Any, backbone: Any, image_size: int, cache: str
 ) -> tuple[np.ndarray, np.ndarray]:
     """Pooled features and class numbers of every image, whatever split it is in."""
-    from tuner.cache import Cache
-    from tuner.features import FeatureStore
-    from tuner.images import prepare_images
-    from tuner.splits import SPLITS
+    from tuner.data.pixel_store import prepare_images
+    from tuner.data.splits import SPLITS
+    from tuner.features.store import FeatureStore
+    from tuner.storage.cache import Cache
 
     files = [file for split in SPLITS for file in dataset.of(split)]
     labels = np.concatenate([dataset.labels(split) for split in SPLITS])
@@ -99,8 +99,9 @@ def features(
 def configurations(space: Any, count: int, seed: int, folder: Path) -> list[Any]:
     """Heads as a head-only search would draw them, the widest left out."""
     from search_spaces.resnet50 import Configuration
-    from tuner.journal import Journal
-    from tuner.oracle import JournalOracle, declared_space
+    from tuner.hyperband.oracle import JournalOracle
+    from tuner.hyperband.pinning import declared_space
+    from tuner.runs.journal import Journal
 
     journal = Journal.create(folder / "journal.db")
     oracle = JournalOracle(journal, declared_space(space), seed=seed, pinned={"unfreeze_blocks": 0})

@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from forked import Child, names_of_calls, traced
+from tests.support.forked import Child, names_of_calls, traced
 
 MAX_EPOCHS = 4
 PINNED = {"unfreeze_blocks": 0, "head_width": 128}

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from common import Report, Workload, progress
-from forked import Child, names_of_calls, paths_of_run, traced
+
+from tests.support.forked import Child, names_of_calls, paths_of_run, traced
 
 _SYNCS = ("fsync", "fdatasync")
 
@@ -107,11 +108,11 @@ def timed_search(
 ) -> None:
     """In a child: a search whose journal and checkpoints are timed from its first trial on."""
     from search_spaces import load_space
-    from tuner import rung
-    from tuner.cache import Cache
-    from tuner.hyperband import HyperbandTuner
-    from tuner.journal import Journal
     from tuner.observer import SearchObserver
+    from tuner.runs import checkpoint
+    from tuner.runs.journal import Journal
+    from tuner.search.tuner import HyperbandTuner
+    from tuner.storage.cache import Cache
 
     parts = {"journal, changes": [0, 0.0], "journal, reading": [0, 0.0], "checkpoints": [0, 0.0]}
 
@@ -146,7 +147,7 @@ def timed_search(
 
     Journal._transaction = timed_transaction  # type: ignore[method-assign]
     Journal._read = wrapped("journal, reading", read)  # type: ignore[method-assign]
-    rung.write_checkpoint = wrapped("checkpoints", rung.write_checkpoint)
+    checkpoint.write_checkpoint = wrapped("checkpoints", checkpoint.write_checkpoint)
     x, y, validation = workload.arrays()
     space = load_space(space_name, workload.class_count(), workload.image_size, workload.weights)
     clock = Clock()

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 from common import Report, Workload, progress, run_arm
-from forked import Child
 from killing import FINISHED, MAX_EPOCHS, PINNED, Arm, append, counted
+
+from tests.support.forked import Child
 
 _CANNOT_OPEN = 3  # exit code of the child
 

@@ -50,9 +50,10 @@ def measure(
 ) -> dict[str, Any]:
     """An arm: every treatment on every fold."""
     from search_spaces.resnet50 import ResNet50Space
-    from tuner.cache import Cache
-    from tuner.evidence import gather
-    from tuner.ladder import TREATMENTS, Ladder, Treatment
+    from tuner.diagnose.batchnorm_ladder import Ladder
+    from tuner.diagnose.batchnorm_treatments import TREATMENTS, Treatment
+    from tuner.diagnose.experiment_data import gather
+    from tuner.storage.cache import Cache
 
     results: dict[str, list[Treatment]] = {name: [] for name in TREATMENTS}
     with Cache(Path(cache)) as opened:
@@ -80,11 +81,11 @@ def image_folds(
     data: str, image_size: int, count: int, cache: Any
 ) -> Iterator[tuple[int, Any, Any]]:
     """Number of classes, training and validation images; each image validates once."""
-    from tuner.classifiers import folds
-    from tuner.dataset import SplitOptions, load_dataset
-    from tuner.images import prepare_images
-    from tuner.leakage import group_of
-    from tuner.training import Rows
+    from tuner.data.dataset import SplitOptions, group_of
+    from tuner.data.load import load_dataset
+    from tuner.data.pixel_store import prepare_images
+    from tuner.features.classifiers import folds
+    from tuner.training.rows import Rows
 
     # A split has a validation part, whose images stand first here; the folds do not keep to it.
     dataset = load_dataset(Path(data), SplitOptions(test_fraction=0.0), cache=cache)
@@ -103,7 +104,7 @@ def image_folds(
 
 def _row(name: str, found: list[Any], frozen: list[Any]) -> dict[str, Any]:
     """A treatment beside `frozen` on the same folds."""
-    from tuner.findings import paired_gain
+    from tuner.metrics.significance import paired_gain
 
     beside = frozen[: len(found)]
     before, after = (

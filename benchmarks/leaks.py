@@ -76,9 +76,9 @@ def measure(
     folder: str, copies: list[Copy], weights: str, image_size: int, seeds: int, cache: str
 ) -> list[dict[str, Any]]:
     """An arm: both splits over all seeds."""
-    from tuner.cache import Cache
-    from tuner.dataset import SplitOptions, split_survey
-    from tuner.survey import survey
+    from tuner.data.dataset import SplitOptions, split_survey
+    from tuner.data.survey import survey
+    from tuner.storage.cache import Cache
 
     with Cache(Path(cache)) as opened:
         found = survey(Path(folder), opened)
@@ -151,8 +151,8 @@ def _row(
 
 def pooled(folder: Path, paths: list[str], weights: str, image_size: int, cache: Any) -> np.ndarray:
     from search_spaces.resnet50 import ResNet50Space
-    from tuner.decode import read_image
-    from tuner.features import FeatureStore
+    from tuner.decoding.decode import read_image
+    from tuner.features.store import FeatureStore
 
     space = ResNet50Space(num_classes=2, image_size=image_size, weights=weights)
     store = FeatureStore(space.build_backbone(), cache)

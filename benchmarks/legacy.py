@@ -71,9 +71,9 @@ def main() -> None:
 def measure(data: str, weights: str, image_size: int, seeds: int, cache: str) -> dict[str, Any]:
     """An arm: `legacy` and `frozen` on one fold, under all that is changed."""
     from search_spaces.resnet50 import ResNet50Space
-    from tuner.cache import Cache
-    from tuner.evidence import gather
-    from tuner.ladder import Ladder
+    from tuner.diagnose.batchnorm_ladder import Ladder
+    from tuner.diagnose.experiment_data import gather
+    from tuner.storage.cache import Cache
 
     with Cache(Path(cache)) as opened:
         classes, training, validation = next(image_folds(data, image_size, FOLDS, opened))
@@ -92,10 +92,10 @@ def _changed(
     change: str, space: Any, training: Any, validation: Any, seeds: int, cache: Any
 ) -> dict[str, Any]:
     """What `legacy` costs where every pixel is changed in one way."""
-    from tuner.evidence import gather
-    from tuner.findings import paired_gain
-    from tuner.ladder import Ladder
-    from tuner.training import Rows
+    from tuner.diagnose.batchnorm_ladder import Ladder
+    from tuner.diagnose.experiment_data import gather
+    from tuner.metrics.significance import paired_gain
+    from tuner.training.rows import Rows
 
     pixels, others = (
         Rows(CHANGES[change](np.asarray(rows.x)).astype(np.uint8), rows.y)
@@ -142,10 +142,10 @@ def _under_heads(ladder: Any, evidence: Any, seeds: int) -> list[dict[str, Any]]
 
 def _views(ladder: Any, rows: Any, size: int, is_shuffled: bool, times: int = VIEWS) -> list[Any]:
     """Training images by statistics of their batches, once for each time that they are dealt."""
-    from tuner.evidence import compiled
-    from tuner.ladder import batch_features
-    from tuner.recalibration import batchnorms
-    from tuner.training import Rows
+    from tuner.diagnose.batchnorm_ladder import batch_features
+    from tuner.diagnose.batchnorm_statistics import batchnorms
+    from tuner.diagnose.experiment_data import compiled
+    from tuner.training.rows import Rows
 
     network = ladder.recalibrated_backbone()  # its moving statistics have no part in this
     for layer in batchnorms(network):
@@ -162,7 +162,7 @@ def _views(ladder: Any, rows: Any, size: int, is_shuffled: bool, times: int = VI
 def _against_frozen(evidence: Any, views: list[Any], head: Head, seeds: int) -> dict[str, Any]:
     """The same head on `frozen` features and on given ones, validated on frozen ones."""
     from search_spaces.resnet50 import Configuration
-    from tuner.findings import paired_gain
+    from tuner.metrics.significance import paired_gain
 
     configuration = Configuration(
         head_layers=head.hidden_layers, head_width=256, dropout=head.dropout, l2=1e-6
@@ -187,7 +187,7 @@ def _against_frozen(evidence: Any, views: list[Any], head: Head, seeds: int) -> 
 
 def _distances(ladder: Any, evidence: Any) -> dict[str, float]:
     """How far statistics and features of the training images are from the pretrained ones."""
-    from tuner.recalibration import batchnorms
+    from tuner.diagnose.batchnorm_statistics import batchnorms
 
     means, spreads = [], []
     pretrained, measured = evidence.backbone.model, ladder.recalibrated_backbone()

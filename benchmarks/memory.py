@@ -100,10 +100,11 @@ def prepare(workload: Workload, count: int, cuts: list[int], folder: str) -> dic
     import_all()
     from search_spaces.backbone import CUTS, PretrainedBackbone
     from search_spaces.resnet50 import Configuration, ResNet50Space
-    from tuner.cache import Cache
-    from tuner.features import BATCH, FeatureStore
-    from tuner.programs import Programs
-    from tuner.training import Rows
+    from tuner.features.shards import BATCH
+    from tuner.features.store import FeatureStore
+    from tuner.storage.cache import Cache
+    from tuner.training.compiled import Programs
+    from tuner.training.rows import Rows
 
     pixels, labels = _mapped_images(workload, count, Path(folder))
     space = ResNet50Space(workload.classes, workload.image_size, workload.weights)

@@ -68,9 +68,9 @@ def our_grid(workload: Workload, plan: dict[str, Any], cache: str) -> dict[str, 
     import_all()
     from search_spaces.backbone import PretrainedBackbone
     from search_spaces.resnet50 import ResNet50Space
-    from tuner.cache import Cache
-    from tuner.sources import FromFeatures, Images
-    from tuner.training import Rows
+    from tuner.storage.cache import Cache
+    from tuner.training.rows import Rows
+    from tuner.training.sources import FromFeatures, Images
 
     x, y, validation = workload.arrays()
     space = ResNet50Space(workload.class_count(), workload.image_size, workload.weights)

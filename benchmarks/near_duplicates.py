@@ -2,10 +2,11 @@
 
     python benchmarks/near_duplicates.py --data ICONS --photos PHOTOS
 
-Every image of a set is changed in each way that `tuner.similarity` promises, and in some that it
-does not; a hit is a pair of image and copy that is near. The sets are the icons of --data, tiles
-cut from scikit-learn's two photos and those of --photos, and scikit-learn's digits. Their own
-images show different things, so each pair of them that is near is a false join; among icons many
+Every image of a set is changed in each way that `tuner.data.near_duplicates` promises, and in
+some that it does not; a hit is a pair of image and copy that is near. The sets are the icons of
+--data, tiles cut from scikit-learn's two photos and those of --photos, and scikit-learn's
+digits. Their own images show different things, so each pair of them that is near is a false join;
+among icons many
 are one drawing with a detail changed, so those are counted apart and are to be looked at.
 
 The threshold is the lowest of the table at which, in the first half of the tiles and of the digits,
@@ -25,8 +26,8 @@ import numpy as np
 from common import RESULTS, PeakMemory, Report, median, progress, rss_anon_bytes, run_arm
 from PIL import Image, ImageDraw
 
-from tuner.similarity import SIMILARITY, fingerprint, near_pairs
-from tuner.splits import components
+from tuner.data.near_duplicates import SIMILARITY, fingerprint, near_pairs
+from tuner.data.splits import components
 
 THRESHOLDS = (0.9, 0.93, 0.95, 0.96, 0.97, 0.975, 0.98, 0.985, 0.99, 0.995)
 TILE = 96

@@ -45,9 +45,9 @@ def main() -> None:
 def _rows(
     name: str, folder: Path, image_size: int, weights: str, limit: int, scratch: Path
 ) -> list[dict[str, Any]]:
-    from tuner.artifacts import FORMATS
-    from tuner.deployment import ExportOptions, export_model, write_files
-    from tuner.parity import check_encoded, check_file
+    from tuner.export.files import ExportOptions, export_model, write_files
+    from tuner.export.formats import FORMATS
+    from tuner.export.parity import check_encoded, check_file
 
     progress(f"{name}: the network")
     paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.parent != folder)
@@ -96,8 +96,8 @@ def _network(paths: Sequence[Path], image_size: int, weights: str) -> tuple[Any,
     from search_spaces.backbone import build_backbone
     from search_spaces.head import build_head
     from search_spaces.resize import resizer
-    from tuner.decode import on_all_cores, read_image
-    from tuner.parity import Reference
+    from tuner.decoding.decode import on_all_cores, read_image
+    from tuner.export.parity import Reference
 
     classes = sorted({path.parent.name for path in paths})
     labels = np.array([classes.index(path.parent.name) for path in paths])
@@ -139,7 +139,7 @@ def _bias(model: Any, mean: np.ndarray, kernel: np.ndarray, classes: int) -> np.
 
 
 def _digits(scratch: Path) -> Path:
-    from tuner.dataset import digits_dataset
+    from tuner.data.load import digits_dataset
 
     return digits_dataset(scratch / "cache").root
 

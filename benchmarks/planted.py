@@ -85,9 +85,11 @@ def diagnose(
     scratch: str,
 ) -> dict[str, Any]:
     """Plants one fault and diagnoses it."""
-    from tuner.cache import Cache
-    from tuner.dataset import SplitOptions, load_dataset
-    from tuner.diagnosis import Options, run_diagnosis
+    from tuner.data.dataset import SplitOptions
+    from tuner.data.load import load_dataset
+    from tuner.diagnose.experiments import run_diagnosis
+    from tuner.diagnose.result import Options
+    from tuner.storage.cache import Cache
 
     planted = plants.FAULTS[fault]
     folder = plants.images(fault, Path(data), healthy, Path(scratch) / "images")

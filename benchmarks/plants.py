@@ -44,7 +44,7 @@ def images(fault: str, data: Path, healthy: Sequence[str], folder: Path) -> Path
 
 def model(fault: str, classes: int, image_size: int, weights: str, folder: Path) -> Any:
     """The user's model of a fault, as `--model` gets it; None for a fault of the images."""
-    from tuner.loading import load_model
+    from tuner.model_check.load import load_model
 
     build = {
         "pixels from 0 to 1": _scaled,

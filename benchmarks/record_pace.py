@@ -25,9 +25,9 @@ def main() -> None:
     import_all()
     from spaces import UpTo
 
-    from tuner.cache import Cache, default_cache_dir
-    from tuner.hyperband import HyperbandTuner
     from tuner.observer import SearchObserver
+    from tuner.search.tuner import HyperbandTuner
+    from tuner.storage.cache import Cache, default_cache_dir
 
     x, y, validation, classes = _images(options)
     rungs: list[dict[str, Any]] = []
@@ -98,9 +98,10 @@ def _clocks() -> np.ndarray:
 
 def _images(options: argparse.Namespace) -> Any:
     """Training images and labels, (validation images, labels), number of classes."""
-    from tuner.cache import Cache, default_cache_dir
-    from tuner.dataset import SplitOptions, digits_dataset, load_dataset
-    from tuner.images import prepare_images
+    from tuner.data.dataset import SplitOptions
+    from tuner.data.load import digits_dataset, load_dataset
+    from tuner.data.pixel_store import prepare_images
+    from tuner.storage.cache import Cache, default_cache_dir
 
     split = SplitOptions()
     with Cache(default_cache_dir()) as cache:

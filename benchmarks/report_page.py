@@ -2,10 +2,10 @@
 
     python benchmarks/report_page.py
 
-The run is that of `tests/synthetic_run.py`, which was never searched: 197 trials follow Hyperband's
-schedule, and each of the 24 mistakes and 24 doubtful labels has a picture of noise, the worst for
-JPEG. The page is opened from a file in the system's headless Chromium, in a context of its own each
-time, and the browser says when it painted the first of its content.
+The run is that of `tests/support/synthetic_run.py`, which was never searched: 197 trials follow
+Hyperband's schedule, and each of the 24 mistakes and 24 doubtful labels has a picture of noise, the
+worst for JPEG. The page is opened from a file in the system's headless Chromium, in a context of
+its own each time, and the browser says when it painted the first of its content.
 """
 
 import argparse
@@ -59,7 +59,7 @@ def _parse() -> argparse.Namespace:
 
 def write_page(path: Path) -> tuple[int, int]:
     """Writes the report, and returns its trials and images."""
-    from tests.synthetic_run import many_contents
+    from tests.support.synthetic_run import many_contents
     from tuner.report.page import render
 
     contents = many_contents()
@@ -70,7 +70,7 @@ def write_page(path: Path) -> tuple[int, int]:
 
 def first_paints(path: Path, loads: int) -> list[float]:
     """Seconds from the beginning of each load to the first paint of content."""
-    from tests.browser import chromium, watched_page
+    from tests.support.browser import chromium, watched_page
 
     found = []
     with chromium() as browser:

@@ -59,15 +59,15 @@ def write(folder: Path, count: int, size: int) -> None:
 
 def measure(folder: str, count: int, size: int) -> dict[str, Any]:
     """An arm: one folder."""
-    from tuner import similarity
-    from tuner.cache import Cache
-    from tuner.dataset import SplitOptions, split_survey
-    from tuner.images import prepare_images
-    from tuner.survey import survey
+    from tuner.data import near_duplicates
+    from tuner.data.dataset import SplitOptions, split_survey
+    from tuner.data.pixel_store import prepare_images
+    from tuner.data.survey import survey
+    from tuner.storage.cache import Cache
 
     data, row = Path(folder) / "images", {"images": count}
     spent: list[float] = []
-    near_pairs = similarity.near_pairs
+    near_pairs = near_duplicates.near_pairs
 
     def timed_pairs(fingerprints: Any) -> Any:
         begun = time.perf_counter()
@@ -75,7 +75,7 @@ def measure(folder: str, count: int, size: int) -> dict[str, Any]:
         spent.append(time.perf_counter() - begun)
         return found
 
-    similarity.near_pairs = timed_pairs
+    near_duplicates.near_pairs = timed_pairs
     with Cache(Path(folder) / "cache") as cache:
         before = rss_anon_bytes()
         with PeakMemory() as peak:

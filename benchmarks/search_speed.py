@@ -110,9 +110,9 @@ def our_search(
     import_all()
     from spaces import DrawnOnly
 
-    from tuner.cache import Cache
-    from tuner.hyperband import HyperbandTuner
     from tuner.observer import SearchObserver
+    from tuner.search.tuner import HyperbandTuner
+    from tuner.storage.cache import Cache
 
     class Clock(SearchObserver):
         def search_begins(self, *news: Any, **more: Any) -> None:
@@ -273,7 +273,7 @@ def _run_commands(
     folder: str, workload: Workload, options: argparse.Namespace, scratch: Path
 ) -> list[dict[str, Any]]:
     """The command `tune search`, several times, each with a fresh cache and runs folder."""
-    from tuner.journal import Journal
+    from tuner.runs.journal import Journal
 
     results = []
     for number in range(1, options.runs + 1):

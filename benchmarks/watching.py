@@ -78,13 +78,13 @@ def watched_search(workload: Workload, max_epochs: int, folder: str) -> dict[str
     import_all()
     terminal = _terminal()
     from search_spaces.resnet50 import ResNet50Space
-    from tuner.cache import Cache, folder_size
-    from tuner.frames import Frames
-    from tuner.hyperband import HyperbandTuner
-    from tuner.jsonlines import JsonLines
+    from tuner.hyperband.pacing import Pacing
     from tuner.observer import Observers, SearchObserver
-    from tuner.pacing import Pacing
-    from tuner.progress import SearchProgress
+    from tuner.search.tuner import HyperbandTuner
+    from tuner.storage.cache import Cache, folder_size
+    from tuner.terminal.json_lines import JsonLines
+    from tuner.terminal.live_screen import Frames
+    from tuner.terminal.search_progress import SearchProgress
 
     spent: dict[str, float] = {}
     told: dict[str, int] = {}
@@ -116,7 +116,7 @@ def watched_search(workload: Workload, max_epochs: int, folder: str) -> dict[str
             observer=Observers(Clock(), progress, lines),
         )
         parts = {
-            "live view": progress, "JSON lines": lines, BOARD: tuner.summaries,
+            "live view": progress, "JSON lines": lines, BOARD: tuner.tensorboard.writer,
         }  # fmt: skip
         for what, part in parts.items():
             for method in _TOLD:

@@ -49,11 +49,11 @@ def main() -> None:
 
 def draw(asked: argparse.Namespace, runs: Path, cache_dir: Path) -> None:
     """Searches, and draws both pictures."""
-    from tuner.cache import Cache
-    from tuner.evaluation import evaluate_winner
-    from tuner.report import write_report
-    from tuner.search import SearchFolders, search
+    from tuner.evaluate.evaluation import evaluate_winner
+    from tuner.report.write import write_report
+    from tuner.search.pipeline import SearchFolders, run_search
     from tuner.settings import SearchSettings, parse_fixed
+    from tuner.storage.cache import Cache
 
     settings = SearchSettings(
         data=str(asked.data.absolute()),
@@ -67,7 +67,7 @@ def draw(asked: argparse.Namespace, runs: Path, cache_dir: Path) -> None:
     with Cache(cache_dir) as cache:
         camera = camera_of(settings.objective, cache, title)
         with camera:
-            run = search(
+            run = run_search(
                 settings,
                 "first",
                 SearchFolders(runs, cache_dir),
@@ -83,7 +83,7 @@ def draw(asked: argparse.Namespace, runs: Path, cache_dir: Path) -> None:
 
 def camera_of(objective: str, cache: Any, title: str) -> Any:
     """A live view that draws itself once, when seven tenths of the epochs are done."""
-    from tuner.progress import SearchProgress
+    from tuner.terminal.search_progress import SearchProgress
 
     class Camera(SearchProgress):
         picture = ""
@@ -123,7 +123,7 @@ def drawing(view: Any, title: str) -> str:
 
 def photograph(page: Path, picture: Path) -> None:
     """What a reader of the page sees first."""
-    from tests.browser import chromium, watched_page
+    from tests.support.browser import chromium, watched_page
 
     with (
         chromium() as browser,

@@ -97,7 +97,7 @@ def browser() -> Iterator["Browser"]:
 
     Not for longer than a module: while it is open, its event loop runs in this thread.
     """
-    from browser import chromium
+    from tests.support.browser import chromium
 
     with chromium() as opened:
         yield opened

@@ -12,24 +12,24 @@ import importlib
 from typing import Any
 
 _HOMES = {
-    "Cache": "tuner.cache",
-    "Export": "tuner.prediction",
-    "HyperbandTuner": "tuner.hyperband",
+    "Cache": "tuner.storage.cache",
+    "Export": "tuner.export.predict",
+    "HyperbandTuner": "tuner.search.tuner",
     "InputError": "tuner.errors",
-    "SearchFolders": "tuner.search",
+    "SearchFolders": "tuner.search.pipeline",
     "SearchObserver": "tuner.observer",
     "SearchSettings": "tuner.settings",
     "TuneError": "tuner.errors",
-    "check_model": "tuner.checkup",
-    "digits_dataset": "tuner.dataset",
-    "evaluate_winner": "tuner.evaluation",
-    "export_model": "tuner.deployment",
-    "export_winner": "tuner.export",
-    "load_dataset": "tuner.dataset",
-    "open_run": "tuner.run",
-    "prepare_images": "tuner.images",
-    "search": "tuner.search",
-    "trainable_layers": "tuner.anatomy",
+    "check_model": "tuner.model_check.check",
+    "digits_dataset": "tuner.data.load",
+    "evaluate_winner": "tuner.evaluate.evaluation",
+    "export_model": "tuner.export.files",
+    "export_winner": "tuner.export.winner",
+    "load_dataset": "tuner.data.load",
+    "open_run": "tuner.runs.run",
+    "prepare_images": "tuner.data.pixel_store",
+    "run_search": "tuner.search.pipeline",
+    "trainable_layers": "tuner.model_check.trainable_layers",
 }
 __all__ = sorted(_HOMES)
 

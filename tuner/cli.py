@@ -8,10 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
-from tuner.commands import board, images, predicting, reporting, running, searching, winning
+from tuner.commands import best, board, cache, data, diagnose, predict, report, runs, search
 from tuner.environment import check_keras_config, versions
 from tuner.errors import InputError, StoppedError, TuneError
-from tuner.stopping import EXIT_CODE
+from tuner.interrupt import EXIT_CODE
 
 app = typer.Typer(
     name="tune",
@@ -22,17 +22,17 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 _COMMANDS = (
-    searching.search,
-    searching.resume,
-    running.runs,
-    running.trials,
+    search.search,
+    search.resume,
+    runs.runs,
+    runs.trials,
     board.board,
-    winning.best,
-    reporting.report,
-    predicting.predict,
-    images.data,
-    images.diagnose,
-    images.cache,
+    best.best,
+    report.report,
+    predict.predict,
+    data.data,
+    diagnose.diagnose,
+    cache.cache,
 )
 
 

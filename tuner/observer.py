@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from tuner.journal import TrialRecord
-from tuner.schedule import Schedule
+from tuner.hyperband.schedule import Schedule
+from tuner.runs.records import TrialRecord
 
-if TYPE_CHECKING:  # it needs TensorFlow
-    from tuner.training import EpochMetrics
+if TYPE_CHECKING:  # these need TensorFlow
+    from tuner.training.trainer import EpochMetrics
 
 
 class SearchObserver:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tuner.atomic import read_text
 from tuner.errors import RunError, SettingsError
+from tuner.storage.atomic import read_text
 
 SCHEMA_VERSION = 1
 OBJECTIVES = ("val_accuracy", "val_balanced_accuracy", "val_loss")

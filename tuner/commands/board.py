@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from tuner.cache import Cache, default_cache_dir
 from tuner.commands.options import CacheDir, RunsDir
 from tuner.errors import InputError
+from tuner.storage.cache import Cache, default_cache_dir
 
 
 def board(
@@ -34,13 +34,13 @@ def board(
 
     Example: tune board first second
     """
-    from tuner.run import open_run, run_names
+    from tuner.runs.run import open_run, run_names
 
     if every and runs:
         raise InputError("--all shows all runs. Give names or --all.")
     names: list[str | None] = [*(run_names(runs_dir) if every else dict.fromkeys(runs or ()))]
     opened = [open_run(runs_dir, name) for name in names or [None]]
-    from tuner.board import log_folder, serve
+    from tuner.tensorboard.server import log_folder, serve
 
     say = functools.partial(typer.echo, err=True)
     with Cache(cache_dir or default_cache_dir()) as cache, log_folder(opened, cache, say) as folder:

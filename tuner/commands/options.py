@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tuner.artifacts import FORMATS, QUANTIZATIONS
+from tuner.export.formats import FORMATS, QUANTIZATIONS
 from tuner.settings import AUGMENTATIONS, CLASS_WEIGHTS, OBJECTIVES, PREFERENCES, SearchSettings
 
 DEFAULTS = SearchSettings()

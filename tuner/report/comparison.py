@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tuner.ranking import trial_name
-from tuner.report.answer import Answer, answer_of
-from tuner.report.mistakes import Interval
-from tuner.report.story import Story, story_of
-from tuner.run import Run
+from tuner.report.headline import Answer, answer_of
+from tuner.report.run_data import Story, story_of
+from tuner.report.validation import Interval
+from tuner.runs.records import trial_name
+from tuner.runs.run import Run
 
 _COMMON = {
     "all": "All runs saw the same images in the same split.",

@@ -7,17 +7,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from tuner.cache import Cache, default_cache_dir
-from tuner.dataset import SplitOptions
-from tuner.diagnoses import kept_diagnosis
+from tuner.command_lines import addressed, options_of, search_command
+from tuner.data.dataset import SplitOptions
+from tuner.diagnose.stored import kept_diagnosis
 from tuner.environment import all_versions
 from tuner.errors import TuneError
-from tuner.remedies import addressed, options_of
-from tuner.report.answer import Answer, answer_of
-from tuner.report.command import search_command
 from tuner.report.figures import BracketPicture, Share, bracket_pictures, time_shares
+from tuner.report.headline import Answer, answer_of
 from tuner.report.importance import LEAST_TRIALS, Importances, importances
-from tuner.report.mistakes import (
+from tuner.report.run_data import Story, story_of
+from tuner.report.validation import (
     ClassRow,
     Reliability,
     class_rows,
@@ -25,13 +24,13 @@ from tuner.report.mistakes import (
     confusion,
     reliability,
 )
-from tuner.report.story import Story, story_of
-from tuner.run import Run
+from tuner.runs.run import Run
 from tuner.settings import SearchSettings
+from tuner.storage.cache import Cache, default_cache_dir
 
 if TYPE_CHECKING:  # these need TensorFlow
-    from tuner.report.doubts import Doubts
-    from tuner.report.images import Shown, Winner
+    from tuner.report.image_sections import Shown, Winner
+    from tuner.report.label_doubts import Doubts
 
 Progress = Callable[[str, int, int], None]
 Part = TypeVar("Part")
@@ -156,7 +155,7 @@ def _winner(run: Run, story: Story, cache: Cache, on_progress: Progress) -> "Win
         return Absent("Not yet measured: there is no winner.")
     if story.dataset is None:
         return Absent("The run's description of its images is gone or damaged.")
-    from tuner.report.images import Winner
+    from tuner.report.image_sections import Winner
 
     return Winner(run, story.winner, story.dataset, cache, on_progress)
 

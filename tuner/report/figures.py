@@ -8,11 +8,10 @@ import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from tuner.journal import FAILED, TrialRecord
-from tuner.quantities import counted
-from tuner.ranking import trial_name
-from tuner.report.story import Story
-from tuner.schedule import Rung
+from tuner.hyperband.schedule import Rung
+from tuner.report.run_data import Story
+from tuner.runs.records import FAILED, TrialRecord, trial_name
+from tuner.text import counted
 
 WIDTH, HEIGHT = 340.0, 250.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46.0, 26.0, 12.0, 44.0

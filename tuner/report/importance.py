@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from tuner.journal import FAILED, TrialRecord
-from tuner.tables import percent
+from tuner.runs.records import FAILED, TrialRecord
+from tuner.text import percent
 
 EPOCHS = "training epochs"
 LEAST_TRIALS = 20  # of fewer, a fold of unseen trials has under four

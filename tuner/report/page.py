@@ -16,13 +16,12 @@ from typing import Any
 import jinja2
 from markupsafe import Markup, escape
 
-from tuner.quantities import counted, duration
-from tuner.ranking import trial_name
 from tuner.report import figures
 from tuner.report.comparison import Comparison, curve_name
 from tuner.report.contents import Absent, Contents
-from tuner.report.story import Parameter, Story
-from tuner.tables import number, percent
+from tuner.report.run_data import Parameter, Story
+from tuner.runs.records import trial_name
+from tuner.text import counted, duration, number, percent
 
 _ASSETS = resources.files("tuner.report") / "assets"
 _COMMON = "val_accuracy"  # is recorded whatever the objective

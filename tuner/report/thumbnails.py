@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tuner.dataset import ImageFile
-from tuner.decode import DecodeError, decode, read_bytes
+from tuner.data.dataset import ImageFile
+from tuner.decoding.decode import decode, read_bytes
+from tuner.decoding.formats import DecodeError
 from tuner.errors import DataError
 
 SIDE = 152  # pixels; a column of a narrow telephone

@@ -1,0 +1,93 @@
+import pytest
+
+from tests.support.sample_images import GREY, RGB, encode, tiff
+from tuner.decoding.formats import (
+    HEADER_BYTES,
+    MAX_MEMORY_BYTES,
+    MAX_PIXELS,
+    SUFFIXES,
+    DecodeError,
+    check_size,
+    image_format,
+    not_an_image,
+)
+
+FILES = {
+    "JPEG": encode(RGB, "JPEG"),
+    "PNG": encode(RGB, "PNG"),
+    "WebP": encode(RGB, "WEBP"),
+    "GIF": encode(GREY, "GIF"),
+    "BMP": encode(RGB, "BMP"),
+    "TIFF": encode(RGB, "TIFF"),
+    "AVIF": encode(RGB, "AVIF"),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_format_is_told_by_its_first_bytes(name: str) -> None:
+    assert image_format(FILES[name][:HEADER_BYTES]) == name
+    assert image_format(FILES[name]) == name
+    assert image_format(FILES[name][1:]) is None
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("big", [True, False])
+def test_every_tiff(big: bool, order: str) -> None:
+    assert image_format(tiff(RGB, bigtiff=big, byteorder=order)[:HEADER_BYTES]) == "TIFF"
+
+
+def test_avif_among_the_compatible_brands() -> None:
+    head = b"\0\0\0\x1cftypmif1\0\0\0\0mif1avifmiaf"
+    assert image_format(head) == "AVIF"
+    # What follows that box counts for nothing.
+    assert image_format(b"\0\0\0\x14ftypmif1\0\0\0\0miaf\0\0\0\0avif") is None
+
+
+@pytest.mark.parametrize("data", [b"", b"B", b"BM", b"BMW is a brand of cars, you know", b"RIFF"])
+def test_what_is_none(data: bytes) -> None:
+    assert image_format(data) is None
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "the file is empty"),
+        (b"\0" * 4096, "it is not an image of a known format"),
+        (b"<!DOCTYPE html><html>404</html>", "it is a web page, not an image"),
+        (b"\xef\xbb\xbf\n  <HTML lang='en'>", "it is a web page, not an image"),
+        (
+            b"<?xml version='1.0'?>\n<svg width='9'/>",
+            "it is an SVG drawing, which is not supported",
+        ),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'>", "it is an SVG drawing"),
+        (b"<?xml version='1.0'?>\n<feed/>", "it is not an image of a known format"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "it is a HEIC image, which is not supported: conv"),
+        (b"\0\0\0\x18ftypmp42\0\0\0\0isommp42", "it is not an image of a known format"),
+        (b"%PDF-1.7\n", "it is a PDF document"),
+        (b"PK\x03\x04\x14\0", "it is a zip archive"),
+        (b"8BPS\0\1", "it is a Photoshop document"),
+        (b"\0\0\0\x0cJXL \r\n", "it is a JPEG XL image"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "it is a Git LFS pointer"),
+    ],
+)
+def test_what_is_no_image_is_named(data: bytes, reason: str) -> None:
+    assert image_format(data[:HEADER_BYTES]) is None
+    assert not_an_image(data).startswith(reason)
+
+
+def test_suffixes_are_lowercase() -> None:
+    assert all(suffix == suffix.lower() and suffix[0] == "." for suffix in SUFFIXES)
+    assert {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif"} <= {
+        *SUFFIXES
+    }
+
+
+def test_the_limits_themselves_are_allowed() -> None:
+    check_size(MAX_PIXELS, 1)
+    check_size(1, MAX_MEMORY_BYTES // 7, 7)
+    with pytest.raises(DecodeError, match=r"250000001 x 1 pixels, more than the 250 million allow"):
+        check_size(MAX_PIXELS + 1, 1)
+    with pytest.raises(DecodeError, match="more than 1 GB"):
+        check_size(1, MAX_MEMORY_BYTES // 7 + 1, 7)
+    with pytest.raises(DecodeError, match="more than 1 GB"):
+        check_size(1, MAX_MEMORY_BYTES // 7, 7, 10)

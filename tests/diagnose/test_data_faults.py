@@ -1,0 +1,155 @@
+"""What leaks, conflicts and uneven classes do to accuracy is counted."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tuner.data.dataset import Dataset, ImageFile
+from tuner.diagnose.data_faults import (
+    conflict_finding,
+    enough_without,
+    imbalance_finding,
+    leak_finding,
+    leaked,
+)
+from tuner.diagnose.finding import judged
+
+
+def dataset(*shared: int, conflicts: tuple[tuple[str, ...], ...] = ()) -> Dataset:
+    """Ten validation images, eight of them of class a; some have a copy in training."""
+    files = [ImageFile(f"v{n}.jpg", "ab"[n >= 8], "validation", f"{n}", f"g{n}") for n in range(10)]
+    files += [
+        ImageFile(f"t{n}.jpg", "ab"[n % 2], "train", f"t{n}", f"g{n if n in shared else n + 50}")
+        for n in range(4)
+    ]
+    return Dataset(Path(), ("a", "b"), tuple(files), conflicts=conflicts)
+
+
+def larger(shared: int, images: int = 100) -> Dataset:
+    """A hundred validation images of two classes, the first of which stand in training too."""
+    files = [
+        ImageFile(f"{split}{n}.jpg", "ab"[n % 2], split, f"{split}{n:03}", f"g{n}")
+        for split, count in (("validation", images), ("train", shared))
+        for n in range(count)
+    ]
+    return Dataset(Path(), ("a", "b"), tuple(files))
+
+
+def right(*wrong: int) -> np.ndarray:
+    return np.array([number not in wrong for number in range(10)])
+
+
+def test_images_that_share_a_group_are_leaked() -> None:
+    training, validation = leaked(dataset(0, 2))
+    assert training.tolist() == [True, False, True, False]
+    assert np.flatnonzero(validation).tolist() == [0, 2]
+
+
+def test_accuracy_owed_to_a_leak_is_what_heads_without_it_do_not_reach() -> None:
+    finding = leak_finding(dataset(0, 2), right(), right(0, 2, 3, 4, 5, 6, 7))
+    assert finding.gain == pytest.approx(0.7)
+    assert finding.p_value is not None
+    assert finding.p_value < 0.02
+    assert finding.numbers["leaked"] == 2
+    assert "tune search DATA --drop-leaks" in finding.remedy
+    assert "overstated" in finding.sentence
+
+
+def test_a_leak_that_accuracy_owes_nothing_is_not_called_overstatement() -> None:
+    told, is_cause = judged([leak_finding(dataset(0, 2), right(), right())])[0]
+    assert not is_cause
+    assert told.sentence.startswith("2 of 10 validation images stand in training too, but")
+
+
+def test_a_leak_that_leaves_nothing_to_measure_with_is_a_cause() -> None:
+    told, is_cause = judged([leak_finding(dataset(*range(4)), right(9), None)])[0]
+    assert is_cause
+    assert told.certainty == "counted"
+    assert told.effect == "overstated by at most 10.0 points"
+    assert "says nothing of images that were not trained on" in told.sentence
+    assert "split" in told.remedy
+    total = leak_finding(larger(100), np.ones(100, bool), None)
+    assert judged([total])[0][1]
+    assert total.gain == pytest.approx(0.5)
+
+
+def test_where_nobody_can_be_trained_without_a_leak_the_images_are_compared() -> None:
+    shared = np.arange(100) < 60
+    told, is_cause = judged([leak_finding(larger(60), shared | (np.arange(100) % 2 == 0), None)])[0]
+    assert is_cause
+    assert told.gain == pytest.approx(0.8 - 0.5)
+    assert told.effect == "overstated by 30.0 points"
+    assert "80.0 % on all, and 50.0 % on those that do not" in told.sentence
+    told, is_cause = judged([leak_finding(larger(60), np.arange(100) % 2 == 0, None)])[0]
+    assert not is_cause
+    assert "is not shown" in told.sentence
+
+
+def test_heads_are_trained_without_a_leak_where_every_class_and_half_of_the_images_remain() -> None:
+    labels = np.arange(10) % 2
+    assert enough_without(np.arange(10) < 5, labels)
+    assert not enough_without(np.arange(10) < 4, labels)
+    assert not enough_without(np.zeros(10, bool), labels)
+    assert not enough_without(labels == 0, labels)
+
+
+def test_without_a_leak_there_is_nothing_to_remedy() -> None:
+    finding = leak_finding(dataset(), right(2), right(2))
+    assert (finding.gain, finding.p_value, finding.remedy) == (0.0, None, "")
+
+
+def test_pictures_under_two_labels_are_told_and_cost_nothing_here() -> None:
+    finding = conflict_finding(dataset(conflicts=(("x.jpg", "y.jpg"),)))
+    assert finding.gain == 0
+    assert "x.jpg and y.jpg" in finding.sentence
+    assert "tune data DATA --json" in finding.sentence
+    assert "they are left out, here and by tune search" in finding.sentence
+    assert "two labels" in conflict_finding(dataset()).sentence
+
+
+def test_pictures_under_two_labels_that_are_trained_on_are_told_so() -> None:
+    finding = conflict_finding(dataset(conflicts=(("t0.jpg", "t1.jpg"), ("t2.jpg", "x.jpg"))))
+    assert "left out" not in finding.sentence
+    assert "4 images" in finding.sentence
+    assert "3 of them are trained on, as --keep-conflicts says." in finding.sentence
+    assert finding.numbers["trained_on"] == 3
+
+
+def test_accuracy_stands_beside_the_most_frequent_class() -> None:
+    finding = imbalance_finding(dataset(), right(9))
+    assert finding.numbers["balanced_accuracy"] == pytest.approx(0.75)
+    assert finding.numbers["majority_rate"] == pytest.approx(0.8)
+    assert (finding.gain, finding.p_value) == (0.0, None)
+    assert "--class-weights" not in finding.sentence
+
+
+def uneven(rate: float) -> Dataset:
+    files = tuple(
+        ImageFile(f"{n}.jpg", "ab"[n >= 200 * rate], "validation", f"{n:03}") for n in range(200)
+    )
+    return Dataset(Path(), ("a", "b"), files)
+
+
+def test_accuracy_of_the_most_frequent_class_alone_is_a_cause() -> None:
+    three_quarters = np.arange(200) < 152
+    told, is_cause = judged([imbalance_finding(uneven(0.75), three_quarters)])[0]
+    assert is_cause
+    assert "no more than that was learnt" in told.sentence
+    assert "--class-weights balanced --objective val_balanced_accuracy" in told.remedy
+    assert (told.effect, told.certainty) == ("at most 25.0 points", "")
+
+
+def test_what_is_better_than_the_most_frequent_class_is_healthy() -> None:
+    assert imbalance_finding(uneven(0.75), np.arange(200) < 190).gain == 0
+    # Of equal classes nothing is more frequent: weights would change nothing.
+    assert imbalance_finding(uneven(0.5), np.arange(200) < 100).gain == 0
+    tiny = imbalance_finding(dataset(), right(9))  # 9 of 10 against 8 of 10
+    assert tiny.gain == 0
+
+
+def test_very_unequal_classes_are_told_what_is_meant_for_them() -> None:
+    few = dataset()
+    more = tuple(ImageFile(f"m{n}.jpg", "a", "train", f"m{n}") for n in range(20))
+    finding = imbalance_finding(Dataset(Path(), ("a", "b"), few.files + more), right())
+    assert "--class-weights balanced" in finding.sentence

@@ -1,0 +1,121 @@
+"""Wrong scaling costs what it costs as it is; small images are compared with larger ones."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from search_spaces.recipes import plain_head
+from search_spaces.resnet50 import Configuration, ResNet50Space
+from tuner.data.dataset import ImageFile
+from tuner.diagnose.experiment_data import Evidence, gather
+from tuner.diagnose.image_size import LARGE_SIZE, image_size, typical_side
+from tuner.diagnose.mistake_costs import TO_UNIT, scaled_input
+from tuner.model_check.pixel_mapping import Arrival
+from tuner.storage.cache import Cache
+from tuner.training.rows import Rows
+
+PLAIN = Configuration.of(plain_head())
+SIZE = 32
+
+
+@pytest.fixture(scope="module")
+def evidence(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
+    """Images of two colours, which any scaling but a black one tells apart."""
+    random = np.random.default_rng(0)
+
+    def rows(count: int) -> Rows:
+        labels = (np.arange(count) % 2).astype(np.int32)
+        colours = np.where(labels[:, None, None, None] == 1, 200, 60)
+        noise = random.integers(0, 20, (count, SIZE, SIZE, 3))
+        return Rows((colours + noise).astype(np.uint8), labels)
+
+    with Cache(tmp_path_factory.mktemp("cache")) as cache:
+        return gather(ResNet50Space(2, SIZE, "none"), rows(32), rows(16), cache)
+
+
+def test_the_expected_scaling_costs_nothing(evidence: Evidence) -> None:
+    expected = Arrival(np.eye(3)[::-1], -np.array([103.939, 116.779, 123.68]), is_affine=True)
+    assert expected.is_expected
+    right = evidence.heads.fit(
+        PLAIN, [evidence.pooled_training], evidence.pooled_validation, 3, 0
+    ).right
+    found = scaled_input(evidence, right, PLAIN, 3, 0, expected)
+    assert found.gain == 0
+    assert found.numbers["as_it_arrives"] == found.numbers["as_expected"]
+
+
+def test_scaling_is_priced_as_it_arrives(evidence: Evidence) -> None:
+    """Black images tell nothing: a head is left with the frequencies of the classes."""
+    right = np.ones(16, bool)
+    black = scaled_input(
+        evidence, right, PLAIN, 3, 0, Arrival(np.zeros((3, 3)), np.zeros(3), is_affine=True)
+    )
+    assert black.gain == pytest.approx(0.5)
+    assert black.p_value is not None
+    assert black.p_value < 0.01
+    assert black.numbers["as_it_arrives"] == 0.5
+    told: list[tuple[int, int]] = []
+    unit = scaled_input(evidence, right, PLAIN, 3, 0, on_progress=lambda *step: told.append(step))
+    assert told == [(0, 48), (32, 48), (48, 48)]
+    assert "divided by 255" in unit.sentence
+    assert unit.numbers["arriving"] == TO_UNIT.description()
+
+
+def files(folder: Path, side: int, count: int = 4) -> tuple[list[ImageFile], list[ImageFile]]:
+    random = np.random.default_rng(0)
+    made = []
+    for number in range(count):
+        pixels = random.integers(0, 255, (side, side + 9, 3), dtype=np.uint8)
+        path = folder / f"{number}.png"
+        Image.fromarray(pixels).save(path)
+        content = hashlib.sha256(path.read_bytes()).hexdigest()
+        made.append(ImageFile(path.name, "ab"[number % 2], "train", content))
+    return made, made
+
+
+def test_small_originals_are_not_tried_larger(evidence: Evidence, tmp_path: Path) -> None:
+    small = files(tmp_path, 40)
+    assert typical_side(small[0], tmp_path) == 40
+    with Cache(tmp_path / "cache") as cache:
+        found = image_size(evidence, small, tmp_path, cache, PLAIN)
+    assert (found.gain, found.p_value) == (0.0, None)
+    assert "at most 40 px" in found.sentence
+
+
+def test_what_the_originals_allow_is_tried(
+    evidence: Evidence, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 132 px a side: 128, a multiple of what the network's strides make of it."""
+    middling = files(tmp_path, 132)
+    gathered: list[int] = []
+
+    def pretend(space: ResNet50Space, *rest: object) -> Evidence:
+        gathered.append(space.image_size)
+        return evidence.first(4, 4)
+
+    monkeypatch.setattr("tuner.diagnose.image_size.gather", pretend)
+    told: set[str] = set()
+    with Cache(tmp_path / "cache") as cache:
+        found = image_size(
+            evidence.first(4, 4), middling, tmp_path, cache, PLAIN, epochs=1,
+            on_progress=lambda what, *_: told.add(what),
+        )  # fmt: skip
+    assert gathered == [128]
+    assert found.numbers["larger_size"] == 128
+    assert "At 128 px" in found.sentence
+    assert "--image-size 128" in found.remedy
+    assert told == {"decoding images at 128 px"}
+
+
+@pytest.mark.slow
+def test_large_originals_are_tried_at_224(evidence: Evidence, tmp_path: Path) -> None:
+    large = files(tmp_path, 240)
+    four = evidence.first(4, 4)
+    with Cache(tmp_path / "cache") as cache:
+        found = image_size(four, large, tmp_path, cache, PLAIN, epochs=1)
+    assert found.numbers["larger_size"] == LARGE_SIZE
+    assert {"accuracy", "larger_accuracy"} <= set(found.numbers)
+    assert "--image-size 224" in found.remedy

@@ -1,0 +1,336 @@
+"""What is said while a search runs: on a terminal, in a file, and with --quiet."""
+
+import contextlib
+import functools
+import io
+import re
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from tests.support.clock import Clock
+from tuner.hyperband.schedule import Schedule, hyperband
+from tuner.runs.records import COMPLETED, FAILED, RungRecord, TrialRecord
+from tuner.terminal import search_progress as progress_module
+from tuner.terminal.search_progress import SearchProgress
+from tuner.training.trainer import EpochMetrics
+
+METRICS = EpochMetrics(1.0, 0.5, 1.0, 0.5, 0.5)
+SCHEDULE = Schedule(hyperband(4, 2), 1, ("plain head",))
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(progress_module, "time", clock)
+    return clock
+
+
+@pytest.fixture
+def log(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    return write_to(io.StringIO(), monkeypatch)
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    for name, value in (("TERM", "xterm"), ("COLUMNS", "80"), ("LINES", "24")):
+        monkeypatch.setenv(name, value)
+    for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+        monkeypatch.delenv(name, raising=False)
+    return write_to(Terminal(), monkeypatch)
+
+
+def write_to(file: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    # In place of sys.stderr, which pytest sets anew between a fixture and its test.
+    console = functools.partial(Console, file=file)
+    monkeypatch.setattr(progress_module, "Console", console)
+    return file
+
+
+def trial(number: int, *scores: float, **changes: Any) -> TrialRecord:
+    rungs = tuple(RungRecord(i, i + 1, score, 1.0) for i, score in enumerate(scores))
+    values = {"status": COMPLETED, "message": None} | changes
+    return TrialRecord(
+        number, None, 0, 0, {}, values["status"], 1, values["message"], rungs
+    )  # fmt: skip
+
+
+def play(progress: SearchProgress, clock: Clock, seconds_per_epoch: float = 4.0) -> None:
+    """Two trials of one epoch each, and a third that fails."""
+    progress.search_begins(SCHEDULE, ("blog head",))
+    for number, score in enumerate((0.5, 0.625)):
+        progress.rung_begins(trial(number), 1)
+        progress.time_left(50.0 - number * 10)
+        clock.now += seconds_per_epoch
+        progress.epoch_ends(trial(number), 1, METRICS)
+        progress.rung_ends(trial(number, score), trial(number, score))
+    progress.rung_begins(trial(2), 1)
+    failed = trial(2, status=FAILED, message="OOM\nwhen [red]allocating")
+    progress.rung_ends(failed, trial(1, 0.625))
+
+
+def test_a_log_gets_plain_lines(clock: Clock, log: io.StringIO) -> None:
+    with SearchProgress("val_accuracy") as progress:
+        progress.say("Computing on [red]CPU\x1b[31m.")
+        play(progress, clock)
+        clock.now += 60
+        progress.search_ends([trial(0), trial(1)])
+    total = SCHEDULE.total_trials
+    epochs = SCHEDULE.total_epochs
+    assert log.getvalue().splitlines() == [
+        "Computing on [red]CPU\ufffd[31m.",
+        "The blog head is left out: it contradicts --fix.",
+        f"Hyperband: {total} trials, {epochs} epochs in all, up to 4 a trial.",
+        "  recipes: 1 to epoch 4",
+        "  bracket 2: 4 to epoch 1, 2 to epoch 2, 1 to epoch 4",
+        "  bracket 1: 3 to epoch 2, 2 to epoch 4",
+        "  bracket 0: 3 to epoch 4",
+        f"trial 0000 rung 0-1: val_accuracy 0.5000; 1/{total} trials, best 0.5000 (0000), "
+        "about 46s left",
+        f"trial 0001 rung 0-1: val_accuracy 0.6250; 2/{total} trials, best 0.6250 (0001), "
+        "about 36s left",
+        "trial 0002 failed: OOM when [red]allocating",
+        "Searched 2 trials in 1m08s.",
+    ]
+
+
+def test_a_search_that_goes_on_says_what_is_done_and_counts_from_there(
+    clock: Clock, log: io.StringIO
+) -> None:
+    done = [trial(0, 0.5), trial(1, 0.25, 0.75)]
+    total = SCHEDULE.total_trials
+    with SearchProgress("val_accuracy") as progress:
+        progress.search_begins(SCHEDULE, (), done, 90.0, done[1])
+        progress.rung_begins(trial(2), 1)
+        progress.rung_ends(trial(2, 0.625), done[1])  # leads nothing
+        progress.rung_begins(trial(0, 0.5), 2)
+        clock.now += 4.0
+        progress.epoch_ends(trial(0, 0.5), 2, METRICS)
+        progress.rung_ends(trial(0, 0.5, 0.875), trial(0, 0.5, 0.875))
+    first, *_, said, last = log.getvalue().splitlines()
+    assert first.endswith("up to 4 a trial, about 1m30s.")
+    assert said == "Done of it: 2 trials and 3 epochs."
+    assert last == (
+        f"trial 0000 rung 1-2: val_accuracy 0.8750; 3/{total} trials, best 0.8750 (0000), "
+        "about 1m26s left"
+    )
+
+
+def test_before_the_first_epoch_the_estimate_is_shown(clock: Clock, terminal: io.StringIO) -> None:
+    for seconds, expected in ((90.0, "about 1m30s left"), (None, "time left unknown")):
+        with shown(SearchProgress("val_accuracy")) as progress:
+            progress.search_begins(SCHEDULE, (), [], seconds)
+            progress.rung_begins(trial(0), 1)
+            progress._frames.refresh()
+        assert expected in terminal.getvalue()
+
+
+@contextlib.contextmanager
+def shown(progress: SearchProgress) -> Iterator[SearchProgress]:
+    """The progress, drawn only when it is refreshed."""
+    progress._frames._frames.stop()
+    with progress:
+        yield progress
+
+
+def test_a_log_says_where_it_stands_once_a_minute(clock: Clock, log: io.StringIO) -> None:
+    with SearchProgress("val_accuracy") as progress:
+        progress.search_begins(SCHEDULE, ())
+        progress.rung_begins(trial(0), 4)
+        for epoch, seconds in enumerate((20.0, 41.0, 20.0, 41.0), start=1):
+            clock.now += seconds
+            progress.epoch_ends(trial(0), epoch, METRICS)
+        progress.rung_ends(trial(0, 0.5), trial(0, 0.5))
+        progress.rung_begins(trial(1), 4)
+        clock.now += 20
+        progress.rung_ends(trial(1, 0.25), trial(0, 0.5))  # does not lead
+    lines = [line for line in log.getvalue().splitlines() if line.startswith("trial")]
+    assert [line.split(":")[0] for line in lines] == [
+        "trial 0000, 2 of 4 epochs", "trial 0000, 4 of 4 epochs", "trial 0000 rung 0-1",
+    ]  # fmt: skip
+
+
+def test_a_log_is_not_silent_while_an_epoch_is_long(
+    clock: Clock, log: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tuner.terminal.search_progress._LOOK_SECONDS", 0.01)
+    with SearchProgress("val_accuracy") as progress:
+        progress.search_begins(SCHEDULE, ())
+        progress.rung_begins(trial(0), 4)
+        progress.time_left(600.0)
+        clock.now += 61
+        for _ in range(1000):
+            if "trial 0000" in log.getvalue():
+                break
+            threading.Event().wait(0.01)
+    assert log.getvalue().splitlines()[-1] == (
+        f"trial 0000, 0 of 4 epochs: 1/{SCHEDULE.total_trials} trials, about 8m59s left"
+    )
+
+
+def test_counting_in_a_log(clock: Clock, log: io.StringIO) -> None:
+    with SearchProgress("val_accuracy") as progress:
+        for done in range(1, 101):
+            clock.now += 0.3
+            progress.counting("reading images", done, 100)
+        for done in range(1, 3):
+            clock.now += 100
+            progress.counting("decoding train images", done, 2)
+    assert log.getvalue().splitlines() == [
+        "reading images: 35 of 100, 19s left",
+        "reading images: 69 of 100, 9.2s left",
+    ]
+
+
+def test_the_time_left_of_one_step_of_several_is_told_to_be_that(
+    clock: Clock, log: io.StringIO
+) -> None:
+    with SearchProgress("val_accuracy") as progress:
+        for done in range(1, 23):
+            clock.now += 6
+            progress.counting_step("BatchNorm treatments", done, 22)
+    first, *_ = log.getvalue().splitlines()
+    assert first == "BatchNorm treatments: 3 of 22, 1m16s left in this step"
+
+
+def test_quiet_says_nothing(clock: Clock, terminal: io.StringIO) -> None:
+    with SearchProgress("val_accuracy", quiet=True) as progress:
+        progress.say("text")
+        progress.counting("reading images", 1, 2)
+        play(progress, clock)
+        progress.search_ends([])
+    assert terminal.getvalue() == ""
+
+
+def test_a_terminal_shows_a_screen_below_what_was_said(clock: Clock, terminal: io.StringIO) -> None:
+    with shown(SearchProgress("val_accuracy")) as progress:
+        play(progress, clock)
+        progress._frames.refresh()
+        lines = screen(terminal.getvalue())
+    total, epochs = SCHEDULE.total_trials, SCHEDULE.total_epochs
+    assert sum(line.endswith("about 36s left") for line in lines) == 1
+    assert any(
+        line.startswith(f"2/{total} trials, ") and f"; 2/{epochs} " in line for line in lines
+    )
+    assert "best 0.6250 val_accuracy, trial 0001 at epoch 1" in lines
+    assert "trial 0002 failed: OOM when [red]allocating" in lines
+    assert not [line for line in lines if line.startswith("trial 0000 rung")]
+
+
+def test_the_screen_goes_when_the_search_ends(clock: Clock, terminal: io.StringIO) -> None:
+    with SearchProgress("val_accuracy") as progress:
+        play(progress, clock)
+        progress.search_ends([trial(0)])
+    assert [line for line in screen(terminal.getvalue()) if line][-1] == (
+        "Searched 1 trial in 8.0s."
+    )
+    assert "━" not in "".join(screen(terminal.getvalue()))
+
+
+def test_a_screen_that_cannot_be_drawn_ends_no_search(
+    clock: Clock, terminal: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress_module, "LiveView", None)
+    with shown(SearchProgress("val_accuracy")) as progress:
+        play(progress, clock)
+        progress._frames.refresh()
+        assert "The screen cannot be drawn: 'NoneType'" in terminal.getvalue()
+        progress.search_ends([trial(0)])
+    assert "Searched 1 trial" in terminal.getvalue()
+
+
+def test_the_line_goes_when_images_are_counted(clock: Clock, terminal: io.StringIO) -> None:
+    with shown(SearchProgress("val_accuracy")) as progress:
+        progress.counting("decoding test images", 1, 2)
+        progress._frames.refresh()
+        assert screen(terminal.getvalue())[-1].startswith("decoding test images ━")
+        progress.counting("decoding test images", 2, 2)
+        progress.say("Exporting.")
+        progress._frames.refresh()
+    assert [line for line in screen(terminal.getvalue()) if line] == ["Exporting."]
+
+
+@pytest.mark.parametrize("variable", ["NO_COLOR", None])
+def test_no_color(
+    clock: Clock, terminal: io.StringIO, monkeypatch: pytest.MonkeyPatch, variable: str | None
+) -> None:
+    if variable:
+        monkeypatch.setenv(variable, "1")
+    with SearchProgress("val_accuracy") as progress:
+        play(progress, clock)
+        progress._frames.refresh()
+    colours = re.findall(r"\x1b\[(?:\d+;)*3\d[;m]", terminal.getvalue())
+    assert bool(colours) is (variable is None)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("TERM", "dumb"), ("FORCE_COLOR", "1")], ids=["dumb", "forced"]
+)
+def test_what_is_no_terminal_gets_plain_lines(
+    clock: Clock, terminal: io.StringIO, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    file = terminal if name == "TERM" else write_to(io.StringIO(), monkeypatch)
+    with SearchProgress("val_accuracy") as progress:
+        play(progress, clock)
+    assert "trial 0000 rung 0-1" in file.getvalue()
+    assert "\x1b[2K" not in file.getvalue()
+
+
+def screen(written: str) -> list[str]:
+    """The lines that a terminal shows in the end: rich only goes up, and erases whole lines."""
+    lines, row = [""], 0
+    for part in re.findall(r"\x1b\[[\d;?]*[A-Za-z]|[\r\n]|[^\x1b\r\n]+", written):
+        if part == "\n":
+            row += 1
+            lines += [""] * (row + 1 - len(lines))
+        elif part == "\r" or (part[0] == "\x1b" and part[-1] in "mhl"):
+            continue  # rich erases a line before it writes it again
+        elif part == "\x1b[2K":
+            lines[row] = ""
+        elif part[0] == "\x1b" and part[-1] == "A":
+            row -= int(part[2:-1] or 1)
+        else:
+            lines[row] += part
+    return [line.rstrip() for line in lines]
+
+
+def test_the_same_is_counted_twice_from_the_beginning(clock: Clock, log: io.StringIO) -> None:
+    with SearchProgress("val_accuracy") as progress:
+        for _ in range(2):
+            for done in range(1, 4):
+                clock.now += 15
+                progress.counting("decoding images", done, 3)
+            clock.now += 500
+    once, again = log.getvalue().splitlines()
+    assert once == again
+    assert once.startswith("decoding images: 2 of 3, ")
+
+
+def test_memory_is_what_the_process_takes_now_or_at_most_where_that_is_all_that_is_known(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    before = SearchProgress("val_accuracy")._resources()
+    held = bytearray(b"1") * 200_000_000
+    with_it = SearchProgress("val_accuracy")._resources()
+    del held
+    after = SearchProgress("val_accuracy")._resources()
+    if sys.platform == "linux":
+        assert before.memory_bytes is not None and with_it.memory_bytes is not None
+        assert after.memory_bytes is not None and after.peak_bytes is None
+        assert with_it.memory_bytes - before.memory_bytes > 150_000_000
+        assert with_it.memory_bytes - after.memory_bytes > 150_000_000
+    monkeypatch.setattr(progress_module, "_STATM", tmp_path / "missing")
+    missing = SearchProgress("val_accuracy")._resources()
+    assert missing.memory_bytes is None
+    assert missing.peak_bytes is not None and missing.peak_bytes > 10_000_000

@@ -1,0 +1,161 @@
+"""`tune best`."""
+
+import functools
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tuner.commands.options import (
+    PREFER_BEST,
+    AsJson,
+    CacheDir,
+    ExportFormat,
+    Preference,
+    Quantization,
+    Quiet,
+    RunArgument,
+    RunsDir,
+)
+from tuner.environment import prepare_device
+from tuner.errors import InputError
+from tuner.storage.cache import Cache, default_cache_dir
+
+if TYPE_CHECKING:  # these need TensorFlow
+    from tuner.data.dataset import Dataset
+    from tuner.export.refit import Refit
+    from tuner.runs.records import TrialRecord
+    from tuner.runs.run import Run
+    from tuner.terminal.search_progress import SearchProgress
+
+
+def best(
+    run: RunArgument = None,
+    runs_dir: RunsDir = Path("runs"),
+    export: Annotated[
+        Path | None, typer.Option(help="Write the winner to this new folder.")
+    ] = None,
+    export_format: Annotated[
+        list[ExportFormat] | None,
+        typer.Option("--format", help="Format of the export, keras if left out; repeatable."),
+    ] = None,
+    quantize: Annotated[
+        Quantization | None,
+        typer.Option(help="How the LiteRT file stores its numbers; left out, as float32."),
+    ] = None,
+    calibrate: Annotated[
+        bool,
+        typer.Option(
+            "--calibrate",
+            help="Export probabilities that a temperature fitted on validation mends.",
+        ),
+    ] = False,
+    prefer: Annotated[
+        Preference,
+        typer.Option(help="simple: the cheapest trial within one standard error of the best."),
+    ] = PREFER_BEST,
+    refit: Annotated[
+        bool,
+        typer.Option(
+            "--refit", help="Export it trained once more, on training and validation images."
+        ),
+    ] = False,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="With --refit: the folder or table, which may have grown since."),
+    ] = None,
+    cache_dir: CacheDir = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show the winner and how good it is on the test images; export it.
+
+    The test images are those that the search neither trained on nor chose by. They are opened
+    once; the journal tells when, and later calls answer from there.
+
+    An export is checked before it is kept: each file predicts the validation and test images in its
+    own runtime, and has to give the network's answers.
+
+    With --refit there is nothing left to validate on: the accuracy is that on the test images.
+
+    Example: tune best first --export model --format keras --format onnx
+    """
+    prepare_device()
+    from tuner.evaluate.evaluation import chosen_trial, evaluate_winner
+    from tuner.export.files import ExportOptions
+    from tuner.export.winner import check_target, export_winner
+    from tuner.runs.run import open_run, winner_of
+    from tuner.terminal.search_progress import SearchProgress
+    from tuner.terminal.tables import print_json
+    from tuner.terminal.winner import print_winner, winner_row
+
+    if export is None and (export_format or quantize or calibrate):
+        given = "--format" if export_format else "--quantize" if quantize else "--calibrate"
+        raise InputError(f"{given} says how --export writes. Give both.")
+    _check_refit(refit, data, export, calibrate)
+    options = ExportOptions(
+        tuple(name.value for name in export_format or [ExportFormat("keras")]),
+        quantize and quantize.value,
+        calibrate,
+    )
+    opened = open_run(runs_dir, run)
+    winner_of(opened)
+    dataset = opened.dataset()
+    chosen_trial(opened, dataset, prefer.value)
+    if export is not None:
+        check_target(export.absolute())
+    cache_folder = cache_dir or default_cache_dir()
+    exported = refitted = None
+    with SearchProgress(opened.settings.objective, quiet) as progress, Cache(cache_folder) as cache:
+        counting = functools.partial(progress.counting, "decoding test images")
+        winner = evaluate_winner(
+            opened, dataset, cache, counting, prefer.value, on_counting=progress.counting
+        )
+        if export is not None:
+            if refit:
+                refitted = _refitted(opened, winner.trial, dataset, data, cache, progress)
+            progress.say("Exporting, and checking each file in another process.")
+            exported = export_winner(
+                opened, winner, dataset, export, cache, options, progress.counting, refitted
+            )
+    if exported is not None and exported.warning:
+        typer.echo(f"Warning: {exported.warning}", err=True)
+    if as_json:
+        more: dict[str, Any] = {"export": str(export)} if export else {}
+        if exported is not None:
+            from tuner.export.description import check_row
+
+            more |= check_row(exported)
+        if refitted is not None:
+            from tuner.export.refit import refit_row
+
+            more["refit"] = refit_row(refitted)
+        print_json(winner_row(winner) | more)
+    else:
+        print_winner(winner, opened.settings.objective, export, exported, refitted)
+
+
+def _check_refit(refit: bool, data: Path | None, export: Path | None, calibrate: bool) -> None:
+    if data is not None and not refit:
+        raise InputError("--data says what --refit trains on. Give both.")
+    if refit and export is None:
+        raise InputError("--refit says what --export writes. Give both.")
+    if refit and calibrate:
+        raise InputError(
+            "--calibrate needs validation images that --refit trains on. Give one of them."
+        )
+
+
+def _refitted(
+    run: "Run",
+    trial: "TrialRecord",
+    dataset: "Dataset",
+    data: Path | None,
+    cache: Cache,
+    progress: "SearchProgress",
+) -> "Refit":
+    from tuner.export.refit import grown_dataset, refit
+
+    if data is not None:
+        dataset = grown_dataset(run, data, cache.folder, progress.counting)
+    return refit(run, trial, dataset, cache, progress.counting)

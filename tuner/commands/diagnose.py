@@ -1,0 +1,98 @@
+"""`tune diagnose`: why is accuracy stuck?"""
+
+import dataclasses
+import functools
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tuner.commands.options import (
+    DEFAULTS,
+    AsJson,
+    CacheDir,
+    Crop,
+    DropLeaks,
+    ImageSize,
+    KeepConflicts,
+    Quiet,
+    SplitSeed,
+    TestFraction,
+    ValFraction,
+    Weights,
+)
+from tuner.diagnose.stored import keep_diagnosis
+from tuner.environment import prepare_device
+from tuner.storage.cache import Cache, default_cache_dir
+
+
+def diagnose(
+    data: Annotated[Path, typer.Argument(help="Folder or table, as for tune search.")],
+    model: Annotated[
+        str | None,
+        typer.Option(help="Your own model: FILE.keras, or package.module:function."),
+    ] = None,
+    weights: Weights = DEFAULTS.weights,
+    image_size: ImageSize = DEFAULTS.image_size,
+    crop: Crop = DEFAULTS.crop,
+    val_fraction: ValFraction = DEFAULTS.val_fraction,
+    test_fraction: TestFraction = DEFAULTS.test_fraction,
+    split_seed: SplitSeed = DEFAULTS.split_seed,
+    drop_leaks: DropLeaks = False,
+    keep_conflicts: KeepConflicts = False,
+    seed: Annotated[int, typer.Option(help="Seed of everything but the split.")] = DEFAULTS.seed,
+    full: Annotated[
+        bool, typer.Option("--full", help="Give what is trained end to end three seeds too.")
+    ] = False,
+    details: Annotated[
+        bool,
+        typer.Option("--details", help="Show the figures of every experiment above the verdict."),
+    ] = False,
+    save_recalibrated: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write the weights, with BatchNorm statistics of your images, to this .weights.h5."
+        ),
+    ] = None,
+    cache_dir: CacheDir = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Explain why accuracy is stuck, by experiments on your images.
+
+    Example: tune diagnose photos --model my_model.keras
+    """
+    prepare_device()
+    from tuner.command_lines import options_of
+    from tuner.data.dataset import SplitOptions
+    from tuner.data.load import load_dataset
+    from tuner.data.survey import listed
+    from tuner.diagnose.experiments import prepare, run_prepared
+    from tuner.diagnose.result import Options
+    from tuner.model_check.load import load_model
+    from tuner.terminal.data import say_dataset
+    from tuner.terminal.diagnosis import diagnosis_report
+    from tuner.terminal.search_progress import SearchProgress
+    from tuner.terminal.tables import print_json, print_report
+
+    split = SplitOptions(val_fraction, test_fraction, split_seed, drop_leaks, keep_conflicts)
+    options = Options(weights, image_size, crop, full, seed)
+    listed(data)  # what is quick to look at comes before what is not
+    prepared = prepare(options, None if model is None else load_model(model), save_recalibrated)
+    with (
+        SearchProgress(DEFAULTS.objective, quiet) as progress,
+        Cache(cache_dir or default_cache_dir()) as cache,
+    ):
+        reading = functools.partial(progress.counting_step, "reading images")
+        dataset = load_dataset(data, split, cache=cache, on_progress=reading)
+        say_dataset(progress, dataset)
+        found = run_prepared(dataset, cache, prepared, progress.counting_step)
+    images = {"weights": weights, "image_size": image_size, "crop": crop}
+    asked = options_of(images | dataclasses.asdict(split), dataclasses.asdict(DEFAULTS))
+    found = found.addressed(str(data), asked)
+    if as_json:
+        print_json(found.to_json())
+    else:
+        print_report(functools.partial(diagnosis_report, found, details=details))
+    # For tune report. Last, so that what cannot be written costs nothing that was found.
+    keep_diagnosis(cache.folder, dataset.fingerprint, found.to_json(), dataclasses.asdict(options))

@@ -1,0 +1,1 @@
+"""A folder or table to a checked, split dataset to pixel arrays and views."""

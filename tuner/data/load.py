@@ -1,0 +1,87 @@
+"""Load a dataset from a folder, a table or the built-in digits."""
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from tuner.counting import Progress, named
+from tuner.data.dataset import Dataset, SplitOptions, split_survey
+from tuner.data.digits import _write_digits
+from tuner.data.survey import survey
+from tuner.settings import SearchSettings
+from tuner.storage.cache import Cache, storage_errors
+
+
+def load_dataset(
+    data: Path,
+    options: SplitOptions | None = None,
+    *,
+    cache: Cache | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Dataset:
+    """Finds, reads and splits the images of a folder or a table.
+
+    Args:
+        data: see `tuner.survey.survey`, like the others.
+        options: how they are split.
+        cache: see there.
+        on_progress: see there.
+
+    Raises:
+        DataError: see there; or a class has too few images that differ to be split.
+        CacheError: the cache folder is full, or may not be written.
+    """
+    return split_survey(survey(data, cache, on_progress), options or SplitOptions())
+
+
+def digits_dataset(
+    cache_dir: Path,
+    options: SplitOptions | None = None,
+    *,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Dataset:
+    """The 1,797 handwritten digits that come with scikit-learn, as a demo that needs no download.
+
+    They are written once, as class folders of 32 x 32 PNG files, to `cache_dir / "digits"`.
+
+    Args:
+        cache_dir: made if it is missing.
+        options: as for `load_dataset`.
+        on_progress: see there.
+
+    Raises:
+        CacheError: `cache_dir` is full, or may not be written.
+    """
+    folder = cache_dir / "digits"
+    if not folder.is_dir():
+        with storage_errors(cache_dir):
+            cache_dir.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=cache_dir, prefix="digits.") as temporary:
+                written = Path(temporary, "digits")
+                _write_digits(written)
+                try:
+                    written.rename(folder)
+                except OSError:
+                    if not folder.is_dir():  # else another process was faster, with the same files
+                        raise
+    return load_dataset(folder, options, on_progress=on_progress)
+
+
+def scan(settings: SearchSettings, cache_dir: Path, on_progress: Progress | None = None) -> Dataset:
+    """Finds, checks and splits the images that the settings name.
+
+    Raises:
+        DataError: the images, or their folder, cannot be used.
+    """
+    progress = named(on_progress, "reading images")
+    options = SplitOptions(
+        settings.val_fraction,
+        settings.test_fraction,
+        settings.split_seed,
+        settings.drop_leaks,
+        settings.keep_conflicts,
+    )
+    if settings.data is None:
+        return digits_dataset(cache_dir, options, on_progress=progress)
+    with Cache(cache_dir) as cache:
+        return load_dataset(Path(settings.data), options, cache=cache, on_progress=progress)

@@ -1,0 +1,177 @@
+"""Images decoded and resized once, then read from disk for every pass after that."""
+
+import hashlib
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from tuner.data.dataset import ImageFile
+from tuner.decoding.decode import decode, on_all_cores, read_bytes
+from tuner.decoding.formats import DecodeError
+from tuner.errors import DataError
+from tuner.storage.cache import Cache
+from tuner.storage.digests import key_of
+
+# Counts the changes of decoding and resizing: stored images of another version are not met.
+_VERSION = 2
+_FILE_NAME = "images.npy"
+_KIND, _PART_KIND = "images", "image-parts"
+# Images of a part: what a kill can lose.
+_PART = 512
+_LARGE_PIXELS = 16_000_000
+
+
+def prepare_images(
+    files: Sequence[ImageFile],
+    root: Path,
+    image_size: int,
+    cache: Cache,
+    on_progress: Callable[[int, int], None] | None = None,
+    *,
+    crop: bool = False,
+) -> np.ndarray:
+    """The pixels of `files`, in their order, from the cache or decoded into it on all cores.
+
+    Args:
+        files: their paths are relative to `root`.
+        root: the folder that was scanned.
+        image_size: height and width of the result, in pixels.
+        cache: holds the images until it is closed.
+        on_progress: called with the images done and the number of images, while they are decoded.
+        crop: whether the centre square of each image is taken, instead of squashing all of it.
+
+    Returns:
+        A read-only memory map, uint8, shape (len(files), image_size, image_size, 3). An image of
+        that size already keeps its exact pixels.
+
+    Raises:
+        DataError: a file is not what it was when it was scanned.
+        CacheError: the cache folder is full, or may not be written.
+    """
+    key = _key(files, image_size, crop)
+    folder = cache.entry(_KIND, key)
+    if folder is None:
+        parts = _Parts(files, root, image_size, crop, cache, on_progress)
+        folder = cache.get_or_create(_KIND, key, parts.join)
+        parts.remove()
+    images: np.ndarray = np.load(folder / _FILE_NAME, mmap_mode="r")
+    return images
+
+
+def _key(files: Sequence[ImageFile], image_size: int, crop: bool) -> str:
+    cropped = ("crop",) if crop else ()  # what is not cropped keeps the key that it had
+    return key_of(_VERSION, image_size, [file.sha256 for file in files], *cropped)
+
+
+class _Parts:
+    """Images decoded part by part, each an entry of its own, so that a kill costs one at most.
+
+    Everything is written plainly: on a full disk that is an error, where a memory map kills the
+    process.
+    """
+
+    def __init__(
+        self,
+        files: Sequence[ImageFile],
+        root: Path,
+        image_size: int,
+        crop: bool,
+        cache: Cache,
+        on_progress: Callable[[int, int], None] | None,
+    ) -> None:
+        self._files = files
+        self._cache = cache
+        self._on_progress = on_progress
+        self._shape = (image_size, image_size, 3)
+        self._load = partial(_load, root=root, resizer=_Resizer(image_size, crop))
+        self._parts = [files[start : start + _PART] for start in range(0, len(files), _PART)]
+        self._keys = [_key(part, image_size, crop) for part in self._parts]
+
+    def join(self, folder: Path) -> None:
+        """Writes all images to one file."""
+        with (folder / _FILE_NAME).open("wb") as stream:
+            _write_header(stream, len(self._files), self._shape)
+            for number, key in enumerate(self._keys):
+                part = self._cache.entry(_PART_KIND, key)
+                if part is None:
+                    fill = partial(self._decode, number)
+                    part = self._cache.get_or_create(_PART_KIND, key, fill)
+                else:
+                    self._tell(number, len(self._parts[number]))
+                stream.write(np.load(part / _FILE_NAME, mmap_mode="r").data)
+
+    def remove(self) -> None:
+        """Removes the parts, which the whole has in it."""
+        for key in self._keys:
+            self._cache.remove(_PART_KIND, key)
+
+    def _decode(self, number: int, folder: Path) -> None:
+        part = self._parts[number]
+        with (folder / _FILE_NAME).open("wb") as stream:
+            _write_header(stream, len(part), self._shape)
+            for done, image in enumerate(on_all_cores(self._load, part), start=1):
+                stream.write(image.data)
+                self._tell(number, done)
+
+    def _tell(self, number: int, done: int) -> None:
+        if self._on_progress is not None:
+            self._on_progress(number * _PART + done, len(self._files))
+
+
+def _write_header(stream: BinaryIO, count: int, shape: tuple[int, ...]) -> None:
+    header = {"descr": "|u1", "fortran_order": False, "shape": (count, *shape)}
+    np.lib.format.write_array_header_1_0(stream, header)
+
+
+class _Resizer:
+    """`search_spaces.resize.resize` for one image at a time, on any number of threads."""
+
+    def __init__(self, image_size: int, crop: bool) -> None:
+        self.image_size = image_size
+        self._resize = _compiled_resize(image_size, crop)
+        self._large = threading.Lock()
+
+    def __call__(self, pixels: np.ndarray) -> np.ndarray:
+        """uint8, shape (height, width, 3) to (image_size, image_size, 3)."""
+        if pixels.shape[:2] == (self.image_size, self.image_size):
+            return pixels
+        # Takes up to 24 bytes a pixel, as float32 and its transpose.
+        large = pixels.shape[0] * pixels.shape[1] > _LARGE_PIXELS
+        with self._large if large else nullcontext():
+            resized: np.ndarray = self._resize(pixels[np.newaxis])[0].numpy()
+        return resized
+
+
+def _compiled_resize(image_size: int, crop: bool) -> Any:
+    """Traced once for all heights and widths; operation by operation, Python's lock would make a
+    single core of all cores.
+    """
+    import tensorflow as tf
+
+    from search_spaces.resize import resize
+
+    def resize_one(images: Any) -> Any:
+        # A GPU may round the products of matrices to 10 bits (TensorFloat-32).
+        with tf.device("cpu:0"):
+            return tf.cast(resize(images, image_size, crop), tf.uint8)
+
+    return tf.function(resize_one, [tf.TensorSpec((1, None, None, 3), tf.uint8)])
+
+
+def _load(file: ImageFile, root: Path, resizer: _Resizer) -> np.ndarray:
+    """One image, uint8, shape (image_size, image_size, 3)."""
+    try:
+        data = read_bytes(root / file.path)
+        if hashlib.sha256(data).hexdigest() == file.sha256:
+            return resizer(decode(data))
+    except DecodeError as error:
+        message = f"{file.path} can no longer be read ({error.reason}): start a new run."
+        raise DataError(message) from error
+    raise DataError(
+        f"{file.path} has changed since it was scanned: put the old file back or start a new run."
+    )

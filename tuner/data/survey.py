@@ -1,0 +1,283 @@
+"""Every image of a dataset, read once: what it is, what is wrong with it, and which are the same.
+
+`survey` finds out; `tuner.data.dataset` splits what it found, and `tune data` shows it.
+"""
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property, partial
+from itertools import pairwise
+from pathlib import Path
+
+from tuner.data import near_duplicates
+from tuner.data.listing import Candidate, Manifest, Skipped, folder_manifest, readable
+from tuner.data.splits import components
+from tuner.data.survey_cache import Facts, FactStore
+from tuner.data.table import is_table, table_manifest
+from tuner.decoding.decode import decode, on_all_cores, read_bytes
+from tuner.decoding.formats import HEADER_BYTES, DecodeError, image_format
+from tuner.errors import DataError
+from tuner.storage.cache import Cache
+
+# Damaged images, as a share of all, above which something is wrong with the whole folder.
+_MOST_DAMAGED = 0.2
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image that can be read.
+
+    Attributes:
+        path: relative to the survey's root, with `/`.
+        label: name of its class.
+        split: where it stands already, or None.
+        group: name of what must stay on one side with it, where one was given.
+        sha256: of the file.
+        format: such as "JPEG".
+        width: in pixels, upright.
+        height: likewise.
+    """
+
+    path: str
+    label: str
+    split: str | None
+    group: str | None
+    sha256: str
+    format: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Leak:
+    """A picture that stands in two of the splits that were given.
+
+    Attributes:
+        path: of an image of `split`, "train" or "validation".
+        split: where it stands.
+        other: path of an image that shows the same, or is of the same group.
+        other_split: where that one stands, "validation" or "test".
+    """
+
+    path: str
+    split: str
+    other: str
+    other_split: str
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What a dataset holds.
+
+    Attributes:
+        root: folder that paths are relative to.
+        classes: their names, in the order of the labels.
+        given: the splits that are given.
+        pictures: the images that can be read, sorted by path.
+        skipped: those that cannot, and those that belong to no class.
+        ignored: number of files and folders that are no images.
+        near: pairs of different files that show the same picture, as numbers of pictures.
+    """
+
+    root: Path
+    classes: tuple[str, ...]
+    given: tuple[str, ...]
+    pictures: tuple[Picture, ...]
+    skipped: tuple[Skipped, ...]
+    ignored: int
+    near: tuple[tuple[int, int], ...]
+
+    @cached_property
+    def same(self) -> tuple[tuple[int, int], ...]:
+        """Pairs of images that show the same picture, identical files among them."""
+        equal = _chained(self.pictures, lambda picture: picture.sha256)
+        return tuple(sorted({*equal, *self.near}))
+
+    @cached_property
+    def copies(self) -> tuple[tuple[int, ...], ...]:
+        """Images that show the same picture, as numbers, by picture."""
+        return components(self.same)
+
+    @cached_property
+    def together(self) -> tuple[tuple[int, int], ...]:
+        """Pairs of images that must be on one side: the same picture, or of one given group."""
+        grouped = _chained(self.pictures, lambda picture: picture.group)
+        return tuple(sorted({*self.same, *grouped}))
+
+    @cached_property
+    def conflicts(self) -> tuple[tuple[int, ...], ...]:
+        """Images that show the same picture under different labels, as numbers, by picture."""
+        members: dict[str, list[int]] = defaultdict(list)
+        for number, picture in enumerate(self.pictures):
+            members[picture.sha256].append(number)
+        found = [set(numbers) for numbers in members.values()]
+        found += [
+            {*members[self.pictures[one].sha256], *members[self.pictures[other].sha256]}
+            for one, other in self.near
+        ]
+        conflicting = [sorted(numbers) for numbers in found if len(self._labels(numbers)) > 1]
+        return components(pair for numbers in conflicting for pair in pairwise(numbers))
+
+    @property
+    def conflicting_paths(self) -> tuple[tuple[str, ...], ...]:
+        """The same as paths."""
+        return tuple(
+            tuple(self.pictures[number].path for number in numbers) for numbers in self.conflicts
+        )
+
+    @cached_property
+    def leaks(self) -> tuple[Leak, ...]:
+        """Pictures, or groups, on two sides of the splits that are given."""
+        leaks: list[Leak] = []
+        for numbers in components(self.together):
+            members: dict[str | None, list[str]] = defaultdict(list)
+            for number in numbers:
+                members[self.pictures[number].split].append(self.pictures[number].path)
+            for split, others in (("train", ("validation", "test")), ("validation", ("test",))):
+                other = next((other for other in others if other in members), None)
+                if other is not None and split in members:
+                    leaks += [
+                        Leak(path, split, members[other][0], other) for path in members[split]
+                    ]
+        return tuple(sorted(leaks, key=lambda leak: leak.path))
+
+    def _labels(self, numbers: Iterable[int]) -> set[str]:
+        return {self.pictures[number].label for number in numbers}
+
+
+def listed(data: Path) -> Manifest:
+    """What images a folder or a table names; none is read.
+
+    Args:
+        data: as for `survey`.
+
+    Raises:
+        DataError: there is no such folder, or it does not hold images in at least two classes.
+    """
+    with readable(data):
+        is_file = data.is_file()
+    return table_manifest(data) if is_file and is_table(data) else folder_manifest(data)
+
+
+def survey(
+    data: Path, cache: Cache | None = None, on_progress: Callable[[int, int], None] | None = None
+) -> Survey:
+    """Finds and reads the images of a folder or a table.
+
+    Each is read and, unless the cache knows its content, decoded once, on all cores. Interrupted
+    and begun again, it goes on where it was.
+
+    Args:
+        data: a folder, see `tuner.data.listing`; or a table, see `tuner.data.table`.
+        cache: remembers what was read.
+        on_progress: called with the images read and the number of images.
+
+    Raises:
+        DataError: there is no such folder, it does not hold images in at least two classes, or more
+            than a fifth of them are damaged.
+        CacheError: the cache folder is full, or may not be written.
+    """
+    manifest = listed(data)
+    pictures: list[Picture] = []
+    fingerprints: list[bytes] = []
+    damaged: list[Skipped] = []
+    with FactStore(cache, near_duplicates.VERSION) as store:
+        read = on_all_cores(partial(_read, manifest.root, store), manifest.candidates)
+        for done, (candidate, sha256, facts) in enumerate(read, start=1):
+            if isinstance(facts, str):
+                damaged.append(Skipped(candidate.path, facts))
+            else:
+                pictures.append(_picture(candidate, sha256, facts))
+                fingerprints.append(facts.fingerprint)
+            if on_progress is not None:
+                on_progress(done, len(manifest.candidates))
+    _check_readable(manifest, pictures, damaged)
+    order = sorted(range(len(pictures)), key=lambda number: pictures[number].path)
+    pictures = [pictures[number] for number in order]
+    return Survey(
+        manifest.root,
+        next(iter(manifest.classes.values())),
+        manifest.given,
+        tuple(pictures),
+        tuple(sorted(manifest.stray + damaged, key=lambda skipped: skipped.path)),
+        manifest.ignored,
+        _near(pictures, [fingerprints[number] for number in order]),
+    )
+
+
+def _read(root: Path, store: FactStore, candidate: Candidate) -> tuple[Candidate, str, Facts | str]:
+    """A candidate with its SHA-256 and what it is, or the reason why it cannot be read."""
+    try:
+        data = read_bytes(root / candidate.path)
+        sha256 = hashlib.sha256(data).hexdigest()
+        facts = store.get(sha256)
+        if facts is None:
+            facts = _facts(data)
+            # What cannot be read is not noted: another machine, or another day, may read it.
+            store.put(sha256, facts)
+    except DecodeError as error:
+        return candidate, "", error.reason
+    return candidate, sha256, facts
+
+
+def _facts(data: bytes) -> Facts:
+    pixels = decode(data)
+    height, width, _ = pixels.shape
+    kind = image_format(data[:HEADER_BYTES]) or ""
+    return Facts(kind, width, height, near_duplicates.fingerprint(pixels))
+
+
+def _near(pictures: list[Picture], fingerprints: list[bytes]) -> tuple[tuple[int, int], ...]:
+    """Pairs of near pictures; of identical files the first stands for all."""
+    first: dict[str, int] = {}
+    for number, picture in enumerate(pictures):
+        first.setdefault(picture.sha256, number)
+    numbers = list(first.values())
+    pairs = near_duplicates.near_pairs([fingerprints[number] for number in numbers])
+    return tuple((numbers[one], numbers[other]) for one, other in pairs.tolist())
+
+
+def _picture(candidate: Candidate, sha256: str, facts: Facts) -> Picture:
+    return Picture(
+        candidate.path, candidate.label, candidate.split, candidate.group, sha256, facts.format,
+        facts.width, facts.height,
+    )  # fmt: skip
+
+
+def _check_readable(manifest: Manifest, pictures: list[Picture], damaged: list[Skipped]) -> None:
+    if damaged and not pictures:
+        raise DataError(
+            f"None of the {len(damaged)} images in {manifest.root} can be read; the first, "
+            f"{damaged[0].path}: {damaged[0].reason}."
+        )
+    found = Counter((candidate.label, candidate.split) for candidate in manifest.candidates)
+    readable = {(picture.label, picture.split) for picture in pictures}
+    for split, classes in manifest.classes.items():
+        for name in classes:
+            if (name, split) not in readable:
+                many = found[name, split]
+                state = f"none of its {many} can be read" if many else "it has none"
+                raise DataError(
+                    f"Class {name} needs {split or 'train'} images, but {state}: add some or "
+                    "remove the class."
+                )
+    if len(damaged) > _MOST_DAMAGED * len(manifest.candidates):
+        raise DataError(
+            f"{len(damaged)} of the {len(manifest.candidates)} images in {manifest.root} cannot be "
+            f"read, such as {damaged[0].path}: {damaged[0].reason}. Remove or mend them."
+        )
+
+
+def _chained(
+    pictures: tuple[Picture, ...], key: Callable[[Picture], str | None]
+) -> Iterator[tuple[int, int]]:
+    """Pairs that join all images of one key: each with the next."""
+    members: dict[str, list[int]] = defaultdict(list)
+    for number, picture in enumerate(pictures):
+        name = key(picture)
+        if name is not None:
+            members[name].append(number)
+    for numbers in members.values():
+        yield from pairwise(numbers)

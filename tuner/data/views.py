@@ -1,0 +1,160 @@
+"""Augmentation as a few fixed views of each image, so that their features can be stored too.
+
+A view is drawn once, from (mode, view number, content of the image): the same in every run. Epoch e
+of every trial trains on view e mod K; validation is on the plain images.
+"""
+
+import math
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageEnhance
+
+from tuner.decoding.decode import on_all_cores
+from tuner.errors import SettingsError
+from tuner.storage.cache import Cache
+from tuner.storage.digests import bytes_digest, key_of
+
+_VERSION = 1
+_FILE = "view.npy"
+
+
+@dataclass(frozen=True)
+class Strength:
+    """How far a view may be from its image; each value is drawn evenly from plus or minus it.
+
+    Attributes:
+        zoom: most that is cut away of each side, as a share of it.
+        degrees: most rotation.
+        colour: most change of brightness, contrast and saturation, as a share.
+    """
+
+    zoom: float
+    degrees: float
+    colour: float
+
+
+# Each mirrors every other view of an image; "flip" does nothing else.
+MODES = {
+    "flip": Strength(zoom=0.0, degrees=0.0, colour=0.0),
+    "light": Strength(zoom=0.15, degrees=5.0, colour=0.1),
+    "strong": Strength(zoom=0.35, degrees=20.0, colour=0.3),
+}
+
+
+def prepare_views(
+    pixels: np.ndarray,
+    mode: str,
+    count: int,
+    cache: Cache,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> list[np.ndarray]:
+    """Makes the views of a set of images, or finds them in the cache.
+
+    Args:
+        pixels: uint8, shape (n, image_size, image_size, 3).
+        mode: "none" or a key of MODES.
+        count: number of views; one for "none".
+        cache: holds them until it is closed.
+        on_progress: is told (images drawn, of how many).
+
+    Returns:
+        Read-only memory maps of the same shape, one for each view; for "none" the pixels alone.
+
+    Raises:
+        SettingsError: there is no such mode.
+        CacheError: the cache folder is full, or may not be written.
+    """
+    if mode == "none":
+        return [pixels]
+    if mode not in MODES:
+        raise SettingsError(f"there is no augmentation {mode!r}. Choose none, {', '.join(MODES)}.")
+    digest = bytes_digest(pixels)
+    views = []
+    for view in range(count):
+        key = key_of(_VERSION, mode, view, digest)
+        told = None if on_progress is None else partial(_tell, on_progress, view, count)
+        fill = partial(_write_view, pixels, mode, view, told)
+        views.append(np.load(cache.get_or_create("views", key, fill) / _FILE, mmap_mode="r"))
+    return views
+
+
+def draw_view(image: np.ndarray, mode: str, view: int) -> np.ndarray:
+    """One view of one image.
+
+    Args:
+        image: uint8, shape (size, size, 3).
+        mode: a key of MODES.
+        view: number of the view.
+    """
+    strength = MODES[mode]
+    content = zlib.crc32(image.tobytes())
+    random = np.random.default_rng((content, list(MODES).index(mode), view))
+    angle, zoom, *colour = random.uniform(-1, 1, 5)
+    mirrored = (content + view) % 2 == 1
+    drawn = Image.fromarray(np.ascontiguousarray(image))
+    if strength.colour:
+        enhancers = (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color)
+        for enhancer, change in zip(enhancers, colour, strict=True):
+            drawn = enhancer(drawn).enhance(1 + strength.colour * change)
+    shift = random.uniform(-1, 1, 2) if strength.zoom else (0.0, 0.0)
+    scale = 1 - strength.zoom * abs(zoom)
+    coefficients = _affine(
+        len(image), mirrored, math.radians(strength.degrees * angle), scale, shift
+    )
+    return np.asarray(
+        drawn.transform(
+            drawn.size, Image.Transform.AFFINE, coefficients, Image.Resampling.BILINEAR,
+            fillcolor=_border(np.asarray(drawn)),
+        )
+    )  # fmt: skip
+
+
+def _affine(
+    size: int, mirror: bool, angle: float, scale: float, shift: "np.ndarray | tuple[float, float]"
+) -> tuple[float, ...]:
+    """Coefficients from target to source pixels: a rotated, smaller square within the image."""
+    centre = size / 2
+    sign = -1.0 if mirror else 1.0
+    a, b = scale * math.cos(angle) * sign, -scale * math.sin(angle)
+    d, e = scale * math.sin(angle) * sign, scale * math.cos(angle)
+    room = centre * (1 - scale)
+    x, y = centre + room * float(shift[0]), centre + room * float(shift[1])
+    return a, b, x - a * centre - b * centre, d, e, y - d * centre - e * centre
+
+
+def _border(image: np.ndarray) -> tuple[int, ...]:
+    """The mean colour of the four corners, for what a rotation uncovers."""
+    corners = image[[0, 0, -1, -1], [0, -1, 0, -1]]
+    return tuple(int(value) for value in corners.mean(axis=0).round())
+
+
+def _write_view(
+    pixels: np.ndarray,
+    mode: str,
+    view: int,
+    on_progress: Callable[[int, int], None] | None,
+    folder: Path,
+) -> None:
+    header = {"descr": "|u1", "fortran_order": False, "shape": pixels.shape}
+    draw = partial(_draw_number, pixels, mode, view)
+    with (folder / _FILE).open("wb") as stream:
+        np.lib.format.write_array_header_1_0(stream, header)
+        for done, drawn in enumerate(on_all_cores(draw, range(len(pixels))), start=1):
+            stream.write(np.ascontiguousarray(drawn).data)
+            if on_progress is not None:
+                on_progress(done, len(pixels))
+
+
+def _draw_number(pixels: np.ndarray, mode: str, view: int, number: int) -> np.ndarray:
+    return draw_view(pixels[number], mode, view)
+
+
+def _tell(
+    on_progress: Callable[[int, int], None], view: int, views: int, done: int, count: int
+) -> None:
+    on_progress(view * count + done, views * count)

@@ -1,0 +1,82 @@
+"""Moving statistics of a backbone's BatchNorm, measured anew on given images.
+
+What BatchNorm normalises by came with the pretrained weights, from other images. Where those of the
+user's own images do better, they are written to a weights file that a search takes.
+"""
+
+import os
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from tuner.diagnose.experiment_data import compiled
+from tuner.errors import WeightsError
+
+_SUFFIX = ".weights.h5"
+# Of the batch that statistics are measured in: 512 images of 64 px, 42 of 224; about 2 GB.
+_PIXELS = 512 * 64 * 64
+_FEWEST_IMAGES = 32
+
+
+def recalibrate(network: keras.Model, pixels: np.ndarray) -> None:
+    """Sets a backbone's moving statistics to those of given images.
+
+    All are measured in one large batch, so that each layer's are those of what the layers below
+    really give it. Averages over small batches are not (precise BN; Wu and Johnson 2021,
+    arXiv:2105.07576): on drawings, a channel that is silent in most batches had a variance near 0,
+    and was blown up a hundredfold.
+
+    Args:
+        network: a backbone. Whether its layers are trainable makes no difference, and stays.
+        pixels: uint8, shape (n, image_size, image_size, 3); evenly spaced ones are taken.
+    """
+    most = max(_FEWEST_IMAGES, round(_PIXELS / (pixels.shape[1] * pixels.shape[2])))
+    chosen = np.linspace(0, len(pixels) - 1, min(most, len(pixels))).astype(np.int64)
+    layers = batchnorms(network)
+    before = [(layer.momentum, layer.trainable) for layer in layers]
+    try:
+        for layer in layers:
+            layer.momentum = 0.0  # then the moving statistics are those of the last batch
+            layer.trainable = True  # a frozen BatchNorm is in inference mode and measures nothing
+        compiled(network, training=True)(pixels[chosen])
+    finally:
+        for layer, (momentum, trainable) in zip(layers, before, strict=True):
+            layer.momentum, layer.trainable = momentum, trainable
+
+
+def batchnorms(network: keras.Model) -> list[keras.layers.BatchNormalization]:
+    """The BatchNormalization layers of a backbone, from the input to the output."""
+    return [layer for layer in network.layers if isinstance(layer, keras.layers.BatchNormalization)]
+
+
+def check_weights_target(path: Path) -> None:
+    """Raises WeightsError unless weights can be written to a new file of that name."""
+    if not path.name.endswith(_SUFFIX):
+        raise WeightsError(f"{path} must end in {_SUFFIX} to be read again: choose another name.")
+    if not path.parent.is_dir():
+        raise WeightsError(f"there is no folder {path.parent} to write {path.name} to: make it.")
+    if os.path.lexists(path):
+        raise WeightsError(f"{path} exists: remove it, or choose another name.")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise WeightsError(f"{path.parent} cannot be written to: choose another folder.")
+
+
+def write_weights(network: keras.Model, path: Path) -> None:
+    """Writes a backbone's weights whole or not at all, as `tune search --weights` reads them.
+
+    Args:
+        network: a backbone.
+        path: of the file, see `check_weights_target`.
+
+    Raises:
+        WeightsError: the file cannot be written.
+    """
+    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    try:
+        network.save_weights(temporary)
+        temporary.replace(path)
+    except OSError as error:
+        raise WeightsError(f"{path} cannot be written: {error.strerror or error}.") from error
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""The winner on held-out images."""

@@ -1,0 +1,180 @@
+"""How often the test images of a run have been looked at, by this run and by others on the same.
+
+Each look that is followed by more searching makes the next less honest, whatever run it belongs to.
+So besides its own journal a list in the runs folder tells of every look; it outlives runs that are
+deleted or replaced. A look at nearly the same images is a look too: so each names the images that
+it was at, by the beginnings of their hashes.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from tuner.data.dataset import Dataset
+from tuner.errors import RunError
+from tuner.runs.records import trial_name
+from tuner.runs.run import Run
+
+_FILE = ".looks.jsonl"
+# Digits of a hash that are kept: 20,000 images beside as many others have one in common by chance
+# once in a million times.
+_DIGITS = 12
+
+
+@dataclass(frozen=True)
+class Look:
+    """One time that test images were opened.
+
+    Attributes:
+        run: name of the run.
+        trial: the trial that it was done for, as a user sees it.
+        when: in UTC, ISO 8601, to the second.
+        trials: configurations that the run had tried by then.
+        test: fingerprint of the test images.
+        images: the beginnings of their hashes, sorted; none in looks of older versions.
+    """
+
+    run: str
+    trial: str
+    when: str
+    trials: int
+    test: str
+    images: tuple[str, ...] = ()
+
+    @classmethod
+    def from_json(cls, facts: Mapping[str, Any]) -> "Look":
+        """What `asdict` made of one.
+
+        Raises:
+            TypeError: it is none.
+        """
+        return cls(**{**facts, "images": tuple(facts.get("images", ()))})
+
+    def shared(self, dataset: Dataset) -> int:
+        """How many of a dataset's test images it was at; a look without hashes at all or none."""
+        tests = _hashes(dataset)
+        if not self.images:
+            return len(tests) if self.test == fingerprint_of_test(dataset) else 0
+        known = set(self.images)
+        return sum(digits in known for digits in tests)
+
+
+def look_now(run: Run, trial: int, dataset: Dataset) -> Look:
+    """A look at this moment; nothing is written."""
+    return Look(
+        run.name,
+        trial_name(trial),
+        datetime.now(UTC).isoformat(timespec="seconds"),
+        sum(bool(record.rungs) for record in run.journal.trials()),
+        fingerprint_of_test(dataset),
+        tuple(_hashes(dataset)),
+    )
+
+
+def all_looks(run: Run, dataset: Dataset) -> list[Look]:
+    """Every look that is known at test images of a dataset, or at some of them, the oldest first.
+
+    Those of the run's journal, and those of other runs in the same folder.
+    """
+    own = [Look.from_json(facts) for _, facts in run.journal.looks()]
+    looks = {*own, *_listed(run.folder.parent)}
+    return sorted((look for look in looks if look.shared(dataset)), key=lambda look: look.when)
+
+
+def look_rows(run: Run, dataset: Dataset) -> list[dict[str, Any]]:
+    """`all_looks` as JSON holds them.
+
+    Returns:
+        In place of each look's hashes "shared", how many of the test images it was at, and "of",
+        how many there are.
+    """
+    rows = []
+    for look in all_looks(run, dataset):
+        row = asdict(look) | {"shared": look.shared(dataset), "of": len(dataset.of("test"))}
+        del row["images"]
+        rows.append(row)
+    return rows
+
+
+def looks_sentence(rows: Sequence[Mapping[str, Any]]) -> str:
+    """How often test images were opened, in a sentence or three.
+
+    Args:
+        rows: of `look_rows`, at least one.
+    """
+    last = f"{rows[-1]['when'][:10]} for trial {rows[-1]['trial']}"
+    if len(rows) == 1:
+        return f"The test images were opened once, on {last}."
+    runs = ", ".join(dict.fromkeys(row["run"] for row in rows))
+    parts = sorted({row["shared"] for row in rows if row["shared"] < row["of"]})
+    partly = ""
+    if parts:
+        counts = f"{parts[0]}" if len(parts) == 1 else f"{parts[0]} to {parts[-1]}"
+        looks = sum(row["shared"] < row["of"] for row in rows)
+        partly = f" {looks} of these looks shared {counts} of the {rows[-1]['of']} images."
+    return (
+        f"The test images were opened {len(rows)} times (runs: {runs}), last on {last}.{partly} "
+        "Each look before more searching makes the next one less honest: new images alone can tell."
+    )
+
+
+def note_look(run: Run, trial: int, look: Look, results: Mapping[int, Mapping[str, Any]]) -> None:
+    """Notes a look in the list of the runs folder and in the run's journal.
+
+    Args:
+        run: the run.
+        trial: number of the trial that it was done for.
+        look: of `look_now`.
+        results: see `journal.Journal.add_look`.
+
+    Raises:
+        RunError: it cannot be written.
+    """
+    list_look(run, look)
+    run.journal.add_look(trial, asdict(look), results)
+
+
+def list_look(run: Run, look: Look) -> None:
+    """Adds a look to the list in the runs folder.
+
+    Raises:
+        RunError: it cannot be written.
+    """
+    path = run.folder.parent / _FILE
+    line = json.dumps(asdict(look)) + "\n"
+    try:
+        # One write of one line at the end of the file: processes do not mix theirs.
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+        try:
+            os.write(descriptor, line.encode())
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise RunError(f"{path} cannot be written: {error.strerror}.") from error
+
+
+def fingerprint_of_test(dataset: Dataset) -> str:
+    """A SHA-256 of the contents of the test images, whatever they are called and wherever."""
+    digests = sorted(file.sha256 for file in dataset.of("test"))
+    return hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
+def _hashes(dataset: Dataset) -> list[str]:
+    return sorted(file.sha256[:_DIGITS] for file in dataset.of("test"))
+
+
+def _listed(runs_dir: Path) -> list[Look]:
+    looks = []
+    with contextlib.suppress(FileNotFoundError):
+        for line in (runs_dir / _FILE).read_text("utf-8", errors="replace").splitlines():
+            # A line that a full disk cut short is passed over.
+            with contextlib.suppress(ValueError, TypeError, AttributeError):
+                looks.append(Look.from_json(json.loads(line)))
+    return looks

@@ -1,0 +1,227 @@
+"""A .keras file in other formats, made in another process.
+
+The converters print what they like, leave their memory behind, and may take the process with them.
+`python -m tuner.conversion JOB`, with JOB a JSON file, is that other process.
+"""
+
+import errno
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tuner.errors import TuneError
+from tuner.export.formats import FORMATS
+
+# What the resize and the softmax are made of. Their numbers go to thousands or are shares of one:
+# in 8 bits, images of unlike sizes would be resized to noise. Networks use others.
+_IN_FLOAT = (
+    "ABS", "BATCH_MATMUL", "BROADCAST_TO", "CUMSUM", "DIV", "EXPAND_DIMS", "FLOOR", "GATHER",
+    "MAXIMUM", "MINIMUM", "MUL", "RESHAPE", "SELECT_V2", "SOFTMAX", "STRIDED_SLICE", "SUB", "SUM",
+    "TRANSPOSE",
+)  # fmt: skip
+
+
+def convert(
+    model: Path,
+    folder: Path,
+    formats: Sequence[str],
+    quantize: str | None = None,
+    examples: np.ndarray | None = None,
+) -> None:
+    """Writes a .keras file in other formats.
+
+    Args:
+        model: takes RGB values, (batch, any height, any width, 3), and gives probabilities.
+        folder: gets a file, or for SavedModel a folder, for each format.
+        formats: of `FORMATS`; keras is passed over.
+        quantize: of `QUANTIZATIONS`: how LiteRT stores its numbers; left out, as float32.
+        examples: for int8, training images of the network's size, uint8, (images, size, size, 3).
+
+    Raises:
+        TuneError: a converter failed, with the last line that it wrote.
+        OSError: the disk is full.
+    """
+    if set(formats) <= {"keras"}:
+        return
+    with tempfile.TemporaryDirectory(prefix=".conversion.", dir=folder) as temporary:
+        job = {
+            "model": str(model), "folder": str(folder), "formats": list(formats),
+            "quantize": quantize, "temporary": temporary,
+        }  # fmt: skip
+        if examples is not None:
+            np.save(Path(temporary, "examples.npy"), examples)
+        Path(temporary, "job.json").write_text(json.dumps(job), "utf-8")
+        finished = subprocess.run(
+            # -P: what lies in the working folder is not imported.
+            [sys.executable, "-P", "-m", "tuner.export.convert", Path(temporary, "job.json")],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            # Sets of names are gone through in one order: the same model gives the same bytes.
+            env=os.environ | elsewhere() | {"PYTHONHASHSEED": "0"},
+        )
+    if finished.returncode and os.strerror(errno.ENOSPC) in finished.stderr:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    if finished.returncode:
+        raise TuneError(f"the model could not be converted: {last_line(finished.stderr)}")
+
+
+def elsewhere() -> dict[str, str]:
+    """Environment of another process: it finds this program, and leaves us our GPU memory."""
+    program = str(Path(__file__).resolve().parents[1])
+    return {
+        "PYTHONPATH": os.pathsep.join(filter(None, [program, os.environ.get("PYTHONPATH")])),
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "TF_FORCE_GPU_ALLOW_GROWTH": "true",
+    }
+
+
+def last_line(text: str) -> str:
+    """The last line that a process wrote, or that it wrote none."""
+    lines = text.strip().splitlines() or ["no message"]
+    return lines[-1].strip()[:300]
+
+
+def _main(job_file: str) -> None:
+    import keras
+
+    job = json.loads(Path(job_file).read_text("utf-8"))
+    folder, formats, temporary = Path(job["folder"]), job["formats"], Path(job["temporary"])
+    model = keras.models.load_model(job["model"], compile=False, safe_mode=True)
+    if "onnx" in formats:
+        _write_onnx(model, folder / FORMATS["onnx"].file)
+    if {"savedmodel", "litert"} & set(formats):
+        _write_savedmodel(model, temporary / "savedmodel")
+    if "litert" in formats:
+        examples = temporary / "examples.npy"
+        images = np.load(examples, allow_pickle=False) if examples.exists() else None
+        content = _litert(temporary / "savedmodel", job["quantize"], images)
+        (folder / FORMATS["litert"].file).write_bytes(content)
+    if "savedmodel" in formats:
+        shutil.move(temporary / "savedmodel", folder / FORMATS["savedmodel"].file)
+
+
+def _write_savedmodel(model: Any, folder: Path) -> None:
+    """Writes two signatures: on pixels, and on the bytes of JPEG and PNG files."""
+    import keras
+    import tensorflow as tf
+
+    def on_pixels(rgb: Any) -> dict[str, Any]:
+        return {"probabilities": model(rgb, training=False)}
+
+    def of_bytes(data: Any) -> Any:
+        # This method alone gives the pixels that Pillow gives.
+        rgb = tf.io.decode_jpeg(data, channels=3, dct_method="INTEGER_ACCURATE")
+        return model(rgb[None], training=False)[0]
+
+    def on_bytes(images: Any) -> dict[str, Any]:
+        return {"probabilities": tf.map_fn(of_bytes, images, fn_output_signature=tf.float32)}
+
+    archive = keras.export.ExportArchive()
+    archive.track(model)
+    pixels = tf.TensorSpec((None, None, None, 3), tf.uint8, name="rgb")
+    archive.add_endpoint("serving_default", on_pixels, input_signature=[pixels])
+    encoded = tf.TensorSpec((None,), tf.string, name="images")
+    archive.add_endpoint("encoded", on_bytes, input_signature=[encoded])
+    archive.write_out(str(folder), verbose=False)
+
+
+def _write_onnx(model: Any, path: Path) -> None:
+    import keras
+    import onnx
+
+    signature = [keras.InputSpec(shape=(None, None, None, 3), dtype="uint8", name="rgb")]
+    model.export(str(path), format="onnx", verbose=False, input_signature=signature)
+    content = onnx.load(str(path))
+    _name_axes(content.graph.input[0], ("batch", "height", "width"))
+    _name_axes(content.graph.output[0], ("batch",))
+    _settle(content.graph)
+    onnx.checker.check_model(content)
+    onnx.save(content, str(path))
+
+
+def _settle(graph: Any) -> None:
+    """Orders and names what the converter orders and names by chance, so that bytes repeat.
+
+    It goes through sets of objects, whose order is that of their addresses in memory.
+    """
+    nodes = _from_inputs_on(graph)
+    names = {"": "", graph.input[0].name: "rgb", graph.output[0].name: "probabilities"}
+
+    def renamed(name: str) -> str:
+        return names.setdefault(name, f"tensor_{len(names)}")
+
+    for number, node in enumerate(nodes):
+        node.name = f"{node.op_type}_{number}"
+        node.input[:] = [renamed(name) for name in node.input]
+        node.output[:] = [renamed(name) for name in node.output]
+    del graph.node[:]
+    graph.node.extend(nodes)
+    for tensor in graph.initializer:
+        tensor.name = renamed(tensor.name)
+    numbers = {name: number for number, name in enumerate(names.values())}
+    graph.initializer.sort(key=lambda tensor: numbers[tensor.name])
+    del graph.value_info[:]
+    graph.doc_string = ""  # numbers what TensorFlow has traced so far
+    graph.input[0].name, graph.output[0].name = "rgb", "probabilities"
+
+
+def _from_inputs_on(graph: Any) -> list[Any]:
+    """Copies of the nodes that the output needs, each after what it is computed from.
+
+    The order depends on what is connected with what alone: the first input of a node comes first.
+    """
+    makers = {name: node for node in graph.node for name in node.output}
+    placed: dict[str, Any] = {}
+    pending = [graph.output[0].name]
+    while pending:
+        node = makers[pending[-1]]
+        missing = [
+            name for name in node.input if name in makers and makers[name].output[0] not in placed
+        ]
+        if not missing:
+            placed.setdefault(node.output[0], type(node).FromString(node.SerializeToString()))
+            pending.pop()
+        pending.extend(reversed(missing))
+    return list(placed.values())
+
+
+def _name_axes(value: Any, names: Sequence[str]) -> None:
+    for axis, name in zip(value.type.tensor_type.shape.dim, names, strict=False):
+        axis.dim_param = name
+
+
+def _litert(savedmodel: Path, quantize: str | None, examples: np.ndarray | None) -> bytes:
+    import tensorflow as tf
+
+    converter = tf.lite.TFLiteConverter.from_saved_model(
+        str(savedmodel), signature_keys=["serving_default"]
+    )
+    if quantize is None:
+        return converter.convert()
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if quantize == "float16":
+        converter.target_spec.supported_types = [tf.float16]
+        return converter.convert()
+    if examples is None:
+        raise ValueError("int8 needs examples.")
+    converter.representative_dataset = lambda: ([image[None]] for image in examples)
+    # What it is made for is not asked of it; it alone lets operations be left in float32.
+    # https://ai.google.dev/edge/litert/conversion/tensorflow/quantization/quantization_debugger
+    debugger = tf.lite.experimental.QuantizationDebugger(
+        converter=converter,
+        debug_options=tf.lite.experimental.QuantizationDebugOptions(denylisted_ops=list(_IN_FLOAT)),
+    )
+    return debugger.get_nondebug_quantized_model()
+
+
+if __name__ == "__main__":
+    _main(sys.argv[1])

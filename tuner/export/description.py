@@ -1,0 +1,172 @@
+"""What lies beside an export's files: labels.json, MODEL_CARD.md and export.json."""
+
+import json
+import platform
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from tuner.data.dataset import Dataset
+from tuner.environment import versions
+from tuner.evaluate.access_log import look_rows, looks_sentence
+from tuner.evaluate.evaluation import Winner
+from tuner.evaluate.held_out import details_of
+from tuner.export.files import Exported
+from tuner.export.folder import SCHEMA_VERSION
+from tuner.export.formats import FORMATS
+from tuner.export.model_card import confusions, model_card
+from tuner.export.parity import Parity
+from tuner.export.refit import Refit, refit_row
+from tuner.runs.records import trial_name
+from tuner.runs.run import Run
+from tuner.storage.atomic import write_text
+from tuner.storage.digests import sha256
+
+
+def describe(
+    folder: Path,
+    run: Run,
+    winner: Winner,
+    dataset: Dataset,
+    exported: Exported,
+    refitted: Refit | None = None,
+) -> None:
+    """Writes the three files, export.json with the SHA-256 of every other file in the folder."""
+    write_text(folder / "labels.json", json.dumps(list(dataset.classes), indent=1))
+    description = _description(run, winner, dataset, exported)
+    if refitted is not None:
+        description |= _refitted(refitted)
+    write_text(folder / "MODEL_CARD.md", model_card(description, dataset.classes))
+    description["files"] = {
+        path.relative_to(folder).as_posix(): sha256(path)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+    write_text(folder / "export.json", json.dumps(description, indent=2))
+
+
+def _description(run: Run, winner: Winner, dataset: Dataset, exported: Exported) -> dict[str, Any]:
+    reference, settings = exported.reference, run.settings
+    test = slice(reference.validation, None)
+    mistakes = confusions(reference.probabilities[test], reference.labels[test], dataset.classes)
+    details = details_of(reference.probabilities[test], dataset)
+    looks = look_rows(run, dataset)
+    return {
+        "schema": SCHEMA_VERSION,
+        "run": run.name,
+        "trial": trial_name(winner.trial.id),
+        "name": f"trial {trial_name(winner.trial.id)}",
+        "space": settings.space,
+        "hyperparameters": winner.trial.hyperparameters,
+        "validation_accuracy": winner.validation_accuracy,
+        "test_accuracy": winner.test_accuracy,
+        "validation_balanced_accuracy": winner.validation_balanced_accuracy,
+        "test_balanced_accuracy": winner.test_balanced_accuracy,
+        "majority_rate": {
+            "validation": winner.validation_majority_rate, "test": winner.majority_rate,
+        },
+        "validation_images": reference.validation,
+        "test_images": winner.test_images,
+        "leaked_test_images": winner.leaked and winner.leaked.to_json(),
+        "images": {split: len(dataset.of(split)) for split in ("train", "validation", "test")},
+        "split": {
+            "seed": settings.split_seed,
+            "validation_fraction": settings.val_fraction,
+            "test_fraction": settings.test_fraction,
+        },
+        "test_scores": details["scores"],
+        "intervals": details["intervals"],
+        "per_class": details["per_class"],
+        "luck": winner.luck and winner.luck.to_json(),
+        "opponents": [opponent.to_json() for opponent in winner.opponents],
+        "left_out": [each.name for each in winner.left_out],  # reasons name folders
+        "verdict": winner.verdict,
+        "looks": looks,
+        "looks_sentence": looks_sentence(looks) if looks else None,
+        "confusions": [asdict(mistake) for mistake in mistakes],
+        "image_size": settings.image_size,
+        "crop": settings.crop,
+        "classes": len(dataset.classes),
+        "input": "RGB values 0 to 255, uint8, (batch, height, width, 3), any size",
+        "output": "probabilities, float32, (batch, classes), in the order of labels.json",
+        "preprocessing": _preprocessing(settings.image_size, settings.crop),
+        **check_row(exported),
+        "versions": {"python": platform.python_version()} | versions(),
+    }  # fmt: skip
+
+
+def check_row(exported: Exported) -> dict[str, Any]:
+    """What the check of an export gave, as export.json and `tune best --json` have it."""
+    return {
+        "checked_images": len(exported.reference.paths),
+        "plainly_decoded": sum(exported.reference.plain),
+        "formats": {name: _format(name, exported) for name in exported.parities},
+        "temperature": exported.calibration.temperature,
+        "calibration_error_before": exported.calibration.before,
+        "calibration_error": exported.calibration.after,
+    }
+
+
+def _refitted(refitted: Refit) -> dict[str, Any]:
+    """What is otherwise of a winner that was trained again."""
+    return {
+        "name": f"trial {trial_name(refitted.trial.id)}, refitted",
+        "validation_accuracy": None,
+        "validation_balanced_accuracy": None,
+        "test_accuracy": refitted.test_accuracy,
+        "test_balanced_accuracy": refitted.test_balanced_accuracy,
+        "test_images": len(refitted.dataset.of("test")),
+        "leaked_test_images": refitted.leaked.to_json(),
+        "majority_rate": {
+            "validation": None, "test": refitted.dataset.majority_rate("test"),
+        },
+        "refit": refit_row(refitted),
+    }  # fmt: skip
+
+
+def _preprocessing(image_size: int, crop: bool) -> dict[str, Any]:
+    """For other languages: what is to be done before the file, and what is done in it."""
+    return {
+        "outside": {
+            "orientation": "upright, as EXIF asks",
+            "colours": "those of an embedded profile become sRGB",
+            "transparency": "laid on white",
+            "deep_integers": "the upper 8 bits",
+            "channels": "RGB",
+            "dtype": "uint8",
+            "scaling": "none",
+        },
+        "inside": {
+            "crop": "centre square" if crop else "none",
+            "size": [image_size, image_size],
+            "aspect_ratio": "not kept",
+            "kernel": "triangle, antialiased, half-pixel centres",
+            "rounding": "whole numbers 0 to 255",
+        },
+    }
+
+
+def _format(name: str, exported: Exported) -> dict[str, Any]:
+    parity = exported.parities[name]
+    numbers = exported.quantize if name == "litert" and exported.quantize else "float32"
+    described = {"file": FORMATS[name].file, "numbers": numbers, **_parity(parity)}
+    described |= {
+        "validation_accuracy": parity.validation_accuracy,
+        "test_accuracy": parity.test_accuracy,
+        "bytes": exported.bytes[name],
+    }
+    if numbers != "float32":
+        described |= {"lost": parity.lost, "gained": parity.gained, "warning": exported.warning}
+    if name == "savedmodel" and exported.encoded is not None:
+        described["encoded"] = _parity(exported.encoded)
+    return described
+
+
+def _parity(parity: Parity) -> dict[str, Any]:
+    return {
+        "images": parity.images,
+        "differing": parity.differing,
+        "ties": parity.ties,
+        "largest_difference": parity.largest,
+        "milliseconds_per_image": round(parity.milliseconds, 2),
+    }

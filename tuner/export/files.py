@@ -1,0 +1,190 @@
+"""A network as files of several formats, each proved to give the network's answers."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from search_spaces.resize import resizer
+from tuner.errors import TuneError
+from tuner.export.convert import convert
+from tuner.export.formats import FORMATS, check_formats
+from tuner.export.keras_file import save_keras
+from tuner.export.parity import Parity, Reference, check_encoded, check_file
+
+# Is told what is done, how many images are, and of how many.
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """What is to be written.
+
+    Attributes:
+        formats: of `tuner.artifacts.FORMATS`.
+        quantize: how the LiteRT file stores its numbers, float16 or int8; None for float32.
+        calibrate: whether a temperature is fitted and folded into the last layer.
+
+    Raises:
+        ExportError: there is no such format, or what it needs is not installed.
+    """
+
+    formats: tuple[str, ...] = ("keras",)
+    quantize: str | None = None
+    calibrate: bool = False
+
+    def __post_init__(self) -> None:
+        check_formats(self.formats, self.quantize)
+        once = tuple(name for name in FORMATS if name in self.formats)
+        object.__setattr__(self, "formats", once)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How far the test images' probabilities are from what they say, 0 to 1.
+
+    Attributes:
+        temperature: that the logits are divided by; None if they are as trained.
+        before: expected calibration error of the network as trained.
+        after: the same of what is exported.
+    """
+
+    temperature: float | None
+    before: float
+    after: float
+
+    @property
+    def warning(self) -> str | None:
+        """A sentence where the temperature made it worse, else None."""
+        if self.temperature is None or self.after <= self.before:
+            return None
+        return (
+            "The temperature did not help: the calibration error on the test images rose. Export "
+            "without --calibrate, or validate on more images."
+        )
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written, and how it was checked.
+
+    Attributes:
+        parities: the check of each format.
+        reference: what the network itself made of the images.
+        calibration: what its probabilities are worth.
+        bytes: the size of each format's file or folder.
+        encoded: the check of SavedModel's signature on bytes, or None.
+        quantize: how LiteRT stores its numbers.
+    """
+
+    parities: Mapping[str, Parity]
+    reference: Reference
+    calibration: Calibration
+    bytes: Mapping[str, int]
+    encoded: Parity | None = None
+    quantize: str | None = None
+
+    @property
+    def warning(self) -> str | None:
+        """What a quantized file costs in accuracy, where chance does not explain it; else None."""
+        if self.quantize is None or not self.parities["litert"].worse:
+            return None
+        loss = self.parities["litert"].loss
+        return f"The {self.quantize} file is less accurate than the network: {loss}."
+
+
+def export_model(network: keras.Model, image_size: int, crop: bool = False) -> keras.Model:
+    """Puts the resize, and the crop before it, in front of a network.
+
+    Args:
+        network: from (batch, image_size, image_size, 3) to probabilities. That it is compiled, with
+            an optimizer that plain Keras may not know, does not get into the result.
+        image_size: in pixels.
+        crop: whether the network was trained on the centre square of each image.
+
+    Returns:
+        Model from RGB values 0 to 255, (batch, any height, any width, 3), to probabilities.
+    """
+    resized = resizer(image_size, crop)
+    uncompiled = keras.Model(network.inputs[0], network.outputs[0], name=network.name)
+    return keras.Model(resized.input, uncompiled(resized.output), name="tuned_resnet50")
+
+
+def write_files(
+    model: keras.Model, folder: Path, options: ExportOptions, examples: np.ndarray | None = None
+) -> None:
+    """Writes a model from `export_model` in each format.
+
+    Args:
+        model: the model.
+        folder: exists.
+        options: the formats.
+        examples: for int8, training images of the network's size, uint8, (images, size, size, 3).
+
+    Raises:
+        TuneError: a converter failed.
+        OSError: the folder cannot be written.
+    """
+    path = folder / FORMATS["keras"].file
+    save_keras(model, path)
+    convert(path, folder, options.formats, options.quantize, examples)
+    if "keras" not in options.formats:
+        path.unlink()
+
+
+def check_files(
+    folder: Path,
+    reference: Reference,
+    options: ExportOptions,
+    calibration: Calibration,
+    on_progress: Progress | None = None,
+) -> Exported:
+    """Checks each file in its own runtime.
+
+    Raises:
+        TuneError: a file in float32 has another class for over 0.1 % of the images, or a
+            probability that differs by over 0.001; or one in float16 for over 0.1 %, in int8 for
+            over 10 %, those left out that the network itself finds as probable within 0.02.
+    """
+    parities = {}
+    for name in options.formats:
+        told = None if on_progress is None else _told(on_progress, f"checking {name}")
+        parities[name] = check_file(reference, name, folder / FORMATS[name].file, told)
+        _check_equal(name, parities[name], options.quantize)
+    encoded = None
+    if "savedmodel" in options.formats:
+        encoded = check_encoded(reference, folder / FORMATS["savedmodel"].file)
+        if encoded is not None:
+            _check_equal("savedmodel, on encoded bytes,", encoded, None)
+    sizes = {name: _bytes(folder / FORMATS[name].file) for name in options.formats}
+    return Exported(parities, reference, calibration, sizes, encoded, options.quantize)
+
+
+def _check_equal(name: str, parity: Parity, quantize: str | None) -> None:
+    numbers = quantize if name == "litert" else None
+    if numbers == "int8" and not parity.usable:
+        raise TuneError(
+            f"the exported {name} file in int8 is no substitute for the network: "
+            f"{parity.departure}; nothing was written. Export with --quantize float16, or without."
+        )
+    if numbers == "float16" and not parity.near:
+        raise TuneError(
+            f"the exported {name} file in float16 does not give the network's answers: "
+            f"{parity.departure}; nothing was written. Export without --quantize."
+        )
+    if numbers is None and not parity.equal:
+        raise TuneError(
+            f"the exported {name} file does not give the network's answers: {parity.sentence}; "
+            "nothing was written."
+        )
+
+
+def _told(on_progress: Progress, what: str) -> Callable[[int, int], None]:
+    return lambda done, total: on_progress(what, done, total)
+
+
+def _bytes(path: Path) -> int:
+    files: Sequence[Path] = [path] if path.is_file() else list(path.rglob("*"))
+    return sum(file.stat().st_size for file in files if file.is_file())

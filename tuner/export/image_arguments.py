@@ -1,0 +1,85 @@
+"""The image files that somebody means by files, folders, patterns and a list."""
+
+import glob
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from tuner.data.listing import may_be_image
+
+LISTED = "-"
+_PATTERN = frozenset("*?[")
+
+
+def chosen_images(
+    arguments: Iterable[str], listed: bytes = b"", separator: bytes = b"\n"
+) -> list[Path]:
+    """The images that arguments mean, in the order given; one that is named twice comes twice.
+
+    Args:
+        arguments: each a file; a folder, whose images are found in all of its folders, sorted,
+            hidden ones passed over; a pattern such as `photos/**/*.jpg`; or `-` for what is listed.
+            What does not exist, or holds no image, stays as it is, to be named as unreadable.
+        listed: names of files, folders or patterns.
+        separator: what ends each of them.
+    """
+    found: list[Path] = []
+    for argument in arguments:
+        if argument == LISTED:
+            for name in _names(listed, separator):
+                found += _meant(name)
+        else:
+            found += _meant(argument)
+    return found
+
+
+def _names(listed: bytes, separator: bytes) -> Iterator[str]:
+    for name in listed.split(separator):
+        if separator == b"\n":
+            name = name.removesuffix(b"\r")
+        if name:
+            yield os.fsdecode(name)
+
+
+def _meant(name: str) -> list[Path]:
+    path = Path(name)
+    if path.is_dir():
+        return _images_below(path) or [path]
+    if not os.path.lexists(path) and _PATTERN & set(name):
+        return _matches(name) or [path]
+    return [path]
+
+
+def _matches(pattern: str) -> list[Path]:
+    """What a pattern matches; folders stand for their images, unless `**` has matched these too."""
+    found: list[Path] = []
+    for match in map(Path, sorted(glob.glob(pattern, recursive=True))):  # noqa: PTH207 - any path
+        if not match.is_dir():
+            found.append(match)
+        elif "**" not in pattern:
+            found += _images_below(match)
+    return found
+
+
+def _images_below(folder: Path) -> list[Path]:
+    """All images in a folder and the folders in it; links are followed, each folder once."""
+    found: list[Path] = []
+    seen: set[tuple[int, int]] = set()
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = sorted(name for name in folders if _is_new(Path(parent, name), seen))
+        paths = [Path(parent, name) for name in names if not name.startswith(".")]
+        found += [path for path in paths if may_be_image(path)]
+    return sorted(found)
+
+
+def _is_new(folder: Path, seen: set[tuple[int, int]]) -> bool:
+    """Whether a folder is to be entered, and was not before."""
+    try:
+        status = folder.stat()
+    except OSError:
+        return False
+    identity = (status.st_dev, status.st_ino)
+    if folder.name.startswith(".") or folder.name == "__MACOSX" or identity in seen:
+        return False
+    seen.add(identity)
+    return True

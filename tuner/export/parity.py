@@ -1,0 +1,294 @@
+"""Whether an exported file, in its own runtime and another process, gives the network's answers."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from PIL import Image
+
+from tuner.decoding.decode import on_all_cores, read_image
+from tuner.decoding.formats import DecodeError
+from tuner.errors import DataError, TuneError
+from tuner.export import runtime_process as script
+from tuner.export.convert import elsewhere, last_line
+from tuner.metrics.intervals import CONFIDENCE
+from tuner.metrics.significance import mcnemar_p
+
+# Two best classes closer than this may change places with the last bits of a float.
+TIE = 1e-4
+# What float formats may differ by: one class in a thousand images, a thousandth of a probability.
+MOST_DIFFERING = 0.001
+LARGEST_DIFFERENCE = 1e-3
+# Between two classes that the network finds about as probable, half the digits may decide.
+NEAR = 0.02
+# Share of the images for which 8 bits may name a class that is not about as probable.
+MOST_FAR = 0.1
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What the network itself makes of the images that an export is checked on.
+
+    Attributes:
+        paths: the images.
+        labels: their class numbers, shape (images,).
+        validation: how many of them, from the first, are validation images; the others are test
+            images.
+        probabilities: of the network in this process, shape (images, classes).
+    """
+
+    paths: Sequence[Path]
+    labels: np.ndarray
+    validation: int
+    probabilities: np.ndarray
+
+    @cached_property
+    def plain(self) -> list[bool]:
+        """Whether a file's pixels are what `tuner.elsewhere.decode` makes of it."""
+        return list(on_all_cores(_is_plain, self.paths))
+
+    @cached_property
+    def encoded(self) -> list[int]:
+        """Indices of the upright, opaque JPEG and PNG files of 8-bit sRGB."""
+        return [i for i, path in enumerate(self.paths) if self.plain[i] and _is_encoded(path)]
+
+    @cached_property
+    def ties(self) -> np.ndarray:
+        """Whether an image's two best probabilities are within 1e-4."""
+        best = np.sort(self.probabilities, axis=1)
+        return best[:, -1] - best[:, -2] < TIE
+
+    def accuracy(self, probabilities: np.ndarray, test: bool) -> float | None:
+        """Share of the validation or the test images named rightly; None where there are none."""
+        part = slice(self.validation, None) if test else slice(self.validation)
+        right = probabilities.argmax(axis=1)[part] == self.labels[part]
+        return float(right.mean()) if len(right) else None
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How a file's answers differ from the network's.
+
+    Attributes:
+        images: how many were predicted.
+        differing: how many get another class; where the network's two best probabilities are
+            within 1e-4, either is right.
+        ties: how many images that are.
+        largest: largest difference of a probability.
+        milliseconds: median time per image, one at a time, decoding left out.
+        validation_accuracy: share of the validation images that the file names rightly.
+        test_accuracy: the same of the test images; both are None of the signature on encoded
+            bytes, which sees a part of them.
+        lost: how many images the network names rightly and the file does not.
+        gained: how many the file names rightly and the network does not.
+        far: how many get another class, which the network finds less probable by over 0.02.
+    """
+
+    images: int
+    differing: int
+    ties: int
+    largest: float
+    milliseconds: float
+    validation_accuracy: float | None = None
+    test_accuracy: float | None = None
+    lost: int = 0
+    gained: int = 0
+    far: int = 0
+
+    @property
+    def equal(self) -> bool:
+        """Whether it is close enough for a format in float32."""
+        few = self.differing <= MOST_DIFFERING * self.images
+        return few and self.largest <= LARGEST_DIFFERENCE
+
+    @property
+    def near(self) -> bool:
+        """Whether it is close enough for float16: classes alone count, and none that was sure."""
+        return self.far <= MOST_DIFFERING * self.images
+
+    @property
+    def usable(self) -> bool:
+        """Whether it is close enough for int8: the same for nine images of ten."""
+        return self.far <= MOST_FAR * self.images
+
+    @property
+    def worse(self) -> bool:
+        """Whether it names fewer images rightly than chance explains (exact McNemar, 5 %)."""
+        one = np.repeat([True, False], [self.lost, self.gained])
+        return self.lost > self.gained and mcnemar_p(one, ~one) < 1 - CONFIDENCE
+
+    @property
+    def loss(self) -> str:
+        """What it costs in accuracy, in words."""
+        return (
+            f"of {self.images} images it names {self.lost} wrongly that the network names rightly, "
+            f"and {self.gained} the other way around: {self.lost - self.gained} fewer, which "
+            "chance does not explain"
+        )
+
+    @property
+    def departure(self) -> str:
+        """Where it leaves the network, in words."""
+        return (
+            f"{self.far} of {self.images} images get another class, which the network finds less "
+            f"probable by over {NEAR}"
+        )
+
+    @property
+    def sentence(self) -> str:
+        """The difference in words."""
+        return (
+            f"{self.differing} of {self.images} images get another class, and probabilities "
+            f"differ by up to {self.largest:.2g}"
+        )
+
+
+def check_file(
+    reference: Reference,
+    name: str,
+    path: Path,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Parity:
+    """Predicts all images with an exported file, in another process that knows nothing of us.
+
+    What a plain decoder reads as we do is decoded there; the pixels of all else are sent.
+
+    Args:
+        reference: what is to be given.
+        name: the file's format.
+        path: the file.
+        on_progress: is told (done, of how many).
+
+    Raises:
+        TuneError: the file cannot be loaded or used.
+    """
+    items = (
+        _path_item(path) if plain else read_image(path)
+        for path, plain in zip(reference.paths, reference.plain, strict=True)
+    )
+    found, seconds = _predict(name, path, items, len(reference.paths), on_progress)
+    parity = _compare(reference, np.arange(len(reference.paths)), found, seconds)
+    return Parity(
+        **vars(parity)
+        | {
+            "validation_accuracy": reference.accuracy(found, test=False),
+            "test_accuracy": reference.accuracy(found, test=True),
+        }
+    )
+
+
+def check_encoded(reference: Reference, path: Path) -> Parity | None:
+    """The same of a SavedModel's signature on bytes, for the files that it is made for.
+
+    Returns:
+        None where none of the images is such a file.
+    """
+    rows = np.array(reference.encoded, int)
+    if not len(rows):
+        return None
+    items = (_path_item(reference.paths[row]) for row in rows)
+    found, seconds = _predict(script.ENCODED, path, items, len(rows), None)
+    return _compare(reference, rows, found, seconds)
+
+
+def _compare(
+    reference: Reference, rows: np.ndarray, found: np.ndarray, seconds: np.ndarray
+) -> Parity:
+    expected = reference.probabilities[rows]
+    if found.shape != expected.shape or not np.isfinite(found).all():
+        raise TuneError("the exported file does not give one probability for each class.")
+    best, named = expected.argmax(axis=1), found.argmax(axis=1)
+    each, labels, ties = np.arange(len(rows)), reference.labels[rows], reference.ties[rows]
+    other = best != named
+    return Parity(
+        images=len(rows),
+        differing=int((other & ~ties).sum()),
+        ties=int(ties.sum()),
+        largest=float(np.abs(found - expected).max()),
+        milliseconds=float(np.median(seconds) * 1000),
+        lost=int(((best == labels) & other).sum()),
+        gained=int(((named == labels) & other).sum()),
+        far=int((expected[each, best] - expected[each, named] > NEAR).sum()),
+    )
+
+
+def _predict(
+    name: str,
+    path: Path,
+    items: Iterator[np.ndarray],
+    count: int,
+    on_progress: Callable[[int, int], None] | None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities and seconds of a stream of images, from another process."""
+    with tempfile.TemporaryDirectory() as folder, Path(folder, "errors").open("w+b") as errors:
+        out = Path(folder, "out.npz")
+        process = subprocess.Popen(
+            # -P: what lies in the working folder, or beside the script, is not imported.
+            [sys.executable, "-P", script.__file__, name, str(path), str(out)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
+            env=_without_us(),
+        )
+        assert process.stdin is not None
+        try:
+            _send(process.stdin, items, count, on_progress)
+        except BaseException:
+            process.kill()
+            raise
+        finally:
+            process.wait()
+        if process.returncode or not out.exists():
+            errors.seek(0)
+            reason = last_line(errors.read().decode("utf-8", "replace"))
+            raise TuneError(f"the exported {name} file could not be checked: {reason}")
+        with np.load(out, allow_pickle=False) as arrays:
+            return arrays["probabilities"], arrays["seconds"]
+
+
+def _without_us() -> dict[str, str]:
+    """Environment of the other process: this program is not put on its path."""
+    return os.environ | {name: v for name, v in elsewhere().items() if name != "PYTHONPATH"}
+
+
+def _send(
+    stream: IO[bytes],
+    items: Iterator[np.ndarray],
+    count: int,
+    on_progress: Callable[[int, int], None] | None,
+) -> None:
+    try:
+        with stream:
+            for number, item in enumerate(items, 1):
+                script.write_item(stream, item)
+                if on_progress:
+                    on_progress(number, count)
+    except BrokenPipeError:
+        pass  # it has ended; what it wrote says why
+    except DecodeError as error:
+        raise DataError(f"an image that the export is checked on is gone: {error}") from error
+
+
+def _path_item(path: Path) -> np.ndarray:
+    return np.frombuffer(str(path).encode("utf-8", "surrogateescape"), np.uint8)
+
+
+def _is_plain(path: Path) -> bool:
+    try:
+        return np.array_equal(script.decode(path), read_image(path))
+    except Exception:  # Pillow lets out nearly any type; our own decoder has its say later
+        return False
+
+
+def _is_encoded(path: Path) -> bool:
+    with Image.open(path) as image:
+        upright = image.getexif().get(0x0112, 1) in (0, 1)
+        opaque = image.mode in ("1", "L", "P", "RGB") and not image.has_transparency_data
+        return image.format in ("JPEG", "PNG") and upright and opaque

@@ -1,0 +1,225 @@
+"""The winner as files that work without this program, proved equal before they are kept."""
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from tuner.data.dataset import Dataset
+from tuner.data.pixel_store import prepare_images
+from tuner.errors import DataError, ExportError, TuneError
+from tuner.evaluate.evaluation import Winner, count_correct
+from tuner.export.description import describe
+from tuner.export.files import (
+    Calibration,
+    Exported,
+    ExportOptions,
+    Progress,
+    check_files,
+    export_model,
+    write_files,
+)
+from tuner.export.parity import Reference
+from tuner.export.refit import Refit
+from tuner.export.temperature import fit_temperature, fold_temperature
+from tuner.metrics.scores import calibration_error
+from tuner.runs.run import Run, is_writable
+from tuner.storage.atomic import sync
+from tuner.storage.cache import Cache
+from tuner.storage.digests import sha256
+from tuner.storage.disk import nearest_existing
+from tuner.training.networks import trained_model
+
+# Training images that tell int8 how large numbers get.
+_EXAMPLES = 128
+
+
+def check_target(folder: Path) -> None:
+    """Raises ExportError unless an export can be written to that folder."""
+    if not is_writable(folder.parent):
+        raise ExportError(f"{folder} cannot be written. Choose another folder for the export.")
+    if os.path.lexists(folder) and (not folder.is_dir() or any(folder.iterdir())):
+        raise ExportError(
+            f"{folder} exists and is not an empty folder. Choose another, or remove it first."
+        )
+
+
+def export_winner(
+    run: Run,
+    winner: Winner,
+    dataset: Dataset,
+    folder: Path,
+    cache: Cache,
+    options: ExportOptions | None = None,
+    on_progress: Progress | None = None,
+    refitted: Refit | None = None,
+) -> Exported:
+    """Writes the winner's files and what describes them, all or nothing.
+
+    The files take RGB values 0 to 255 of any size and give probabilities. Before the folder gets
+    its name, each file predicts the validation and the test images in another process that has its
+    runtime and nothing of this program; its answers have to be those of the network here.
+
+    Args:
+        run: the run.
+        winner: its winner, evaluated.
+        dataset: the run's images.
+        folder: is made; must not exist or be empty.
+        cache: holds decoded images.
+        options: what is written; left out, model.keras.
+        on_progress: is told (what, done, of how many).
+        refitted: the winner trained again, which is exported in its place with the images that it
+            was tested on.
+
+    Raises:
+        ExportError: the folder cannot be written, or is not empty; or the network cannot be
+            calibrated.
+        DataError: an image has changed since the search, or is gone.
+        RunError: the winner's weights are gone or damaged.
+        TuneError: a file does not give the network's answers, or the network not the recorded
+            accuracy.
+    """
+    options, folder = options or ExportOptions(), folder.absolute()
+    check_target(folder)
+    dataset = dataset if refitted is None else refitted.dataset
+    _check_unchanged(dataset)
+    keras.utils.clear_session()  # Keras numbers layers: the same network gets the same names
+    with _whole_or_nothing(folder) as temporary:
+        network = (
+            trained_model(run, winner.trial, len(dataset.classes))
+            if refitted is None
+            else refitted.network
+        )
+        reference, calibration = _calibrated(
+            network, None if refitted else winner, _predict(network, run, dataset, cache), options,
+            lambda: _predict(network, run, dataset, cache),
+        )  # fmt: skip
+        examples = _examples(run, dataset, cache) if options.quantize == "int8" else None
+        whole = export_model(network, run.settings.image_size, run.settings.crop)
+        write_files(whole, temporary, options, examples)
+        exported = check_files(temporary, reference, options, calibration, on_progress)
+        describe(temporary, run, winner, dataset, exported, refitted)
+    return exported
+
+
+@contextlib.contextmanager
+def _whole_or_nothing(folder: Path) -> Iterator[Path]:
+    """A new folder that gets its name when the block ends without error."""
+    try:
+        existing = nearest_existing(folder.parent)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=existing))
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+    try:
+        yield temporary
+        temporary.chmod(0o755)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        if folder.exists():
+            folder.rmdir()
+        temporary.rename(folder)
+        sync(folder.parent)
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _unwritable(folder: Path, error: OSError) -> ExportError:
+    return ExportError(f"{folder} cannot be written: {error.strerror or error}.")
+
+
+def _check_unchanged(dataset: Dataset) -> None:
+    """Raises DataError unless the images that are checked are those that the search had."""
+    for file in _checked(dataset):
+        path = dataset.root / file.path
+        try:
+            found = sha256(path)
+        except OSError as error:
+            raise DataError(
+                f"the export is checked on the validation and test images, but {path} cannot be "
+                f"read: {error.strerror}."
+            ) from error
+        if found != file.sha256:
+            raise DataError(
+                f"the export is checked on the validation and test images, but {path} has changed "
+                "since the search. Put the old file back."
+            )
+
+
+def _checked(dataset: Dataset) -> tuple[Any, ...]:
+    return (*dataset.of("validation"), *dataset.of("test"))
+
+
+def _predict(network: keras.Model, run: Run, dataset: Dataset, cache: Cache) -> Reference:
+    settings = run.settings
+    parts = [
+        network.predict(
+            prepare_images(
+                dataset.of(split), dataset.root, settings.image_size, cache, crop=settings.crop
+            ),
+            batch_size=settings.batch_size,
+            verbose=0,
+        )
+        for split in ("validation", "test")
+        if dataset.of(split)
+    ]
+    return Reference(
+        paths=[dataset.root / file.path for file in _checked(dataset)],
+        labels=np.concatenate([dataset.labels(split) for split in ("validation", "test")]),
+        validation=len(dataset.of("validation")),
+        probabilities=np.concatenate(parts),
+    )
+
+
+def _calibrated(
+    network: keras.Model,
+    winner: Winner | None,
+    trained: Reference,
+    options: ExportOptions,
+    again: Callable[[], Reference],
+) -> tuple[Reference, Calibration]:
+    """What the network that is exported makes of the images, and its calibration."""
+    if winner is not None:
+        _check_recorded(trained, winner)
+    before = _test_error(trained)
+    if not options.calibrate:
+        return trained, Calibration(None, before, before)
+    part = slice(trained.validation)
+    temperature = fit_temperature(trained.probabilities[part], trained.labels[part])
+    fold_temperature(network, temperature)
+    reference = again()
+    return reference, Calibration(temperature, before, _test_error(reference))
+
+
+def _check_recorded(reference: Reference, winner: Winner) -> None:
+    part = slice(reference.validation)
+    correct = count_correct(reference.probabilities[part], reference.labels[part])
+    recorded = round(winner.validation_accuracy * reference.validation)
+    if abs(correct - recorded) > reference.ties[part].sum():
+        raise TuneError(
+            f"the network names {correct} of {reference.validation} validation images rightly, "
+            f"but the search counted {recorded}; nothing was written."
+        )
+
+
+def _test_error(reference: Reference) -> float:
+    part = slice(reference.validation, None)
+    return calibration_error(reference.probabilities[part], reference.labels[part])
+
+
+def _examples(run: Run, dataset: Dataset, cache: Cache) -> np.ndarray:
+    files = dataset.of("train")
+    chosen = np.unique(np.linspace(0, len(files) - 1, min(_EXAMPLES, len(files))).round())
+    settings = run.settings
+    return np.asarray(
+        prepare_images(
+            [files[int(row)] for row in chosen], dataset.root, settings.image_size, cache,
+            crop=settings.crop,
+        )
+    )  # fmt: skip

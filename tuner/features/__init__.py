@@ -1,0 +1,1 @@
+"""Activations at a cut, stored once, and classifiers on them."""

@@ -1,0 +1,1 @@
+"""What is trained next, and how long it takes. Nothing here trains."""

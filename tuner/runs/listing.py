@@ -1,0 +1,59 @@
+"""List the runs of a folder."""
+
+import contextlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from tuner.errors import TuneError
+from tuner.runs.journal import Journal
+from tuner.runs.ranking import rank
+from tuner.runs.run import FINISHED, Run, open_run, run_names
+from tuner.settings import SearchSettings
+from tuner.storage.disk import folder_bytes
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """A run in a line.
+
+    Attributes:
+        name: its name.
+        data: folder of the images, or None for digits.
+        state: "running", "interrupted", "done", or "damaged".
+        trials: configurations begun; None where the journal cannot be read.
+        best_score: of the trial that leads, or None.
+        objective: what the score is.
+        size_bytes: of everything in its folder.
+    """
+
+    name: str
+    data: str | None
+    state: str
+    trials: int | None
+    best_score: float | None
+    objective: str
+    size_bytes: int
+
+
+def summaries(runs_dir: Path) -> list[RunSummary]:
+    """The runs, the newest first."""
+    return [_summary(runs_dir / name) for name in run_names(runs_dir)]
+
+
+def _summary(folder: Path) -> RunSummary:
+    settings, trials, best, state = SearchSettings(), None, None, "damaged"
+    with contextlib.suppress(TuneError):
+        settings = open_run(folder.parent, folder.name).settings
+        journal = Journal.open(folder / "journal.db", read_only=True)
+        with contextlib.closing(journal):
+            records = journal.trials()
+            done = journal.note(FINISHED) == settings.iterations
+            state = "done" if done else "interrupted"
+        trials = len(records)
+        ranked = rank(records, settings.direction)
+        best = ranked[0].score if ranked else None
+    if Run(folder, settings).busy:
+        state = "running"
+    return RunSummary(
+        folder.name, settings.data, state, trials, best, settings.objective, folder_bytes(folder)
+    )

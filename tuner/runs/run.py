@@ -1,0 +1,303 @@
+"""A run: one search and everything that it wrote, in one folder under the runs folder."""
+
+import json
+import os
+import re
+import shutil
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from tuner.data.dataset import Dataset
+from tuner.data.splits import SPLITS
+from tuner.errors import RunError, SettingsError
+from tuner.runs.journal import Journal, is_unused
+from tuner.runs.journal_file import salvage
+from tuner.runs.lock import check_free, lock_file, sole_writer
+from tuner.runs.ranking import rank
+from tuner.runs.records import FAILED, TrialRecord
+from tuner.settings import SearchSettings
+from tuner.storage import locks
+from tuner.storage.atomic import read_text, sync, write_text
+from tuner.storage.disk import nearest_existing
+
+# 60 letters of up to four bytes, a prefix and a process id fit into a file name of 255 bytes.
+_NAME = re.compile(r"\w[\w.-]{0,59}")
+
+# Note of the journal: how many Hyperband iterations are complete, 0 while the search is not.
+FINISHED = "finished"
+RECIPES = "recipes"  # names of those that the schedule begins with
+
+
+@dataclass(frozen=True)
+class Run:
+    """An existing run.
+
+    Attributes:
+        folder: the run's folder.
+        settings: what the search was asked to do.
+    """
+
+    folder: Path
+    settings: SearchSettings
+
+    @property
+    def name(self) -> str:
+        """The run's name: that of its folder."""
+        return self.folder.name
+
+    @cached_property
+    def journal(self) -> Journal:
+        """The run's journal, open for writing too where the folder can be written."""
+        return Journal.open(self.folder / "journal.db", read_only=not is_writable(self.folder))
+
+    @property
+    def complete(self) -> bool:
+        """Whether the search has done all that its settings ask for."""
+        return bool(self.journal.note(FINISHED) == self.settings.iterations)
+
+    def salvaged(self) -> list[TrialRecord]:
+        """What can still be read of a damaged journal's trials."""
+        return salvage(self.folder / "journal.db")
+
+    @property
+    def busy(self) -> bool:
+        """Whether a process is searching."""
+        return locks.is_taken(lock_file(self.folder))
+
+    def dataset(self, root: Path | None = None) -> Dataset:
+        """The images and their split, as the search saw them.
+
+        Args:
+            root: folder that the images lie in; None for where they were.
+
+        Raises:
+            RunError: the description is missing or damaged.
+            DataError: it is not complete, or was written by a newer version.
+        """
+        path = self.folder / "dataset.json"
+        try:
+            dataset = Dataset.from_json(root, json.loads(read_text(path)))
+        except OSError as error:
+            raise RunError(f"{path} cannot be read: {error.strerror}.") from error
+        except (ValueError, RecursionError) as error:
+            raise RunError(f"{path} is damaged: {error}.") from error
+        labels = {file.label for file in dataset.files}
+        if not all(map(dataset.of, SPLITS)) or labels != set(dataset.classes):
+            raise RunError(f"{path} is damaged: a split or a class has no images.")
+        return dataset
+
+
+def check_new(runs_dir: Path, name: str, overwrite: bool) -> None:
+    """Checks that a run of that name can be begun.
+
+    Raises:
+        RunError: the name is no name for a folder, it is taken, or nothing can be written there.
+    """
+    if not _NAME.fullmatch(name):
+        raise RunError(
+            f"a run cannot be named {name!r}. Use up to 60 letters, digits, '_', '-' and '.', and "
+            "begin with one of the first three."
+        )
+    folder = runs_dir / name
+    if _is_run(folder) and not overwrite:
+        raise RunError(
+            f"the run {name} exists in {runs_dir}. Go on with it by --resume, replace it by "
+            "--overwrite, or choose another --run."
+        )
+    check_free(folder)
+    if os.path.lexists(folder) and not _is_run(folder):
+        raise RunError(f"{folder} exists and is not a run. Choose another --run.")
+    if not is_writable(runs_dir):
+        raise RunError(f"the runs folder {runs_dir} cannot be written. Choose another --runs-dir.")
+
+
+def is_writable(folder: Path) -> bool:
+    """Whether a folder is there, or can be made, and files can be written to it."""
+    path = nearest_existing(folder)
+    return path.is_dir() and os.access(path, os.W_OK | os.X_OK)
+
+
+def create_run(
+    runs_dir: Path, name: str, settings: SearchSettings, dataset: Dataset, overwrite: bool
+) -> Run:
+    """Makes the run's folder with settings, dataset and an empty journal, all at once.
+
+    Raises:
+        RunError: as `check_new` raises it, or the folder cannot be written.
+    """
+    check_new(runs_dir, name, overwrite)
+    folder = runs_dir / name
+    new = runs_dir / f".{name}.{os.getpid()}.new"
+    try:
+        _remove_leftovers(runs_dir, name)
+        new.mkdir(parents=True)
+        write_text(new / "settings.json", settings.to_json())
+        # As ASCII: a file's name may hold bytes that are no text.
+        write_text(new / "dataset.json", json.dumps(dataset.to_json()))
+        Journal.create(new / "journal.db").close()
+        _put(new, folder)
+        sync(runs_dir)
+    except OSError as error:
+        raise RunError(
+            f"the run folder {folder} cannot be written: {error.strerror or error}."
+        ) from error
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+    return Run(folder, settings)
+
+
+def update_run(run: Run, settings: SearchSettings, dataset: Dataset) -> Run:
+    """The run with other settings, and with the place where its images lie now.
+
+    Raises:
+        RunError: the folder cannot be written.
+    """
+    try:
+        if settings.data != run.settings.data:
+            write_text(run.folder / "dataset.json", json.dumps(dataset.to_json()))
+        if settings != run.settings:
+            write_text(run.folder / "settings.json", settings.to_json())
+    except OSError as error:
+        raise RunError(
+            f"the run folder {run.folder} cannot be written: {error.strerror or error}."
+        ) from error
+    return Run(run.folder, settings)
+
+
+def _put(new: Path, folder: Path) -> None:
+    """Gives a folder its name; what had that name goes only once that has succeeded."""
+    if not folder.exists():
+        new.rename(folder)
+        return
+    old = new.with_suffix(".old")
+    with sole_writer(folder):
+        folder.rename(old)
+    try:
+        new.rename(folder)
+    except OSError:
+        old.rename(folder)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _remove_leftovers(runs_dir: Path, name: str) -> None:
+    """Removes what killed processes had begun to make of a run of that name, or to remove of it."""
+    for path in runs_dir.glob(f".{name}.*"):
+        made_by = re.fullmatch(rf"\.{re.escape(name)}\.(\d+)\.(new|old)", path.name)
+        if made_by and not _is_another_process(int(made_by[1])):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _is_another_process(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return pid != os.getpid()
+
+
+def open_run(runs_dir: Path, name: str | None = None) -> Run:
+    """Opens a run.
+
+    Args:
+        runs_dir: folder of the runs.
+        name: the run's name; None for the newest.
+
+    Raises:
+        RunError: there is no such run, none at all, or its settings cannot be read.
+    """
+    names = run_names(runs_dir)
+    if not names:
+        raise RunError(f"there are no runs in {runs_dir}. Begin one with: tune search DATA")
+    if name is not None and name not in names:
+        newest = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
+        raise RunError(f"there is no run {name} in {runs_dir}. Choose {newest}.")
+    folder = runs_dir / (name or names[0])
+    path = folder / "settings.json"
+    try:
+        return Run(folder, SearchSettings.load(path))
+    except SettingsError as error:  # a value out of its range
+        raise RunError(f"{path} is damaged: {str(error).rstrip('.')}.") from error
+
+
+def delete_run(run: Run) -> None:
+    """Removes a run with everything in it.
+
+    Raises:
+        RunError: a process is searching in it, or it cannot be removed.
+    """
+    remove_folder(run.folder)
+
+
+def remove_folder(folder: Path) -> None:
+    """Removes a run's folder; one that is partly removed never has its name.
+
+    Raises:
+        RunError: as `delete_run` raises it.
+    """
+    grave = folder.with_name(f".{folder.name}.{os.getpid()}.old")
+    try:
+        with sole_writer(folder):
+            folder.rename(grave)
+        shutil.rmtree(grave)
+    except OSError as error:
+        raise RunError(f"{folder} cannot be removed: {error.strerror}.") from error
+
+
+def run_names(runs_dir: Path) -> list[str]:
+    """Names of the runs, the newest first."""
+    if not runs_dir.is_dir():
+        return []
+    folders = [folder for folder in runs_dir.iterdir() if _is_run(folder)]
+    newest = sorted(folders, key=lambda folder: (folder / "settings.json").stat().st_mtime)
+    return [folder.name for folder in reversed(newest)]
+
+
+def _is_run(folder: Path) -> bool:
+    return not folder.name.startswith(".") and (folder / "settings.json").is_file()
+
+
+def winner_of(run: Run) -> TrialRecord:
+    """The trial that the run's search chose so far.
+
+    Raises:
+        RunError: no trial of the run has finished.
+    """
+    trials = run.journal.trials()
+    ranked = rank(trials, run.settings.direction)
+    if ranked:
+        return ranked[0]
+    failed = [trial for trial in trials if trial.status == FAILED]
+    if failed and len(failed) == len(trials):
+        reason = (failed[-1].message or "unknown")[:300].rstrip(".")
+        raise RunError(f"every trial of run {run.name} failed, the last one with: {reason}.")
+    raise RunError(
+        f"no trial of run {run.name} has finished yet. Wait for it, or go on with: "
+        f"tune resume {run.name}"
+    )
+
+
+def open_journal(folder: Path, overwrite: bool, resume: bool) -> Journal:
+    """The journal of a run that is gone on with, or an empty one in a folder of its own."""
+    path = folder / "journal.db"
+    if resume and path.exists():
+        return Journal.open(path)
+    if folder.exists() and not (folder.is_dir() and is_unused(folder)):
+        if not path.exists():
+            raise RunError(f"{folder} exists and is not a run. Choose another project_name.")
+        if not overwrite:
+            raise RunError(
+                f"the run {folder} exists. Pass resume=True to go on with it, overwrite=True to "
+                "replace it, or choose another project_name."
+            )
+        remove_folder(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    return Journal.create(path)
+
+
+def existing_run(runs_dir: Path, name: str) -> Run | None:
+    """The run of that name, if there is one."""
+    return open_run(runs_dir, name) if name in run_names(runs_dir) else None

@@ -1,0 +1,1 @@
+"""Run a search: tuner, rung, pipeline, estimate."""

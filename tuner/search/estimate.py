@@ -1,0 +1,113 @@
+"""What a search would do and how long it would take, without doing it."""
+
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from search_spaces import load_space
+from search_spaces.backbone import PretrainedBackbone
+from search_spaces.resnet50 import UNFREEZE_BLOCKS, Configuration, ResNet50Space, can_be_cut
+from tuner.data.dataset import Dataset
+from tuner.data.imbalance import imbalance
+from tuner.data.load import scan
+from tuner.features.shards import rows_on_disk
+from tuner.features.store import FeatureStore
+from tuner.hyperband.oracle import JournalOracle
+from tuner.hyperband.pacing import pace_of
+from tuner.hyperband.pinning import declared_space, pin
+from tuner.hyperband.schedule import Schedule
+from tuner.hyperband.time_budget import TimeBudget
+from tuner.runs.journal import Journal
+from tuner.search.pipeline import SearchFolders
+from tuner.settings import SearchSettings
+from tuner.storage.cache import Cache
+from tuner.training.sources import epoch_seconds
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A search before it begins.
+
+    Attributes:
+        schedule: what it would train; shortened to the time budget, if there is one.
+        preparation_seconds: decoding apart, the pass over the images; None where nothing is known.
+        training_seconds: everything after it; likewise.
+        stored_bytes: of the features that would be kept.
+        imbalance: what the search would say of very unequal classes; None where they are not.
+    """
+
+    schedule: Schedule
+    preparation_seconds: float | None
+    training_seconds: float | None
+    stored_bytes: int
+    imbalance: str | None = None
+
+
+def estimate(
+    settings: SearchSettings,
+    folders: SearchFolders,
+    on_dataset: Callable[[Dataset], None] | None = None,
+    on_progress: Callable[[str, int, int], None] | None = None,
+) -> Estimate:
+    """Estimates a search; measures a pass through the network for it, and writes nothing.
+
+    Args:
+        settings: what the search would be asked.
+        folders: where it would read and write.
+        on_dataset: is given the images that were found.
+        on_progress: is told (what is done, done so far, of how many) while images are read.
+
+    Raises:
+        InputError: settings, data or weights are not usable; see its subclasses.
+    """
+    dataset = scan(settings, folders.cache_dir, on_progress)
+    if on_dataset is not None:
+        on_dataset(dataset)
+    note = imbalance(dataset, settings)
+    space = load_space(settings.space, len(dataset.classes), settings.image_size, settings.weights)
+    with tempfile.TemporaryDirectory() as folder:
+        oracle = _oracle(settings, space, Path(folder))
+    if not can_be_cut(space):
+        return Estimate(oracle.schedule, None, None, 0, note)
+    with Cache(folders.cache_dir, folders.cache_limit_bytes) as cache:
+        store = FeatureStore(PretrainedBackbone(space.build_backbone()).lend(0), cache)
+    training, validation = len(dataset.of("train")), len(dataset.of("validation"))
+    rows = settings.views * rows_on_disk(training) + rows_on_disk(validation)
+    store.measure(settings.image_size)
+    store.choose_stored(
+        oracle.expected_epochs("unfreeze_blocks", UNFREEZE_BLOCKS), rows, settings.image_size
+    )
+
+    def seconds_of_epoch(hyperparameters: Mapping[str, Any]) -> float:
+        configuration = Configuration.of(hyperparameters)
+        return epoch_seconds(store, configuration, training, validation, settings.batch_size)
+
+    pace = pace_of(oracle, seconds_of_epoch)
+
+    def seconds_of(schedule: Schedule) -> float:
+        return pace.schedule_seconds(schedule) or 0.0
+
+    schedule, preparation = oracle.schedule, rows * store.preparation_seconds()
+    if settings.time_budget_seconds is not None:
+        budget = TimeBudget(max(0.0, settings.time_budget_seconds - preparation))
+        schedule = budget.planned(schedule, settings.factor, seconds_of)
+    stored_bytes = rows * store.bytes_each()
+    return Estimate(schedule, preparation, seconds_of(schedule), stored_bytes, note)
+
+
+def _oracle(settings: SearchSettings, space: ResNet50Space, folder: Path) -> JournalOracle:
+    """The oracle of the search, over a journal of its own."""
+    declared = declared_space(space)
+    return JournalOracle(
+        Journal.create(folder / "journal.db"),
+        declared,
+        objective=settings.objective,
+        max_epochs=settings.max_epochs,
+        factor=settings.factor,
+        iterations=settings.iterations,
+        seed=settings.seed,
+        pinned=pin(declared, settings.fixed),
+        recipes=space.recipes() if isinstance(space, ResNet50Space) else None,
+    )

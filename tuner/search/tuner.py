@@ -1,0 +1,402 @@
+"""The tuner: joins the oracle's schedule, the training loop and the journal."""
+
+import shutil
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import keras
+import keras_tuner
+import numpy as np
+import tensorflow as tf
+from keras_tuner.engine import trial as kt_trial
+
+from search_spaces.backbone import PretrainedBackbone
+from search_spaces.resnet50 import UNFREEZE_BLOCKS, ResNet50Space, can_be_cut
+from tuner.data.arrays import labelled_images, labelled_pair
+from tuner.errors import SettingsError, TuneError
+from tuner.hyperband.oracle import JournalOracle
+from tuner.hyperband.pacing import Pacing, charged, note_spent
+from tuner.hyperband.pinning import declared_space, pin
+from tuner.hyperband.time_budget import TimeBudget
+from tuner.interrupt import StopRequest
+from tuner.observer import Observers, SearchObserver
+from tuner.runs.checkpoint import read_checkpoint, remove_leftovers, state_file
+from tuner.runs.journal import Journal
+from tuner.runs.lock import sole_writer
+from tuner.runs.provenance import check_asked, note_or_check
+from tuner.runs.ranking import may_be_simplest, near_best
+from tuner.runs.records import RungRecord, TrialRecord, trial_name
+from tuner.runs.run import FINISHED, RECIPES, open_journal
+from tuner.runs.timings import FEATURES, noted
+from tuner.search.rung import RungTrainer, TimeIsUp
+from tuner.settings import SearchSettings
+from tuner.storage.cache import Cache, default_cache_dir
+from tuner.tensorboard.writer import FOLDER, SummaryWriter
+from tuner.training.class_weights import balanced_weights
+from tuner.training.rows import Rows
+from tuner.training.sources import FromFeatures, FromImages, Images, Source, build_seeded
+from tuner.training.state import restore_weights
+from tuner.training.trainer import EpochMetrics, Trainer
+
+# Trials that fail in a row, after which the fault is not in the configurations.
+_FAILURES = 5
+_OUT_OF_MEMORY = (tf.errors.ResourceExhaustedError, MemoryError)
+
+
+class HyperbandTuner(keras_tuner.Tuner):
+    """Hyperband whose trials are trained by `Trainer` and kept in a journal.
+
+    Args:
+        hypermodel: a search space; any keras_tuner.HyperModel whose `build` gives a compiled
+            classifier with sparse labels.
+        objective: "val_accuracy", "val_balanced_accuracy" or "val_loss".
+        max_epochs: epochs of a trial that is never stopped.
+        factor: each rung keeps about one trial in `factor`.
+        hyperband_iterations: how often Hyperband is run.
+        seed: seed of configurations, initial weights, dropout and the order of the images.
+        batch_size: images of a training step.
+        class_weights: "none", or "balanced": in the training loss an image weighs n / (classes *
+            images of its class), as scikit-learn has it. Scores and reported losses stay as they
+            are.
+        fixed: pinned hyperparameters by name, as text.
+        directory: folder of the runs.
+        project_name: name of this run's folder in it.
+        overwrite: whether a run of that name is replaced.
+        resume: whether a run of that name is gone on with; without one it begins. More
+            `hyperband_iterations` than it was begun with are added to it.
+        observer: is told what happens.
+        keep: how many of the best trials keep their weights. Recipes keep theirs besides, and so
+            do the simpler trials that cannot be told from the best; see `choice`.
+        cache: keeps features; None for the user's cache folder.
+        journal: the journal in the run's folder; None makes folder and journal, or opens them.
+        backbone: the space's backbone, if it has been built already.
+        stop: is looked at after every epoch.
+        budget: the time that the search may take.
+
+    Attributes:
+        summaries: writes the run's TensorBoard folder, and keeps the time that this takes.
+
+    Raises:
+        RunError: a run of that name exists, or was begun with other settings.
+        SettingsError: a value is out of range, or a pinned name or value is not in the space.
+
+    Example:
+        >>> tuner = HyperbandTuner(ResNet50Space(num_classes=5), max_epochs=10)
+        >>> tuner.search(x, y, validation_data=(x_val, y_val))
+        >>> model = tuner.get_best_models()[0]
+    """
+
+    def __init__(
+        self,
+        hypermodel: keras_tuner.HyperModel,
+        objective: str = "val_accuracy",
+        max_epochs: int = 30,
+        factor: int = 3,
+        hyperband_iterations: int = 1,
+        seed: int = 0,
+        batch_size: int = 32,
+        fixed: dict[str, str] | None = None,
+        directory: str | Path = "runs",
+        project_name: str = "search",
+        overwrite: bool = False,
+        resume: bool = False,
+        observer: SearchObserver | None = None,
+        keep: int = 1,
+        cache: Cache | None = None,
+        journal: Journal | None = None,
+        backbone: PretrainedBackbone | None = None,
+        stop: StopRequest | None = None,
+        budget: TimeBudget | None = None,
+        class_weights: str = "none",
+    ) -> None:
+        SearchSettings(  # checks them
+            objective=objective,
+            max_epochs=max_epochs,
+            factor=factor,
+            iterations=hyperband_iterations,
+            seed=seed,
+            batch_size=batch_size,
+            class_weights=class_weights,
+        )
+        self._folder = Path(directory) / project_name
+        self._seed = seed
+        self._batch_size = batch_size
+        self._class_weights = class_weights
+        self._backbone = backbone
+        self._keep = keep
+        self._cache = cache
+        self._source: Source | None = None
+        self._stop = stop or StopRequest()
+        self._budget = budget or TimeBudget()
+        self._factor = factor
+        hyperparameters = declared_space(hypermodel)
+        pinned = pin(hyperparameters, fixed or {})
+        self._journal = journal or open_journal(self._folder, overwrite, resume)
+        observer = observer or SearchObserver()
+        self.summaries = SummaryWriter(self._folder / FOLDER, self._journal, observer.note)
+        self._observer = Observers(observer, self.summaries)
+        oracle = JournalOracle(
+            self._journal,
+            hyperparameters,
+            objective=objective,
+            max_epochs=max_epochs,
+            factor=factor,
+            iterations=hyperband_iterations,
+            seed=seed,
+            pinned=pinned,
+            recipes=hypermodel.recipes() if isinstance(hypermodel, ResNet50Space) else None,
+        )
+        super().__init__(oracle, hypermodel, directory=str(directory), project_name=project_name)
+        self._asked = {
+            "objective": objective,
+            "max_epochs": max_epochs,
+            "factor": factor,
+            "hyperband_iterations": hyperband_iterations,
+            "seed": seed,
+            "batch_size": batch_size,
+            "class_weights": class_weights,
+            "pinned part of the space": pinned,
+            "search space": hyperparameters.get_config()["space"],
+        }
+        check_asked(self._journal, self._asked)
+
+    def search(
+        self,
+        x: np.ndarray | Sequence[np.ndarray] | tf.data.Dataset,
+        y: np.ndarray | None = None,
+        validation_data: tuple[np.ndarray, np.ndarray] | tf.data.Dataset | None = None,
+    ) -> None:
+        """Runs the whole search, or what is left of it.
+
+        Images are whole RGB values 0 to 255. `arrays.labelled_images` says what else `x`, `y` and
+        `validation_data` may be.
+
+        Args:
+            x: training images, shape (n, image_size, image_size, 3); or several views of them, of
+                which epoch e trains on number e mod their count; or a tf.data.Dataset of images
+                and labels, which is read once.
+            y: their class numbers, shape (n,); nothing where `x` is a Dataset.
+            validation_data: images and class numbers that decide the score, or a Dataset of them.
+
+        Raises:
+            DataError: they are not that; the message says what to do.
+            RunError: another process searches in this run, or the images or the backbone's weights
+                are not those that it was begun with.
+            StoppedError: `stop` asked for it; everything is saved.
+            TuneError: every trial fails, or the disk is full.
+        """
+        images = self._images(x, y, validation_data)
+        with (
+            sole_writer(self._folder),
+            charged(self._budget, self._journal),
+            self._cache or Cache(default_cache_dir()) as cache,
+        ):
+            self.oracle.ongoing_trials.clear()
+            self._validation_labels = images.validation.y
+            with noted(self._journal, FEATURES):
+                self._source = self._make_source(images, cache)
+            note = note_or_check(self._journal, self._asked, self._source.fingerprint)
+            if note:
+                self._observer.note(note)
+            self._pacing = Pacing(self.oracle, self._source, self._budget, self._factor)
+            self._pacing.follow_plan(self._journal, self._observer.note)
+            self._note_standing()
+            self._drop_states()
+            remove_leftovers(self._folder)
+            self.on_search_begin()
+            self._run_trials()
+            self._note_standing()
+            if self._budget.limited and not self.oracle.complete:
+                self._observer.note(self._pacing.what_is_left())
+            self.on_search_end()
+
+    def run_trial(self, trial: kt_trial.Trial) -> dict[str, float]:
+        """Trains one trial through one rung, from its last checkpoint.
+
+        Args:
+            trial: as the oracle handed it out, in a search.
+
+        Returns:
+            The metrics of the rung's last epoch.
+
+        Raises:
+            keras_tuner.errors.FailedTrialError: the loss became NaN or infinite.
+            StoppedError: `stop` asked for it; the last epoch is saved.
+        """
+        assert self._source is not None
+        record, end = self._record(trial), trial.hyperparameters["tuner/epochs"]
+        self._observer.rung_begins(record, end)
+        self._observer.time_left(self._pacing.begin(record))
+
+        def on_epoch(trainer: Trainer, metrics: EpochMetrics) -> None:
+            self._observer.epoch_ends(record, trainer.epoch, metrics)
+            if self._pacing.end_epoch(trainer.epoch):
+                self._observer.time_left(self._pacing.time_left())
+            self.on_epoch_end(trial, trainer.model, trainer.epoch - 1, logs=asdict(metrics))
+
+        rungs = RungTrainer(
+            self._source, self._folder, self.oracle.max_epochs, self._stop, self._budget,
+            self._observer.note,
+        )  # fmt: skip
+        result = rungs.run(record, end, on_epoch)
+        last = dict(result.epochs[-1])
+        rung = RungRecord(record.epochs, end, last[self.oracle.objective.name], result.seconds)
+        if record.parameters is None:
+            self.oracle.note_parameters(record.id, result.parameters)
+        self.oracle.finish_rung(trial, rung, result.epochs, result.outcomes)
+        self._pacing.note(record, end - record.epochs, result.seconds)
+        note_spent(self._budget, self._journal)
+        return last
+
+    def load_model(self, trial: kt_trial.Trial) -> keras.Model:
+        """The whole network of a trial, compiled, with the weights that gave its score."""
+        number = int(trial.trial_id)
+        found = read_checkpoint(state_file(self._folder, number))
+        model = build_seeded(self.hypermodel, trial.hyperparameters, self._seed, number)
+        restore_weights(model, dict(found.state))
+        return model
+
+    def on_search_begin(self) -> None:
+        """Tells the observer."""
+        oracle, done = self.oracle, self.oracle.records()
+        self._observer.search_begins(
+            oracle.schedule,
+            oracle.omitted_recipes,
+            done,
+            self._pacing.time_left(),
+            oracle.winner(),
+        )
+
+    def on_trial_end(self, trial: kt_trial.Trial) -> None:
+        """Tells the oracle and the observer that a trial's rung has ended."""
+        self.oracle.end_trial(trial)
+        self._pacing.end_rung()
+        self._drop_states()
+        self._observer.rung_ends(self._record(trial), self.oracle.winner())
+
+    def on_search_end(self) -> None:
+        """Tells the observer."""
+        self._observer.search_ends(self.oracle.records())
+
+    def save(self) -> None:
+        """Does nothing: the journal is written with every change."""
+
+    def reload(self) -> None:
+        """Does nothing: the journal is read whenever it is asked."""
+
+    def _populate_initial_space(self) -> None:
+        """Does nothing: the space is declared without building a network."""
+
+    def _images(self, x: Any, y: Any, validation_data: Any) -> Images:
+        """What `search` was given, as arrays."""
+        space = self.hypermodel
+        ours = isinstance(space, ResNet50Space)
+        known = (space.num_classes, space.image_size) if ours else (None, None)
+        views, labels = labelled_images("x", x, y, *known)
+        validation = Rows(*labelled_pair("validation_data", validation_data, *known))
+        weights = balanced_weights(labels) if self._class_weights == "balanced" else None
+        return Images(views, labels, validation, weights)
+
+    def _make_source(self, images: Images, cache: Cache) -> Source:
+        space, oracle = self.hypermodel, self.oracle
+        if not can_be_cut(space):
+            self._observer.note(
+                f"{type(space).__name__} builds its networks itself, so that what is frozen in "
+                "them is not known: every epoch computes the whole network."
+            )
+            return FromImages(
+                space, oracle.get_space(), images, batch_size=self._batch_size, seed=self._seed
+            )
+        return FromFeatures(
+            space,
+            self._backbone or PretrainedBackbone(space.build_backbone()),
+            images,
+            cache,
+            oracle.expected_epochs("unfreeze_blocks", UNFREEZE_BLOCKS),
+            batch_size=self._batch_size,
+            seed=self._seed,
+            on_progress=self._counting,
+        )
+
+    def _counting(self, what: str, done: int, count: int) -> None:
+        self._observer.counting(what, done, count)
+        self._stop.check()
+        if self._budget.left() <= 0:
+            raise SettingsError(
+                f"the time budget was used up by {done} of {count} {what}. They are kept: resume "
+                "the run with a larger budget."
+            )
+
+    def _run_trials(self) -> None:
+        """Trains what the oracle hands out until it is complete, or the time is up."""
+        failures: list[str] = []
+        while True:
+            self._stop.check()
+            self.oracle.closing = self._pacing.must_close()
+            if self._budget.left() <= 0:
+                break
+            trial = self.oracle.create_trial(self.tuner_id)
+            if trial.status != kt_trial.TrialStatus.RUNNING:
+                break
+            self.on_trial_begin(trial)
+            try:
+                self._try_trial(trial)
+            except TimeIsUp:
+                break
+            self.on_trial_end(trial)
+            failed = trial.status == kt_trial.TrialStatus.FAILED
+            failures = [*failures, str(trial.message)] if failed else []
+            if len(failures) == _FAILURES:
+                (reason, _), *_ = Counter(failures).most_common(1)
+                raise TuneError(f"{_FAILURES} trials in a row failed, most because: {reason}.")
+
+    def _try_trial(self, trial: kt_trial.Trial) -> None:
+        """Trains a rung; a trial that runs out of memory once is tried with half the batch."""
+        try:
+            self._run_or_halve(trial)
+            trial.status = kt_trial.TrialStatus.COMPLETED
+        except (keras_tuner.errors.FatalError, TuneError, OSError, TimeIsUp):
+            raise  # no fault of the configuration: a full disk, say
+        except Exception as error:  # a trial may fail in any way; the search goes on
+            trial.status = kt_trial.TrialStatus.FAILED
+            trial.message = str(error) or type(error).__name__
+
+    def _run_or_halve(self, trial: kt_trial.Trial) -> None:
+        try:
+            self.run_trial(trial)
+            return
+        except _OUT_OF_MEMORY:
+            record = self._record(trial)
+            half = self._batch_size // 2
+            if record.batch_size or not half:
+                raise
+        assert self._source is not None
+        self._source.forget()
+        self.oracle.take_smaller_steps(trial, half)
+        self._observer.note(
+            f"Trial {trial_name(record.id)} ran out of memory: it goes on with {half} images a "
+            f"step instead of {self._batch_size}."
+        )
+        self.run_trial(trial)
+
+    def _note_standing(self) -> None:
+        iterations = self.oracle.schedule.iterations if self.oracle.complete else 0
+        self._journal.set_notes({FINISHED: iterations, RECIPES: list(self.oracle.schedule.recipes)})
+
+    def _drop_states(self) -> None:
+        """Deletes the weights that nothing can need any more."""
+        near = near_best(self._journal, self._validation_labels, self.oracle.objective.name)
+        numbers = self.oracle.needed_states(self._keep) | may_be_simplest(near[0] if near else ())
+        needed = {trial_name(number) for number in numbers}
+        for folder in (self._folder / "trials").glob("*"):
+            if folder.name not in needed:
+                try:
+                    shutil.rmtree(folder)
+                except OSError as error:
+                    raise TuneError(f"{folder} cannot be removed: {error.strerror}.") from error
+
+    def _record(self, trial: kt_trial.Trial) -> TrialRecord:
+        return self.oracle.record(int(trial.trial_id))

@@ -1,0 +1,1 @@
+"""Bytes that survive crashes and other processes: atomic files, locks, the cache."""

@@ -1,0 +1,288 @@
+"""The TensorBoard folder of a run: written while it searches, or from its journal at any time.
+
+One folder a trial, which TensorBoard calls a run: its row on the HParams page, and its curves over
+all its rungs. The journal is the truth and this a by-product, so that nothing here ends a search.
+The journal has no clock times: points of epochs long past stand as if training alone took time.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import keras_tuner
+from tensorboard.compat.proto.event_pb2 import Event
+
+from tuner.errors import first_line
+from tuner.hyperband.schedule import Schedule
+from tuner.observer import SearchObserver
+from tuner.runs.journal import Journal
+from tuner.runs.provenance import what_was_asked
+from tuner.runs.ranking import rank
+from tuner.runs.records import COMPLETED, FAILED, STOPPED, RungRecord, TrialRecord, trial_name
+from tuner.tensorboard import event_files, hparams
+
+if TYPE_CHECKING:  # these need TensorFlow
+    from tuner.training.trainer import EpochMetrics
+
+FOLDER = "tensorboard"
+# Points are kept in memory for so long: an epoch of a head takes milliseconds.
+_FLUSH_SECONDS = 1.0
+# After a failure the disk is left alone for so long.
+_RETRY_SECONDS = 60.0
+
+
+def write_summaries(
+    folder: Path, journal: Journal, ended: float, searching: bool = False
+) -> list[TrialRecord]:
+    """Writes the TensorBoard folder of a run anew, as the journal has it.
+
+    Args:
+        folder: the TensorBoard folder.
+        journal: the run's.
+        ended: when the last rung ended, seconds since 1970.
+        searching: whether trials that Hyperband has stopped may yet go on.
+
+    Returns:
+        The trials that were written.
+
+    Raises:
+        OSError: the folder cannot be written.
+        RunError: the search has not begun, or the journal cannot be read.
+    """
+    search, trials = _searched(journal), journal.trials()
+    clock = ended - sum(trial.seconds for trial in trials)
+    event_files.replace(folder, [hparams.experiment([search], clock)])
+    winner = next(iter(rank(trials, search.direction)), None)
+    rungs = sum(len(trial.rungs) for trial in trials)
+    for trial in trials:
+        history = _history(trial, journal.epochs(trial.id), clock)
+        clock += trial.seconds
+        if trial.rungs:
+            history.append(_winner_point(trial == winner, rungs, clock))
+        if trial.status in (COMPLETED, FAILED) or (trial.status == STOPPED and not searching):
+            history.append(hparams.session_end(trial.status == FAILED, clock))
+        event_files.replace(folder / trial_name(trial.id), history)
+    return trials
+
+
+def write_merged_experiment(folder: Path, journals: Sequence[Journal]) -> None:
+    """Writes the domains of several runs, whose folders are then put into this one.
+
+    TensorBoard takes the first experiment that it finds for that of all.
+    """
+    event_files.replace(folder, [hparams.experiment([*map(_searched, journals)], time.time())])
+
+
+class SummaryWriter(SearchObserver):
+    """Writes the TensorBoard folder of a run while it searches.
+
+    What cannot be written is told once, and made good from the journal when that works again.
+
+    Args:
+        folder: the TensorBoard folder.
+        journal: the run's.
+        on_note: is told of a failure.
+
+    Attributes:
+        seconds: time spent here.
+    """
+
+    def __init__(self, folder: Path, journal: Journal, on_note: Callable[[str], None]) -> None:
+        self.seconds = 0.0
+        self._folder = folder
+        self._journal = journal
+        self._on_note = on_note
+        self._next: dict[
+            int, int
+        ] = {}  # epoch that a trial's curves go on with; 0: see `rung_ends`
+        self._pending: dict[int, list[Event]] = {}
+        self._flushed = 0.0
+        self._rungs = 0
+        self._leader: int | None = None
+        self._searching = True
+        self._failed = self._told = False
+        self._tried = -_RETRY_SECONDS
+
+    def search_begins(
+        self,
+        schedule: Schedule,
+        omitted_recipes: tuple[str, ...],
+        done: Sequence[TrialRecord] = (),
+        seconds: float | None = None,
+        best: TrialRecord | None = None,
+    ) -> None:
+        """Writes what earlier processes have left in the journal."""
+        self._attempt(self._rewrite)
+        self._tried = -_RETRY_SECONDS
+
+    def rung_begins(self, trial: TrialRecord, end_epoch: int) -> None:
+        """Gives a new trial its row."""
+        self._attempt(self._begin_rung, trial)
+
+    def epoch_ends(self, trial: TrialRecord, epoch: int, metrics: "EpochMetrics") -> None:
+        """Adds points to the trial's curves, once a second."""
+        self._attempt(self._add_epoch, trial, epoch, asdict(metrics))
+
+    def rung_ends(self, trial: TrialRecord, best: TrialRecord | None) -> None:
+        """Writes a trial's score, or that it failed, and which trial leads."""
+        self._attempt(self._end_rung, trial, best)
+
+    def search_ends(self, trials: list[TrialRecord]) -> None:
+        """Ends the rows of the trials that Hyperband has stopped."""
+        self._searching = False
+        if self._failed:
+            self._tried = -_RETRY_SECONDS
+        self._attempt(self._end_search, trials)
+
+    def show(self, write: Callable[[Path], None]) -> None:
+        """Lets something else write to the folder; what it raises is told, as all else.
+
+        Args:
+            write: is given the folder.
+        """
+        self._attempt(write, self._folder)
+
+    def _attempt(self, action: Callable[..., None], *arguments: Any) -> None:
+        """Does something; a by-product that fails must not end a search, whatever it is."""
+        begun = time.monotonic()
+        try:
+            if not self._failed:
+                action(*arguments)
+            elif self._may_try():
+                self._rewrite()
+        except Exception as error:
+            self._fail(error)
+        self.seconds += time.monotonic() - begun
+
+    def _fail(self, error: Exception) -> None:
+        """Writes all anew, which helps where the folder was deleted; else says so, once."""
+        try:
+            if not self._may_try():
+                raise error
+            self._rewrite()
+        except Exception as last:
+            self._failed = True
+            if not self._told:
+                self._on_note(
+                    f"TensorBoard's files cannot be written ({first_line(last)}). The search goes "
+                    "on; tune board makes them good."
+                )
+            self._told = True
+
+    def _may_try(self) -> bool:
+        return time.monotonic() - self._tried > _RETRY_SECONDS
+
+    def _rewrite(self) -> None:
+        self._tried = time.monotonic()
+        self._pending.clear()
+        trials = write_summaries(self._folder, self._journal, time.time(), self._searching)
+        winner = next(iter(rank(trials, _searched(self._journal).direction)), None)
+        self._leader = None if winner is None else winner.id
+        self._rungs = sum(len(trial.rungs) for trial in trials)
+        self._next = {trial.id: trial.epochs + 1 for trial in trials}
+        self._failed = False
+
+    def _begin_rung(self, trial: TrialRecord) -> None:
+        if trial.id not in self._next:
+            event_files.replace(
+                self._folder_of(trial.id), [hparams.session_start(trial, time.time())]
+            )
+            self._next[trial.id] = 1
+        elif self._next[trial.id] != trial.epochs + 1:
+            self._next[trial.id] = 0
+
+    def _add_epoch(self, trial: TrialRecord, epoch: int, metrics: Mapping[str, float]) -> None:
+        # Of a rung that was interrupted some epochs are not told, others a second time.
+        if self._next.get(trial.id) != epoch:
+            self._next[trial.id] = 0
+            return
+        self._next[trial.id] = epoch + 1
+        self._keep(trial.id, _epoch_points(metrics, epoch, time.time()))
+        if time.monotonic() - self._flushed > _FLUSH_SECONDS:
+            self._flush()
+
+    def _end_rung(self, trial: TrialRecord, best: TrialRecord | None) -> None:
+        now = time.time()
+        failed, reached = trial.status == FAILED, self._next.get(trial.id, 0)
+        # Of a rung that was complete but not yet in the journal no epoch is told.
+        if reached == 0 or (reached != trial.epochs + 1 and not failed):
+            self._pending.pop(trial.id, None)
+            history = _history(trial, self._journal.epochs(trial.id), now - trial.seconds)
+            event_files.replace(self._folder_of(trial.id), history)
+        elif not failed:
+            self._keep(trial.id, _rung_points(trial, trial.rungs[-1], now))
+        self._next[trial.id] = trial.epochs + 1
+        self._rungs += not failed
+        self._mark(trial, None if best is None else best.id, now)
+        if trial.status in (COMPLETED, FAILED):
+            self._keep(trial.id, hparams.session_end(failed, now))
+        self._flush()
+
+    def _mark(self, trial: TrialRecord, leader: int | None, now: float) -> None:
+        """Marks the trial that leads now, and unmarks the one that did."""
+        changed = {self._leader, leader} if leader != self._leader else set()
+        for number in changed | ({trial.id} if trial.rungs else set()):
+            if number is not None:
+                self._keep(number, _winner_point(number == leader, self._rungs, now))
+        self._leader = leader
+
+    def _end_search(self, trials: Sequence[TrialRecord]) -> None:
+        for trial in trials:
+            if trial.status == STOPPED:
+                self._keep(trial.id, hparams.session_end(failed=False, wall_time=time.time()))
+        self._flush()
+
+    def _keep(self, trial: int, event: Event) -> None:
+        self._pending.setdefault(trial, []).append(event)
+
+    def _flush(self) -> None:
+        for trial, pending in self._pending.items():
+            event_files.add(self._folder_of(trial), pending)
+        self._pending.clear()
+        self._flushed = time.monotonic()
+
+    def _folder_of(self, trial: int) -> Path:
+        return self._folder / trial_name(trial)
+
+
+def _searched(journal: Journal) -> hparams.Searched:
+    noted = what_was_asked(journal)
+    config = {"space": noted["search space"], "values": {}}
+    space = keras_tuner.HyperParameters.from_config(config)
+    return hparams.Searched(space, noted["pinned part of the space"], noted["objective"])
+
+
+def _history(
+    trial: TrialRecord, epochs: Sequence[Mapping[str, float]], begun: float
+) -> list[Event]:
+    """All that the journal has of a trial; `begun` is seconds since 1970."""
+    found, clock = [hparams.session_start(trial, begun)], begun
+    for rung in trial.rungs:
+        each = rung.seconds / max(1, rung.end_epoch - rung.start_epoch)
+        for epoch in range(rung.start_epoch, rung.end_epoch):
+            clock += each
+            found.append(_epoch_points(epochs[epoch], epoch + 1, clock))
+        found.append(_rung_points(trial, rung, clock))
+    return found
+
+
+def _epoch_points(metrics: Mapping[str, float], epoch: int, wall_time: float) -> Event:
+    values = {f"epoch/{name}": value for name, value in metrics.items()}
+    return event_files.scalars(values, epoch, wall_time)
+
+
+def _rung_points(trial: TrialRecord, rung: RungRecord, wall_time: float) -> Event:
+    seconds = sum(each.seconds for each in trial.rungs if each.end_epoch <= rung.end_epoch)
+    values = {
+        hparams.SCORE: rung.score,
+        hparams.EPOCHS: float(rung.end_epoch),
+        hparams.SECONDS: seconds,
+    }
+    return event_files.scalars(values, rung.end_epoch, wall_time)
+
+
+def _winner_point(wins: bool, rungs: int, wall_time: float) -> Event:
+    """`rungs`: how many the search has finished, which is this curve's axis."""
+    return event_files.scalars({hparams.WINNER: float(wins)}, rungs, wall_time)

@@ -1,0 +1,1 @@
+"""One trial's epochs, and its network rebuilt."""

@@ -1,0 +1,321 @@
+"""One trial's training loop, and the one object that holds all of its state.
+
+`fit` is not used: it costs half a second to start, keeps every trial's variables alive, and cannot
+be continued exactly. Here an epoch is one call of a `tf.function` that loops over the steps; the
+order of the rows is drawn from (seed, trial, epoch), and `Trainer.state` holds every variable that
+training changes, so that a trial goes on bit for bit where it stopped.
+
+What the rows are, images or activations at a cut, is not this module's business.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from search_spaces.head import HeadStatistics, statistics_rows
+from search_spaces.optimizer import TransferAdam
+from tuner.features.shards import BATCH
+from tuner.metrics.scores import EPSILON, balanced_accuracy, score
+from tuner.runs.outcomes import Outcomes
+from tuner.training.rows import Rows
+from tuner.training.state import assign, leaf_layers, optimizer_variables, saved_variables
+
+# Rows are taken and handed to the graph in pieces of about this size, so that memory stays flat.
+_WINDOW_BYTES = 256 * 2**20
+# Networks of at most this many layers, such as a head alone, are evaluated without a program: to
+# trace one takes longer than it saves.
+_LIGHT_LAYERS = 12
+
+
+@dataclass(frozen=True)
+class EpochMetrics:
+    """What one epoch gave. Losses are cross-entropies in nats, without the L2 penalty.
+
+    No class weights are in them: each row counts the same.
+
+    Attributes:
+        loss: over the training rows, as they were met, in training mode.
+        accuracy: the same for accuracy, 0 to 1.
+        val_loss: over the validation rows, after the epoch.
+        val_accuracy: the same for accuracy, 0 to 1.
+        val_balanced_accuracy: the mean of the classes' own accuracies on the validation rows, 0 to
+            1; see `balance.balanced_accuracy`.
+    """
+
+    loss: float
+    accuracy: float
+    val_loss: float
+    val_accuracy: float
+    val_balanced_accuracy: float
+
+    def finite(self) -> bool:
+        """Whether none of the numbers is NaN or infinite."""
+        return bool(np.isfinite([self.loss, self.val_loss]).all())
+
+
+class Trainer:
+    """Trains a compiled Keras classifier, epoch by epoch.
+
+    Args:
+        model: compiled with sparse categorical cross-entropy; gives probabilities.
+        batch_size: rows of a step; the last step of an epoch may have fewer.
+        seed: with the epoch's number it decides the order of the rows: e.g. (search seed, trial).
+        class_weights: what a row of each class weighs in the loss that is trained on, float32,
+            shape (classes,); None for 1.
+
+    Attributes:
+        epoch: epochs done so far.
+        parameters: number of trained scalars.
+        bytes: size of all variables that training changes, the optimizer's included.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        batch_size: int,
+        seed: tuple[int, ...],
+        class_weights: np.ndarray | None = None,
+    ) -> None:
+        self.model = model
+        self.epoch = 0
+        self._batch_size = batch_size
+        self._seed = seed
+        self._class_weights = class_weights
+        self._trained = list(model.trainable_variables)
+        self.parameters = int(sum(np.prod(variable.shape) for variable in self._trained))
+        self._saved = saved_variables(model)
+        model.optimizer.build(self._trained)
+        self.bytes = sum(4 * int(np.prod(v.shape)) for v in self._variables().values())
+        self._statistics = HeadStatistics(model)
+        self._train_steps = tf.function(self._train_window, reduce_retracing=True)
+        # Without BatchNorm in the head nobody asks for what goes into it.
+        images, probabilities = model.inputs[0], model.outputs[0]
+        pooled = self._statistics.body.output if self._statistics.needed else images
+        self._inference = keras.Model(images, [pooled, probabilities])
+        self._validated: tuple[np.ndarray, np.ndarray] | None = None
+        self._infer = self._infer_whole
+        if sum(1 for _ in leaf_layers(model)) > _LIGHT_LAYERS:
+            self._infer = tf.function(self._infer_in_batches, reduce_retracing=True)
+
+    def begin(self, seed: tuple[int, ...]) -> None:
+        """Begins another trial with the same programs: epoch 0, and an optimizer that is new.
+
+        The model's own variables are the caller's to set.
+
+        Args:
+            seed: as for the constructor.
+        """
+        self.epoch = 0
+        self._seed = seed
+        self._validated = None
+        for variable in self._trained:
+            for slot in self.model.optimizer.slots(variable):
+                slot.assign(tf.zeros_like(slot))
+        self.model.optimizer.iterations.assign(0)
+
+    def run_epoch(self, training: Rows, validation: Rows) -> EpochMetrics:
+        """Trains one epoch and evaluates it.
+
+        Args:
+            training: rows to train on, in any order.
+            validation: rows to evaluate on.
+
+        Returns:
+            The epoch's losses and accuracies.
+        """
+        loss, accuracy = self._train_epoch(training)
+        self._measure_statistics(training)
+        probabilities = self.predict(validation.x)
+        self._validated = probabilities, validation.y
+        balanced = balanced_accuracy(probabilities, validation.y)
+        return EpochMetrics(loss, accuracy, *score(probabilities, validation.y), balanced)
+
+    def outcomes(self) -> Outcomes | None:
+        """What the latest epoch made of each validation row; None before `run_epoch`."""
+        return None if self._validated is None else Outcomes.of(*self._validated)
+
+    def predict(self, x: Any) -> np.ndarray:
+        """Class probabilities, float32, shape (rows, classes), in inference mode."""
+        window = self._window(x)
+        return np.concatenate(
+            [self._infer(x[start : start + window])[1] for start in range(0, len(x), window)]
+        )
+
+    def state(self, final: bool = False) -> dict[str, np.ndarray]:
+        """Everything that training has changed, by name, as arrays.
+
+        Args:
+            final: leaves out what only further training needs: the optimizer's two thirds.
+        """
+        variables = self._saved if final else self._variables()
+        return {"epoch": np.asarray(self.epoch)} | {
+            name: variable.numpy() for name, variable in variables.items()
+        }
+
+    def restore(self, state: dict[str, np.ndarray]) -> None:
+        """Goes back to a state, so that training continues bit for bit.
+
+        Args:
+            state: as `state` returned it, for a model built in the same way.
+        """
+        assign(self._variables(), state)
+        self.epoch = int(state["epoch"])
+        self._validated = None
+
+    def _variables(self) -> dict[str, Any]:
+        return self._saved | optimizer_variables(self.model.optimizer)
+
+    def _train_epoch(self, rows: Rows) -> tuple[float, float]:
+        window = self._window(rows.x)
+        order = shuffled(len(rows.y), window, np.random.default_rng((*self._seed, self.epoch)))
+        loss, correct = 0.0, 0
+        for start in range(0, len(order), window):
+            chosen = order[start : start + window]
+            window_loss, window_correct = self._train_steps(
+                rows.x[chosen], rows.y[chosen].astype(np.int32)
+            )
+            loss += float(window_loss)
+            correct += int(window_correct)
+        self.epoch += 1
+        return loss / len(rows.y), correct / len(rows.y)
+
+    def _measure_statistics(self, rows: Rows) -> None:
+        if not self._statistics.needed:
+            return
+        sample = statistics_rows(len(rows.y))
+        window = self._window(rows.x)
+        pooled = [
+            self._infer(rows.x[sample[start : start + window]])[0]
+            for start in range(0, len(sample), window)
+        ]
+        self._statistics.update(tf.concat(pooled, axis=0))
+
+    def _window(self, x: Any) -> int:
+        """Rows that are taken at a time: whole batches, and whole blocks."""
+        row_bytes = max(1, math.prod(x.shape[1:]) * x.dtype.itemsize)
+        whole = math.lcm(self._batch_size, BATCH)
+        return whole * max(1, _WINDOW_BYTES // (whole * row_bytes))
+
+    def _train_window(self, x: Any, y: Any) -> tuple[Any, Any]:
+        """Trains on the rows in the order given; returns summed cross-entropy and hits."""
+        loss, correct = tf.constant(0.0), tf.constant(0, tf.int64)
+        for start in tf.range(0, tf.shape(x)[0], self._batch_size):
+            labels = y[start : start + self._batch_size]
+            probabilities = self._train_step(x[start : start + self._batch_size], labels)
+            loss += tf.reduce_sum(_cross_entropy(labels, probabilities))
+            correct += tf.math.count_nonzero(_hits(labels, probabilities))
+        return loss, correct
+
+    def _train_step(self, x: Any, y: Any) -> Any:
+        weights = None if self._class_weights is None else tf.gather(self._class_weights, y)
+        with tf.GradientTape() as tape:
+            probabilities = self.model(self._cast(x), training=True)
+            loss = self.model.compute_loss(x, y, probabilities, sample_weight=weights)
+        gradients = tape.gradient(loss, self._trained)
+        optimizer = self.model.optimizer
+        if _steps_plainly(optimizer, self._trained):
+            # Optimizer.apply inside a tf.function keeps the variables of every trial alive.
+            for gradient, variable in zip(gradients, self._trained, strict=True):
+                _adam_step(optimizer, gradient, variable)
+            optimizer.iterations.assign_add(1)
+        else:
+            optimizer.apply(gradients, self._trained)
+        return probabilities
+
+    def _infer_whole(self, x: Any) -> tuple[Any, Any]:
+        """What goes into the head, and the probabilities, of all rows at once."""
+        pooled, probabilities = self._inference(self._cast(x), training=False)
+        return pooled, probabilities
+
+    def _infer_in_batches(self, x: Any) -> tuple[Any, Any]:
+        """The same batch by batch."""
+        count = tf.shape(x)[0]
+        steps = (count + self._batch_size - 1) // self._batch_size
+        pooled = tf.TensorArray(tf.float32, size=steps, infer_shape=False)
+        probabilities = tf.TensorArray(tf.float32, size=steps, infer_shape=False)
+        for step in tf.range(steps):
+            start = step * self._batch_size
+            batch = self._infer_whole(x[start : start + self._batch_size])
+            if self._statistics.needed:
+                pooled = pooled.write(step, batch[0])
+            probabilities = probabilities.write(step, batch[1])
+        if not self._statistics.needed:
+            return (), probabilities.concat()
+        return pooled.concat(), probabilities.concat()
+
+    def _cast(self, x: Any) -> Any:
+        return tf.cast(x, self.model.inputs[0].dtype)
+
+
+def shuffled(count: int, window: int, random: np.random.Generator) -> np.ndarray:
+    """An order of rows that can be read window by window.
+
+    Rows lie on disk, and are computed, in blocks of 32. Where everything fits into one window it is
+    a permutation like any other. Otherwise the blocks of neighbouring rows are shuffled, and then
+    the rows within each window of blocks, so that a window can be read, or computed, by blocks.
+
+    Args:
+        count: number of rows.
+        window: rows of a window, a multiple of 32.
+        random: where the order is drawn from.
+
+    Returns:
+        int64 indices, shape (count,).
+    """
+    if count <= window:
+        return random.permutation(count)
+    blocks = random.permutation(-(-count // BATCH))
+    order = (blocks[:, np.newaxis] * BATCH + np.arange(BATCH)).ravel()
+    order = order[order < count]
+    for start in range(0, count, window):
+        random.shuffle(order[start : start + window])
+    return order
+
+
+def _cross_entropy(labels: Any, probabilities: Any) -> Any:
+    true = tf.gather(probabilities, labels, axis=1, batch_dims=1)
+    return -tf.math.log(tf.clip_by_value(true, EPSILON, 1.0))
+
+
+def _hits(labels: Any, probabilities: Any) -> Any:
+    return tf.argmax(probabilities, axis=1, output_type=tf.int32) == labels
+
+
+def _adam_step(optimizer: TransferAdam, gradient: Any, variable: Any) -> None:
+    """`TransferAdam.update_step` as TensorFlow's fused kernel, which a wide head needs."""
+    step = tf.cast(optimizer.iterations + 1, tf.float32)
+    momentum, velocity = optimizer.slots(variable)
+    tf.raw_ops.ResourceApplyAdam(
+        var=variable.value.handle,
+        m=momentum.value.handle,
+        v=velocity.value.handle,
+        beta1_power=tf.pow(tf.constant(optimizer.beta_1, tf.float32), step),
+        beta2_power=tf.pow(tf.constant(optimizer.beta_2, tf.float32), step),
+        lr=tf.convert_to_tensor(optimizer.learning_rate_of(variable)),
+        beta1=optimizer.beta_1,
+        beta2=optimizer.beta_2,
+        epsilon=optimizer.epsilon,
+        grad=gradient,
+    )
+
+
+def _steps_plainly(optimizer: keras.optimizers.Optimizer, trained: list[Any]) -> bool:
+    """Whether `update_step` for each variable is all that a step of this optimizer does."""
+    if type(optimizer) is not TransferAdam:
+        return False
+    extras = (
+        *(variable.constraint for variable in trained),
+        optimizer.weight_decay,
+        optimizer.clipnorm,
+        optimizer.global_clipnorm,
+        optimizer.clipvalue,
+        optimizer.use_ema or None,
+        optimizer.loss_scale_factor,
+        optimizer.gradient_accumulation_steps,
+        optimizer.amsgrad or None,
+    )
+    return all(extra is None for extra in extras)

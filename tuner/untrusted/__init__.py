@@ -1,0 +1,1 @@
+"""Model files from elsewhere: inspected before they are opened."""
