@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tuner.errors import RunError, SettingsError
-from tuner.settings import AUGMENTATIONS, OBJECTIVES, SCHEMA_VERSION, SearchSettings, parse_fixed
+from tuner.metrics.objective import OBJECTIVES
+from tuner.settings import AUGMENTATIONS, SCHEMA_VERSION, SearchSettings, parse_fixed
 
 LEAST = {
     "image_size": 32,

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from tuner.errors import RunError, SettingsError
+from tuner.metrics.objective import OBJECTIVES, Objective
 from tuner.storage.atomic import read_text
 
 SCHEMA_VERSION = 1
-OBJECTIVES = ("val_accuracy", "val_balanced_accuracy", "val_loss")
 BEST, SIMPLE = "best", "simple"
 PREFERENCES = (BEST, SIMPLE)  # of `tune best`
 AUGMENTATIONS = ("none", "flip", "light", "strong")
@@ -123,7 +123,7 @@ class SearchSettings:
     @property
     def direction(self) -> str:
         """Whether the objective is to be large, "max", or small, "min"."""
-        return "min" if self.objective.endswith("loss") else "max"
+        return Objective(self.objective).direction
 
     def differences(self, other: "SearchSettings") -> list[str]:
         """What `other` asks for that this does not, in words.

@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from tuner.export.formats import FORMATS, QUANTIZATIONS
-from tuner.settings import AUGMENTATIONS, CLASS_WEIGHTS, OBJECTIVES, PREFERENCES, SearchSettings
+from tuner.metrics.objective import OBJECTIVES
+from tuner.settings import AUGMENTATIONS, CLASS_WEIGHTS, PREFERENCES, SearchSettings
 
 DEFAULTS = SearchSettings()
 Objective = StrEnum("Objective", list(OBJECTIVES))  # type: ignore[misc]

@@ -29,6 +29,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from tuner.metrics.intervals import blocks, resampled
+from tuner.metrics.objective import Objective
 from tuner.runs.journal import Journal
 from tuner.runs.ranking import cost_of, rank, standard_error, values_of
 from tuner.settings import SIMPLE
@@ -75,7 +76,7 @@ def luck_of(journal: Journal, labels: np.ndarray, objective: str, prefer: str) -
     Returns:
         None where a trial's outcomes were not kept, as by older versions.
     """
-    direction = "min" if objective.endswith("loss") else "max"
+    direction = Objective(objective).direction
     trials = rank(journal.trials(), direction)
     outcomes = [journal.outcomes(trial.id) for trial in trials]
     kept = [each for each in outcomes if each is not None and len(each.predicted) == len(labels)]
@@ -87,7 +88,7 @@ def luck_of(journal: Journal, labels: np.ndarray, objective: str, prefer: str) -
     slack = 0.0
     if prefer == SIMPLE:
         slack = standard_error(values[0].astype(np.float64), labels, objective)
-    classes = labels if "balanced" in objective else None
+    classes = labels if Objective(objective).is_balanced else None
     choice = Choice(sign * values, classes, slack, [cost_of(trial) for trial in trials])
     winner = choice.of(np.ones((1, len(labels)), np.float32))[0]
     own = float(right[winner].mean())

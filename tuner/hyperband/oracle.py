@@ -24,6 +24,7 @@ from tuner.hyperband.schedule import (
     next_task,
     unfinished_task,
 )
+from tuner.metrics.objective import Objective
 from tuner.runs.journal import Journal
 from tuner.runs.outcomes import Outcomes
 from tuner.runs.ranking import rank
@@ -67,9 +68,8 @@ class JournalOracle(keras_tuner.oracles.HyperbandOracle):
         pinned: Mapping[str, Any] | None = None,
         recipes: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
-        direction = "min" if objective.endswith("loss") else "max"
         super().__init__(
-            objective=keras_tuner.Objective(objective, direction),
+            objective=keras_tuner.Objective(objective, Objective(objective).direction),
             max_epochs=max_epochs,
             factor=factor,
             hyperband_iterations=iterations,

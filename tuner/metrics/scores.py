@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from tuner.metrics.objective import Objective
+
 # The least probability that cross-entropy sees: keras.config.epsilon().
 EPSILON = 1e-7
 # Of the calibration error and the reliability figure, as Guo et al. (2017) have them.
@@ -184,9 +186,9 @@ def chance_rate(counts: Mapping[str, int], objective: str) -> float | None:
         A share of one; None for a loss, or where there are no images.
     """
     present = [count for count in counts.values() if count]
-    if objective.endswith("loss") or not present:
+    if Objective(objective).is_loss or not present:
         return None
-    return 1 / len(present) if "balanced" in objective else max(present) / sum(present)
+    return 1 / len(present) if Objective(objective).is_balanced else max(present) / sum(present)
 
 
 def score(probabilities: np.ndarray, labels: np.ndarray) -> tuple[float, float]:

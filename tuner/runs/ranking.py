@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from tuner.metrics.objective import Objective
 from tuner.metrics.scores import EPSILON
 from tuner.runs.journal import Journal
 from tuner.runs.outcomes import Outcomes
@@ -67,7 +68,7 @@ def near_best(
     journal: Journal, labels: np.ndarray, objective: str
 ) -> tuple[list[TrialRecord], float] | None:
     """The trials within one standard error of the best, best first, and the error; or None."""
-    direction = "min" if objective.endswith("loss") else "max"
+    direction = Objective(objective).direction
     ranked = rank(journal.trials(), direction)
     outcomes = journal.outcomes(ranked[0].id) if ranked else None
     if outcomes is None or len(outcomes.predicted) != len(labels):
@@ -106,7 +107,7 @@ def values_of(outcomes: Outcomes, labels: np.ndarray, objective: str) -> np.ndar
     Returns:
         float64, shape (images,).
     """
-    if objective.endswith("loss"):
+    if Objective(objective).is_loss:
         return -np.log(np.clip(outcomes.probability.astype(np.float64), EPSILON, 1.0))
     return outcomes.right(labels).astype(np.float64)
 
@@ -119,7 +120,7 @@ def standard_error(values: np.ndarray, labels: np.ndarray, objective: str) -> fl
         labels: int class numbers, shape (images,).
         objective: whether each image counts the same, or each class.
     """
-    if "balanced" not in objective:
+    if not Objective(objective).is_balanced:
         return float(values.std() / np.sqrt(len(values)))
     classes = [values[labels == label] for label in np.unique(labels)]
     return float(np.sqrt(sum(v.var() / len(v) for v in classes)) / len(classes))

@@ -15,6 +15,7 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.hparams import api, api_pb2
 from tensorboard.plugins.hparams.summary import experiment_pb, session_end_pb
 
+from tuner.metrics.objective import Objective
 from tuner.runs.records import TrialRecord
 
 SCORE, EPOCHS, SECONDS, WINNER = "trial/score", "trial/epochs", "trial/seconds", "trial/winner"
@@ -37,7 +38,7 @@ class Searched:
     @property
     def direction(self) -> str:
         """Whether the best score is the largest: "max" or "min"."""
-        return "min" if self.objective.endswith("loss") else "max"
+        return Objective(self.objective).direction
 
     def may_be_active(self, declared: Any) -> bool:
         """Whether what is pinned leaves a declared hyperparameter a chance."""
