@@ -16,7 +16,8 @@ from tests.support.repository import ROOT
 # A folder or file of tuner/ imports only from the floors before its own. "search_spaces" stands for
 # that package as a whole and "__init__" for tuner/__init__.py.
 FLOORS = (
-    ("errors", "counting", "metrics"),
+    ("errors", "counting"),
+    ("metrics",),
     ("text", "environment", "interrupt", "storage", "decoding", "search_spaces"),
     ("settings", "features", "untrusted"),
     ("data", "model_check", "command_lines"),
