@@ -13,6 +13,7 @@ from tuner.metrics.scores import (
     confusions,
     per_class,
     reliability,
+    reliability_gap,
 )
 
 
@@ -45,23 +46,23 @@ def test_brier_score_of_two_classes_is_twice_that_of_one() -> None:
 
 
 def test_each_class() -> None:
-    probabilities = np.eye(4)[[0, 0, 1, 1, 1]]
+    predicted = np.array([0, 0, 1, 1, 1])
     labels = np.array([0, 1, 1, 1, 2])
-    assert per_class(probabilities, labels)[1] == {
+    assert per_class(predicted, labels, 4)[1] == {
         "images": 3, "predicted": 3, "right": 2,
         "precision": pytest.approx(2 / 3), "recall": pytest.approx(2 / 3),
         "f1": pytest.approx(2 / 3),
     }  # fmt: skip
-    nowhere = per_class(probabilities, labels)[3]
+    nowhere = per_class(predicted, labels, 4)[3]
     assert (nowhere["precision"], nowhere["recall"], nowhere["f1"]) == (None, None, None)
-    assert confusions(probabilities, labels) == [[0, 0, 1], [1, 0, 1], [1, 1, 2], [2, 1, 1]]
+    assert confusions(predicted, labels) == [[0, 0, 1], [1, 0, 1], [1, 1, 2], [2, 1, 1]]
 
 
 def test_calibration() -> None:
     # Four images named with 0.8 and three of them right; one with certainty, and wrong.
     probabilities = np.array([[0.8, 0.2]] * 4 + [[0.0, 1.0]])
     labels = np.array([0, 0, 0, 1, 0])
-    rows = reliability(probabilities, labels, bins=10)
+    rows = reliability(probabilities.max(axis=1), probabilities.argmax(axis=1) == labels, bins=10)
     filled = [row for row in rows if row["images"]]
     assert [(row["from"], row["to"], row["images"]) for row in filled] == [
         (0.7, 0.8, 4),
@@ -69,5 +70,5 @@ def test_calibration() -> None:
     ]
     assert [row["accuracy"] for row in filled] == [0.75, 0.0]
     expected = (4 * 0.05 + 1 * 1.0) / 5
-    assert calibration_error(probabilities, labels, bins=10) == pytest.approx(expected)
+    assert reliability_gap(rows) == pytest.approx(expected)
     assert calibration_error(np.eye(2)[[0, 1]], np.array([0, 1])) == 0

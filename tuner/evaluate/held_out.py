@@ -32,12 +32,10 @@ def details_of(probabilities: np.ndarray, dataset: Dataset) -> dict[str, Any]:
         are named wrongly, the surest first: "path" relative to the dataset's root, "label" and
         "predicted" by name, the "confidence" in the latter and the "probability" of the former.
     """
-    labels = dataset.labels("test")
-    right = probabilities.argmax(axis=1) == labels
-    classes = [
-        {"class": name} | row
-        for name, row in zip(dataset.classes, per_class(probabilities, labels), strict=True)
-    ]
+    labels, predicted = dataset.labels("test"), probabilities.argmax(axis=1)
+    right = predicted == labels
+    rows = per_class(predicted, labels, len(dataset.classes))
+    classes = [{"class": name} | row for name, row in zip(dataset.classes, rows, strict=True)]
     return {
         "scores": asdict(Scores.of(probabilities, labels)),
         "intervals": {
@@ -46,8 +44,8 @@ def details_of(probabilities: np.ndarray, dataset: Dataset) -> dict[str, Any]:
             "brier_score": mean_interval(brier_scores(probabilities, labels)),
         },
         "per_class": classes,
-        "reliability": reliability(probabilities, labels),
-        "confusions": confusions(probabilities, labels),
+        "reliability": reliability(probabilities.max(axis=1), right),
+        "confusions": confusions(predicted, labels),
         "mistakes": _mistakes(probabilities, labels, dataset),
     }
 

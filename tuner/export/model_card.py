@@ -45,7 +45,8 @@ def confusions(
 ) -> list[Confusion]:
     """The most frequent mistakes, at most ten, the most frequent first."""
     totals = np.bincount(labels)
-    wrong = [each for each in scores_module.confusions(probabilities, labels) if each[0] != each[1]]
+    found = scores_module.confusions(probabilities.argmax(axis=1), labels)
+    wrong = [each for each in found if each[0] != each[1]]
     wrong.sort(key=lambda each: -each[2])
     return [
         Confusion(classes[own], classes[named], count, int(totals[own]))

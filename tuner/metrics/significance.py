@@ -9,18 +9,17 @@ _BATCH = 500  # resamples at a time: memory, not the result, depends on it
 
 
 def paired_gain(before: np.ndarray, after: np.ndarray) -> tuple[float, float]:
-    """How much more is right afterwards, and the chance that it is so without a cause.
+    """Gain in accuracy, and its one-sided p value by a paired permutation test.
 
-    The test flips the signs of the images' own differences (a paired permutation test), so that it
-    holds whatever their distribution; of several seeds, each image's mean is taken.
+    The test flips the signs of the images' own differences, so it holds whatever their
+    distribution. With several seeds, each image's mean is taken.
 
     Args:
-        before: whether each validation image was named rightly, bool, shape (images,) or (seeds,
-            images).
-        after: the same images in the same order, with what is examined removed.
+        before: whether each validation image was right, bool, shape (images,) or (seeds, images).
+        after: the same for the same images with the examined cause removed.
 
     Returns:
-        Difference of the accuracies, -1 to 1, and the one-sided p value of a gain.
+        Difference of the accuracies, -1 to 1, and the p value.
     """
     from scipy.stats import permutation_test
 
@@ -29,24 +28,30 @@ def paired_gain(before: np.ndarray, after: np.ndarray) -> tuple[float, float]:
     changed = differences[differences != 0]
     if not len(changed):
         return gain, 1.0
-    if len(changed) == 1:  # the test wants two: a zero changes nothing
+    if len(changed) == 1:  # the test needs two: a zero changes nothing
         changed = np.append(changed, 0.0)
     tested = permutation_test(
-        (changed,), np.mean, permutation_type="samples", n_resamples=_RESAMPLES,
-        alternative="greater", vectorized=True, batch=_BATCH, rng=np.random.default_rng(0),
-    )  # fmt: skip
+        (changed,),
+        np.mean,
+        permutation_type="samples",
+        n_resamples=_RESAMPLES,
+        alternative="greater",
+        vectorized=True,
+        batch=_BATCH,
+        rng=np.random.default_rng(0),
+    )
     return gain, float(tested.pvalue)
 
 
 def best_of(right: np.ndarray) -> np.ndarray:
-    """What the best of several candidates names rightly, without the luck of being chosen.
+    """Outcomes of the best of several candidates, without selection bias.
 
     Args:
-        right: whether each candidate names each validation row rightly, bool, shape (candidates,
-            rows); or, float, which share of its runs does.
+        right: whether each candidate is right on each validation row, bool, shape (candidates,
+            rows); or, float, in which share of its runs.
 
     Returns:
-        The same, shape (rows,): on each half of the rows, in an order drawn once for all, the
+        The same, shape (rows,): each half of the rows, in an order drawn once, is judged by the
         candidate that is best on the other half, the first of equals.
     """
     order = np.random.default_rng(0).permutation(right.shape[1])
@@ -58,7 +63,7 @@ def best_of(right: np.ndarray) -> np.ndarray:
 
 
 def corrected(p_values: Sequence[float]) -> list[float]:
-    """p values that hold for all of them together (Holm 1979), in the same order."""
+    """p values corrected for multiple tests (Holm 1979), in the same order."""
     order = np.argsort(p_values, kind="stable")
     factors = np.arange(len(p_values), 0, -1)
     ordered = np.maximum.accumulate(np.asarray(p_values, float)[order] * factors)
@@ -68,19 +73,15 @@ def corrected(p_values: Sequence[float]) -> list[float]:
 
 
 def mcnemar_p(one: np.ndarray, other: np.ndarray) -> float:
-    """The exact two-sided p-value of McNemar's test (1947) that two classifiers are as good.
-
-    It counts the images that one alone names rightly: as good as each other, either would be as
-    likely as a coin's side.
+    """Exact two-sided p value of McNemar's test (1947) that two classifiers are equally good.
 
     Args:
-        one: whether each image is named rightly, bool, shape (images,).
+        one: whether each image is right, bool, shape (images,).
         other: the same of another classifier.
     """
     only_one, only_other = int((one & ~other).sum()), int((other & ~one).sum())
-    decided = only_one + only_other
-    if not decided:
+    if only_one == only_other:
         return 1.0
     from scipy.stats import binomtest
 
-    return float(binomtest(only_one, decided).pvalue)
+    return float(binomtest(only_one, only_one + only_other).pvalue)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tuner.metrics.objective import Objective
-from tuner.metrics.scores import EPSILON
+from tuner.metrics.scores import cross_entropy
 from tuner.runs.journal import Journal
 from tuner.runs.outcomes import Outcomes
 from tuner.runs.records import FAILED, TrialRecord
@@ -108,7 +108,7 @@ def values_of(outcomes: Outcomes, labels: np.ndarray, objective: str) -> np.ndar
         float64, shape (images,).
     """
     if Objective(objective).is_loss:
-        return -np.log(np.clip(outcomes.probability.astype(np.float64), EPSILON, 1.0))
+        return cross_entropy(outcomes.probability)
     return outcomes.right(labels).astype(np.float64)
 
 
