@@ -101,10 +101,9 @@ def balanced_interval(right: np.ndarray, labels: np.ndarray, seed: int = 0) -> t
         seed: of the draws.
     """
     random = np.random.default_rng(seed)
-    counts, hits = np.bincount(labels), np.bincount(labels, weights=right)
-    present = counts > 0
-    hits, misses = hits[present] + 0.5, (counts - hits)[present] + 0.5
-    means = random.beta(hits, misses, (_DRAWS, len(hits))).mean(axis=1)
+    counts, hits = np.bincount(labels).astype(np.float64), np.bincount(labels, weights=right)
+    hits, misses = hits[counts > 0], (counts - hits)[counts > 0]
+    means = random.beta(hits + 0.5, misses + 0.5, (_DRAWS, len(hits))).mean(axis=1)
     low, high = np.quantile(means, _QUANTILES)
     return float(low), float(high)
 
