@@ -110,15 +110,17 @@ class Ours(Arm):
 
 def our_search(tell: Callable[[], None], asked: list[str], every: bool, ended: Path) -> None:
     """In a child: the command, that writes down each epoch that ends."""
+    from tuner.observer import EpochEnds, SearchEvent
     from tuner.terminal.search_progress import SearchProgress
 
-    epoch_ends = SearchProgress.epoch_ends
+    on_event = SearchProgress.on_event
 
-    def noted(self: Any, trial: Any, epoch: int, metrics: Any) -> None:
-        append(ended, f"{trial.id} {epoch}")
-        epoch_ends(self, trial, epoch, metrics)
+    def noted(self: Any, event: SearchEvent) -> None:
+        if isinstance(event, EpochEnds):
+            append(ended, f"{event.trial.id} {event.epoch}")
+        on_event(self, event)
 
-    SearchProgress.epoch_ends = noted  # type: ignore[method-assign]
+    SearchProgress.on_event = noted  # type: ignore[method-assign]
     command(tell, asked, save_every_epoch=every)
 
 

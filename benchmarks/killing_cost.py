@@ -108,7 +108,7 @@ def timed_search(
 ) -> None:
     """In a child: a search whose journal and checkpoints are timed from its first trial on."""
     from search_spaces import load_space
-    from tuner.observer import SearchObserver
+    from tuner.observer import SearchBegins, SearchEvent, SearchObserver
     from tuner.runs import checkpoint
     from tuner.runs.journal import Journal
     from tuner.search.tuner import HyperbandTuner
@@ -140,10 +140,11 @@ def timed_search(
     class Clock(SearchObserver):
         begun = 0.0
 
-        def search_begins(self, *news: Any, **more: Any) -> None:
-            for part in parts.values():
-                part[:] = [0, 0.0]
-            self.begun = time.perf_counter()
+        def on_event(self, event: SearchEvent) -> None:
+            if isinstance(event, SearchBegins):
+                for part in parts.values():
+                    part[:] = [0, 0.0]
+                self.begun = time.perf_counter()
 
     Journal._transaction = timed_transaction  # type: ignore[method-assign]
     Journal._read = wrapped("journal, reading", read)  # type: ignore[method-assign]

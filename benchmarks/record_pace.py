@@ -25,7 +25,14 @@ def main() -> None:
     import_all()
     from spaces import UpTo
 
-    from tuner.observer import SearchObserver
+    from tuner.observer import (
+        EpochEnds,
+        RungBegins,
+        RungEnds,
+        SearchBegins,
+        SearchEvent,
+        SearchObserver,
+    )
     from tuner.search.tuner import HyperbandTuner
     from tuner.storage.cache import Cache, default_cache_dir
 
@@ -33,16 +40,18 @@ def main() -> None:
     rungs: list[dict[str, Any]] = []
 
     class Recorder(SearchObserver):
-        def search_begins(self, *news: Any, **more: Any) -> None:
-            self.last = _clocks()
+        def on_event(self, event: SearchEvent) -> None:
+            match event:
+                case SearchBegins():
+                    self.last = _clocks()
+                case RungBegins():
+                    self.ends: list[np.ndarray] = []
+                case EpochEnds():
+                    self.ends.append(_clocks() - self.last)
+                case RungEnds(trial):
+                    self.end_rung(trial)
 
-        def rung_begins(self, trial: Any, end_epoch: int) -> None:
-            self.ends: list[np.ndarray] = []
-
-        def epoch_ends(self, trial: Any, epoch: int, metrics: Any) -> None:
-            self.ends.append(_clocks() - self.last)
-
-        def rung_ends(self, trial: Any, best: Any) -> None:
+        def end_rung(self, trial: Any) -> None:
             now, rung = _clocks(), trial.rungs[-1]
             seconds, processor = (now - self.last).round(4).tolist()
             ends = np.reshape(self.ends, (-1, 2)).round(4).T.tolist()

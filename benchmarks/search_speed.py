@@ -110,13 +110,14 @@ def our_search(
     import_all()
     from spaces import DrawnOnly
 
-    from tuner.observer import SearchObserver
+    from tuner.observer import SearchBegins, SearchEvent, SearchObserver
     from tuner.search.tuner import HyperbandTuner
     from tuner.storage.cache import Cache
 
     class Clock(SearchObserver):
-        def search_begins(self, *news: Any, **more: Any) -> None:
-            self.first_trial = time.perf_counter()
+        def on_event(self, event: SearchEvent) -> None:
+            if isinstance(event, SearchBegins):
+                self.first_trial = time.perf_counter()
 
     space = DrawnOnly(
         num_classes=workload.class_count(),

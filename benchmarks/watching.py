@@ -21,6 +21,7 @@ import sys
 import termios
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,6 @@ from common import (
 AIM, BOARD_AIM = 0.02, 0.01
 BOARD = "TensorBoard's files"
 QUESTION = "What do the live view and TensorBoard's files cost a head-only search?"
-_TOLD = ("search_begins", "rung_begins", "epoch_ends", "rung_ends", "time_left", "search_ends")
 
 
 def main() -> None:
@@ -64,7 +64,7 @@ def main() -> None:
         report.keep("search_seconds", seconds)
         report.keep("told", measured["told"])
         report.note(
-            f"{measured['told']['epoch_ends']} epochs in {seconds:.1f} s; together "
+            f"{measured['told']['EpochEnds']} epochs in {seconds:.1f} s; together "
             f"{together:.2%} of it, where the aim is less than {AIM:.0%}, and TensorBoard's files "
             f"alone {board:.2%}, where it is less than {BOARD_AIM:.0%}."
         )
@@ -79,7 +79,7 @@ def watched_search(workload: Workload, max_epochs: int, folder: str) -> dict[str
     terminal = _terminal()
     from search_spaces.resnet50 import ResNet50Space
     from tuner.hyperband.pacing import Pacing
-    from tuner.observer import Observers, SearchObserver
+    from tuner.observer import Observers, SearchBegins, SearchEvent, SearchObserver
     from tuner.search.tuner import HyperbandTuner
     from tuner.storage.cache import Cache, folder_size
     from tuner.terminal.json_lines import JsonLines
@@ -87,12 +87,14 @@ def watched_search(workload: Workload, max_epochs: int, folder: str) -> dict[str
     from tuner.terminal.search_progress import SearchProgress
 
     spent: dict[str, float] = {}
-    told: dict[str, int] = {}
+    told: Counter[str] = Counter()
     begun: list[float] = []
 
     class Clock(SearchObserver):
-        def search_begins(self, *news: Any, **more: Any) -> None:
-            begun.append(time.perf_counter())
+        def on_event(self, event: SearchEvent) -> None:
+            told[type(event).__name__] += 1
+            if isinstance(event, SearchBegins):
+                begun.append(time.perf_counter())
 
     sys.stderr = terminal
     clocked(Frames, "refresh", "drawing, in its thread", spent, time.thread_time)
@@ -116,16 +118,14 @@ def watched_search(workload: Workload, max_epochs: int, folder: str) -> dict[str
             observer=Observers(Clock(), progress, lines),
         )
         parts = {
-            "live view": progress, "JSON lines": lines, BOARD: tuner.tensorboard.writer,
+            "live view": progress, "JSON lines": lines, BOARD: tuner.summaries,
         }  # fmt: skip
         for what, part in parts.items():
-            for method in _TOLD:
-                clocked(part, method, what, spent, time.perf_counter, told)
+            clocked(part, "on_event", what, spent, time.perf_counter)
         x, y, validation = workload.arrays()
         tuner.search(x, y, validation)
         seconds = time.perf_counter() - begun[0]
-    counts = {name: count // len(parts) for name, count in told.items()}
-    return {"search": seconds, "spent": spent, "told": counts}
+    return {"search": seconds, "spent": spent, "told": dict(told)}
 
 
 def clocked(
@@ -134,7 +134,6 @@ def clocked(
     what: str,
     spent: dict[str, float],
     clock: Callable[[], float],
-    told: dict[str, int] | None = None,
 ) -> None:
     """Lets a method add what each of its calls takes to `spent[what]`."""
     method = getattr(owner, name)
@@ -147,8 +146,6 @@ def clocked(
             return method(*arguments, **options)
         finally:
             spent[what] += clock() - before
-            if told is not None:
-                told[name] = told.get(name, 0) + 1
 
     setattr(owner, name, timed)
 

@@ -72,32 +72,33 @@ def draw(asked: argparse.Namespace, runs: Path, cache_dir: Path) -> None:
                 "first",
                 SearchFolders(runs, cache_dir),
                 observer=camera,
-                on_progress=camera.counting,
+                on_progress=camera.count,
             )
         (FOLDER / "live.svg").write_text(camera.picture, "utf-8")
         evaluate_winner(run, run.dataset(), cache)
         page = run.folder / "report.html"
-        write_report(run, page, cache, camera.counting)
+        write_report(run, page, cache, camera.count)
     photograph(page, FOLDER / "report.jpg")
 
 
 def camera_of(objective: str, cache: Any, title: str) -> Any:
     """A live view that draws itself once, when seven tenths of the epochs are done."""
+    from tuner.observer import EpochEnds, SearchBegins, SearchEvent
     from tuner.terminal.search_progress import SearchProgress
 
     class Camera(SearchProgress):
         picture = ""
         done = 0
 
-        def search_begins(self, schedule: Any, *others: Any) -> None:
-            super().search_begins(schedule, *others)
-            self.total = schedule.total_epochs
-
-        def epoch_ends(self, trial: Any, epoch: int, metrics: Any) -> None:
-            super().epoch_ends(trial, epoch, metrics)
-            self.done += 1
-            if not self.picture and self.done >= 0.7 * self.total:
-                self.picture = drawing(self.drawn(), title)
+        def on_event(self, event: SearchEvent) -> None:
+            super().on_event(event)
+            match event:
+                case SearchBegins(schedule):
+                    self.total = schedule.total_epochs
+                case EpochEnds():
+                    self.done += 1
+                    if not self.picture and self.done >= 0.7 * self.total:
+                        self.picture = drawing(self.drawn(), title)
 
     return Camera(objective, cache_bytes=lambda: sum(entry.size_bytes for entry in cache.entries()))
 

@@ -1,6 +1,6 @@
-"""Who is told what a search does."""
+"""Events of a search, and observers that receive them."""
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tuner.hyperband.schedule import Schedule
@@ -10,102 +10,115 @@ if TYPE_CHECKING:  # these need TensorFlow
     from tuner.training.trainer import EpochMetrics
 
 
-class SearchObserver:
-    """Is told what a search does; every method does nothing unless it is overridden."""
+@dataclass(frozen=True)
+class Counting:
+    """`done` of `count` images have passed the step named `what`."""
 
-    def counting(self, what: str, done: int, count: int) -> None:
-        """`done` of `count` images have been through what is being done."""
+    what: str
+    done: int
+    count: int
+
+
+@dataclass(frozen=True)
+class Note:
+    """A sentence for the user."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class SearchBegins:
+    """The search begins its first trial, or resumes.
+
+    Attributes:
+        schedule: the whole plan.
+        omitted_recipes: names of recipes that contradict a pinned hyperparameter.
+        done: trials of earlier processes.
+        seconds_left: estimated training time; None if unknown.
+        best: the leading trial; None until a rung is finished.
+    """
+
+    schedule: Schedule
+    omitted_recipes: tuple[str, ...] = ()
+    done: tuple[TrialRecord, ...] = ()
+    seconds_left: float | None = None
+    best: TrialRecord | None = None
+
+
+@dataclass(frozen=True)
+class TimeLeft:
+    """A new estimate of the training time that is left, in seconds; None if unknown."""
+
+    seconds: float | None
+
+
+@dataclass(frozen=True)
+class RungBegins:
+    """A trial is about to train up to `end_epoch`."""
+
+    trial: TrialRecord
+    end_epoch: int
+
+
+@dataclass(frozen=True)
+class EpochEnds:
+    """Epoch number `epoch` of a trial, counted from 1, is done."""
+
+    trial: TrialRecord
+    epoch: int
+    metrics: "EpochMetrics"
+
+
+@dataclass(frozen=True)
+class RungEnds:
+    """A trial finished its rung, or failed; `best` is the leading trial now, if any."""
+
+    trial: TrialRecord
+    best: TrialRecord | None
+
+
+@dataclass(frozen=True)
+class SearchEnds:
+    """The search is over: complete, or out of time."""
+
+    trials: tuple[TrialRecord, ...]
+
+
+SearchEvent = (
+    Counting | Note | SearchBegins | TimeLeft | RungBegins | EpochEnds | RungEnds | SearchEnds
+)
+
+
+class SearchObserver:
+    """Receives the events of a search; subclasses override `on_event`.
+
+    Example:
+        >>> class PrintScores(SearchObserver):
+        ...     def on_event(self, event):
+        ...         if isinstance(event, RungEnds):
+        ...             print(event.trial.id, event.trial.score)
+        >>> tuner = HyperbandTuner(space, observer=PrintScores())
+    """
+
+    def on_event(self, event: SearchEvent) -> None:
+        """Handle an event; the default ignores it."""
 
     def note(self, text: str) -> None:
-        """Something that the user should know."""
+        """Send a `Note`."""
+        self.on_event(Note(text))
 
-    def search_begins(
-        self,
-        schedule: Schedule,
-        omitted_recipes: tuple[str, ...],
-        done: Sequence[TrialRecord] = (),
-        seconds: float | None = None,
-        best: TrialRecord | None = None,
-    ) -> None:
-        """The search is about to begin its first trial, or to go on.
-
-        Args:
-            schedule: all of it.
-            omitted_recipes: names of those that contradict a pinned hyperparameter.
-            done: trials of an earlier process.
-            seconds: estimate of what is left, None where nothing is known.
-            best: leads the search so far, None where no rung is finished.
-        """
-
-    def time_left(self, seconds: float | None) -> None:
-        """About so many seconds of training are left; None where nothing is known."""
-
-    def rung_begins(self, trial: TrialRecord, end_epoch: int) -> None:
-        """A trial is about to be trained up to `end_epoch`."""
-
-    def epoch_ends(self, trial: TrialRecord, epoch: int, metrics: "EpochMetrics") -> None:
-        """Epoch number `epoch`, counted from 1, is done."""
-
-    def rung_ends(self, trial: TrialRecord, best: TrialRecord | None) -> None:
-        """A trial finished its rung, or failed; `best` leads the search now."""
-
-    def search_ends(self, trials: list[TrialRecord]) -> None:
-        """The search is over; complete, unless its time was."""
+    def count(self, what: str, done: int, count: int) -> None:
+        """Send a `Counting`; this is a `counting.Progress`."""
+        self.on_event(Counting(what, done, count))
 
 
 class Observers(SearchObserver):
-    """Tells several observers, in their order.
-
-    Args:
-        observers: those that are told.
-    """
+    """Several observers as one: each receives every event, in order."""
 
     def __init__(self, *observers: SearchObserver) -> None:
         self._observers = observers
 
-    def counting(self, what: str, done: int, count: int) -> None:
-        """Tells all."""
+    def on_event(self, event: SearchEvent) -> None:
+        """Forward the event."""
         for observer in self._observers:
-            observer.counting(what, done, count)
-
-    def note(self, text: str) -> None:
-        """Tells all."""
-        for observer in self._observers:
-            observer.note(text)
-
-    def search_begins(
-        self,
-        schedule: Schedule,
-        omitted_recipes: tuple[str, ...],
-        done: Sequence[TrialRecord] = (),
-        seconds: float | None = None,
-        best: TrialRecord | None = None,
-    ) -> None:
-        """Tells all."""
-        for observer in self._observers:
-            observer.search_begins(schedule, omitted_recipes, done, seconds, best)
-
-    def time_left(self, seconds: float | None) -> None:
-        """Tells all."""
-        for observer in self._observers:
-            observer.time_left(seconds)
-
-    def rung_begins(self, trial: TrialRecord, end_epoch: int) -> None:
-        """Tells all."""
-        for observer in self._observers:
-            observer.rung_begins(trial, end_epoch)
-
-    def epoch_ends(self, trial: TrialRecord, epoch: int, metrics: "EpochMetrics") -> None:
-        """Tells all."""
-        for observer in self._observers:
-            observer.epoch_ends(trial, epoch, metrics)
-
-    def rung_ends(self, trial: TrialRecord, best: TrialRecord | None) -> None:
-        """Tells all."""
-        for observer in self._observers:
-            observer.rung_ends(trial, best)
-
-    def search_ends(self, trials: list[TrialRecord]) -> None:
-        """Tells all."""
-        for observer in self._observers:
-            observer.search_ends(trials)
+            observer.on_event(event)

@@ -25,6 +25,7 @@ from tuner import settings
 from tuner.cli import app
 from tuner.errors import InputError, TuneError
 from tuner.hyperband.schedule import Schedule, hyperband
+from tuner.observer import Counting, EpochEnds, SearchEvent
 from tuner.runs.journal import Journal
 from tuner.runs.lock import sole_writer
 from tuner.runs.records import RungRecord
@@ -557,17 +558,18 @@ def without_seconds(result: Any) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def interrupted(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Lets a signal arrive whenever a method of the observer is called."""
+    """Sends a signal after every event of one kind."""
     small_search()  # which none interrupts
 
-    def at(name: str) -> None:
-        method = getattr(SearchProgress, name)
+    def at(kind: type[SearchEvent]) -> None:
+        on_event = SearchProgress.on_event
 
-        def interrupted(self: SearchProgress, *arguments: Any) -> None:
-            method(self, *arguments)
-            os.kill(os.getpid(), signal.SIGINT)
+        def interrupted(self: SearchProgress, event: SearchEvent) -> None:
+            on_event(self, event)
+            if isinstance(event, kind):
+                os.kill(os.getpid(), signal.SIGINT)
 
-        monkeypatch.setattr(SearchProgress, name, interrupted)
+        monkeypatch.setattr(SearchProgress, "on_event", interrupted)
 
     return at
 
@@ -576,7 +578,7 @@ def test_a_search_is_begun_by_resume_stopped_by_a_signal_and_gone_on_with(
     tmp_path: Path, interrupted: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs = tmp_path / "my runs"
-    interrupted("epoch_ends")
+    interrupted(EpochEnds)
     result = search_again(runs, "--resume")
     monkeypatch.undo()
     message = sentence(result, 130)
@@ -602,7 +604,7 @@ def test_a_run_that_was_overwritten_is_gone_on_with_and_not_overwritten_again(
     tmp_path: Path, interrupted: Any
 ) -> None:
     runs = small_search().copy_of_runs(tmp_path)
-    interrupted("epoch_ends")
+    interrupted(EpochEnds)
     message = sentence(search_again(runs, "--overwrite"), 130)
     assert "Go on with: tune resume small --runs-dir " in message
     assert len(json.loads(tune("trials", "--runs-dir", runs, "--json").stdout)) == 1
@@ -616,7 +618,7 @@ def test_before_a_run_is_begun_the_command_itself_goes_on(
     if option != "--overwrite":
         shutil.rmtree(runs)
     before = contents(tmp_path)
-    interrupted("counting")
+    interrupted(Counting)
     monkeypatch.setattr(sys, "argv", ["tune", "search", "my photos", option])
     message = sentence(search_again(runs, option), 130)
     assert message == f"Error: interrupted. Go on with: tune search 'my photos' {option}"
@@ -979,10 +981,10 @@ def test_a_diagnosis_is_shown_and_kept(
     from tuner.storage.cache import Cache
 
     leak = replace(finding("leak", 0.1, None), remedy="tune search DATA --drop-leaks.")
-    telling: list[str] = []
+    steps: list[bool] = []
 
     def run(*given: Any) -> Diagnosis:
-        telling.append(given[3].__name__)
+        steps.append(given[3].__self__._steps)
         return diagnosis(leak)
 
     monkeypatch.setattr("tuner.diagnose.experiments.run_prepared", run)
@@ -993,7 +995,7 @@ def test_a_diagnosis_is_shown_and_kept(
         "--quiet", *filter(None, [option]),
     )  # fmt: skip
     assert result.exit_code == 0, result.output
-    assert telling == ["counting_step"]  # the time left is not that of the whole
+    assert steps == [True]  # the time left is not that of the whole
     remedy = f"{command} --drop-leaks."
     if option == "--json":
         row = json.loads(result.stdout)

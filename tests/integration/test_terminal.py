@@ -23,6 +23,7 @@ from tests.support.small_search import write_photos
 # A search of fourteen trials that trains nothing, so that what is seen is what was told.
 PLAYED = r"""
 import sys, threading, time
+from tuner.observer import EpochEnds, RungBegins, RungEnds, SearchBegins, SearchEnds, TimeLeft
 from tuner.runs.records import COMPLETED, FAILED, RUNNING, STOPPED, RungRecord, TrialRecord
 from tuner.terminal.search_progress import SearchProgress
 from tuner.hyperband.schedule import Schedule, hyperband
@@ -45,25 +46,25 @@ stop, pause = StopRequest(), float(sys.argv[1])
 with SearchProgress("val_accuracy", cache_bytes=lambda: 123_400_000) as progress:
     progress.say(f"Warning: {NASTY}/{FILE} is left out: truncated.")
     with stop_on_signals(stop, lambda: progress.say("Stopping: this epoch is finished.")):
-        progress.search_begins(schedule, (), (), 300.0)
+        progress.on_event(SearchBegins(schedule, (), (), 300.0))
         best = None
         for number in range(1, 9):
-            progress.rung_begins(trial(number, RUNNING), 1)
+            progress.on_event(RungBegins(trial(number, RUNNING), 1))
             time.sleep(pause)
-            progress.epoch_ends(trial(number, RUNNING), 1, None)
+            progress.on_event(EpochEnds(trial(number, RUNNING), 1, None))
             if number == 4:
-                progress.rung_ends(trial(number, FAILED), best)
+                progress.on_event(RungEnds(trial(number, FAILED), best))
             else:
                 best = trial(number, STOPPED, (0, 1, number / 10))
-                progress.rung_ends(best, best)
-            progress.time_left(300.0 - 10 * number)
-        progress.rung_begins(trial(9, RUNNING), 1)
+                progress.on_event(RungEnds(best, best))
+            progress.on_event(TimeLeft(300.0 - 10 * number))
+        progress.on_event(RungBegins(trial(9, RUNNING), 1))
         print("READY", flush=True)
         while not stop.made:
-            progress.time_left(200.0)
-            progress.epoch_ends(trial(9, RUNNING), 1, None)
+            progress.on_event(TimeLeft(200.0))
+            progress.on_event(EpochEnds(trial(9, RUNNING), 1, None))
             time.sleep(0.05)
-        progress.search_ends([best] * 9)
+        progress.on_event(SearchEnds((best,) * 9))
 """
 
 

@@ -40,6 +40,7 @@ from tuner.data.pixel_store import prepare_images
 from tuner.data.splits import SPLITS
 from tuner.diagnose.stored import keep_diagnosis
 from tuner.errors import DataError, SettingsError
+from tuner.observer import RungEnds, SearchEvent
 from tuner.report import figures, page, thumbnails
 from tuner.report import validation as validation_module
 from tuner.report.comparison import _sentence, compare
@@ -249,13 +250,14 @@ def test_what_may_still_be_promoted_is_not_said_to_have_ended(tmp_path: Path) ->
 def test_what_was_planned_is_known_before_every_recipe_has_begun(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    search, told = small_search(), SearchProgress.rung_ends
+    search, on_event = small_search(), SearchProgress.on_event
 
-    def interrupted(self: SearchProgress, *arguments: Any) -> None:
-        told(self, *arguments)
-        os.kill(os.getpid(), signal.SIGINT)
+    def interrupted(self: SearchProgress, event: SearchEvent) -> None:
+        on_event(self, event)
+        if isinstance(event, RungEnds):
+            os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr(SearchProgress, "rung_ends", interrupted)
+    monkeypatch.setattr(SearchProgress, "on_event", interrupted)
     runs = tmp_path / "runs"
     result = tune(
         "search", search.photos, "--run", "begun", *SEARCH, "--fix", "unfreeze_blocks=0",

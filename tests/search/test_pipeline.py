@@ -28,7 +28,7 @@ from tuner.data.dataset import Dataset
 from tuner.data.load import scan
 from tuner.errors import DataError, RunError, SettingsError, StoppedError, WeightsError
 from tuner.interrupt import StopRequest
-from tuner.observer import SearchObserver
+from tuner.observer import Note, SearchEvent, SearchObserver
 from tuner.runs.lock import sole_writer
 from tuner.runs.run import FINISHED, existing_run, open_run
 from tuner.runs.timings import prepared_seconds
@@ -152,8 +152,9 @@ def test_unequal_classes_are_told_when_a_run_begins_and_not_again(
     photos: Path, tmp_path: Path, trained: list[str]
 ) -> None:
     class Listener(SearchObserver):
-        def note(self, text: str) -> None:
-            notes.append(text)
+        def on_event(self, event: SearchEvent) -> None:
+            if isinstance(event, Note):
+                notes.append(event.text)
 
     notes: list[str] = []
     uneven = Path(shutil.copytree(photos, tmp_path / "uneven"))
@@ -392,8 +393,9 @@ def test_a_complete_run_is_not_searched_again(
     copied: Path, folders: SearchFolders, trained: list[str]
 ) -> None:
     class Listening(SearchObserver):
-        def note(self, text: str) -> None:
-            notes.append(text)
+        def on_event(self, event: SearchEvent) -> None:
+            if isinstance(event, Note):
+                notes.append(event.text)
 
     notes: list[str] = []
     run_search(settings(copied), "first", folders).journal.set_notes({FINISHED: 1})

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -32,7 +32,18 @@ from tuner.hyperband import time_budget as budget_module
 from tuner.hyperband.schedule import Schedule
 from tuner.hyperband.time_budget import TimeBudget
 from tuner.interrupt import StopRequest
-from tuner.observer import SearchObserver
+from tuner.observer import (
+    Counting,
+    EpochEnds,
+    Note,
+    RungBegins,
+    RungEnds,
+    SearchBegins,
+    SearchEnds,
+    SearchEvent,
+    SearchObserver,
+    TimeLeft,
+)
 from tuner.runs.checkpoint import read_checkpoint, state_file
 from tuner.runs.journal import Journal
 from tuner.runs.lock import sole_writer
@@ -100,36 +111,14 @@ class SmallSpace(keras_tuner.HyperModel):
 
 
 class Diary(SearchObserver):
-    """Writes down what it is told."""
+    """Keeps every event but the estimates of the time left."""
 
     def __init__(self) -> None:
-        self.entries: list[tuple[Any, ...]] = []
+        self.events: list[SearchEvent] = []
 
-    def note(self, text: str) -> None:
-        self.entries.append(("note", text))
-
-    def search_begins(
-        self,
-        schedule: Schedule,
-        omitted_recipes: tuple[str, ...],
-        done: Sequence[TrialRecord] = (),
-        seconds: float | None = None,
-        best: TrialRecord | None = None,
-    ) -> None:
-        news = schedule, omitted_recipes, list(done), seconds, best
-        self.entries.append(("search begins", *news))
-
-    def rung_begins(self, trial: TrialRecord, end_epoch: int) -> None:
-        self.entries.append(("rung begins", trial, end_epoch))
-
-    def epoch_ends(self, trial: TrialRecord, epoch: int, metrics: EpochMetrics) -> None:
-        self.entries.append(("epoch ends", trial, epoch, metrics))
-
-    def rung_ends(self, trial: TrialRecord, best: TrialRecord | None) -> None:
-        self.entries.append(("rung ends", trial, best))
-
-    def search_ends(self, trials: list[TrialRecord]) -> None:
-        self.entries.append(("search ends", trials))
+    def on_event(self, event: SearchEvent) -> None:
+        if not isinstance(event, Counting | TimeLeft):
+            self.events.append(event)
 
 
 def searched(folder: Path, *kinds: str, **options: Any) -> HyperbandTuner:
@@ -282,32 +271,35 @@ def test_weights_that_were_not_kept_are_a_run_error(tuner: HyperbandTuner) -> No
 
 
 def test_the_observer_is_told_in_order(tuner: HyperbandTuner, diary: Diary) -> None:
-    entries = iter(diary.entries)
-    kind, text = next(entries)
-    assert kind == "note"
-    assert "every epoch computes the whole network" in text
+    events = iter(diary.events)
+    note = next(events)
+    assert isinstance(note, Note)
+    assert "every epoch computes the whole network" in note.text
     # nothing is done before, and nothing is known of what an epoch of this space takes
-    assert next(entries) == ("search begins", tuner.oracle.schedule, (), [], None, None)
+    assert next(events) == SearchBegins(tuner.oracle.schedule)
     rungs: dict[int, list[tuple[int, int]]] = {}
-    for entry in entries:
-        if entry[0] == "search ends":
+    for event in events:
+        if not isinstance(event, RungBegins):
             break
-        kind, trial, end = entry
-        assert (kind, trial.status) == ("rung begins", RUNNING)
+        trial, end = event.trial, event.end_epoch
+        assert trial.status == RUNNING
         assert [(rung.start_epoch, rung.end_epoch) for rung in trial.rungs] == rungs.get(
             trial.id, []
         )
         for epoch in range(trial.epochs + 1, end + 1):
-            kind, same, number, metrics = next(entries)
-            assert (kind, same, number) == ("epoch ends", trial, epoch)
-        kind, ended, best = next(entries)
-        assert (kind, ended.id, ended.epochs) == ("rung ends", trial.id, end)
-        assert ended.score == metrics.val_accuracy
+            epoch_ends = next(events)
+            assert isinstance(epoch_ends, EpochEnds)
+            assert (epoch_ends.trial, epoch_ends.epoch) == (trial, epoch)
+        rung_ends = next(events)
+        assert isinstance(rung_ends, RungEnds) and rung_ends.best is not None
+        ended, best = rung_ends.trial, rung_ends.best
+        assert (ended.id, ended.epochs) == (trial.id, end)
+        assert ended.score == epoch_ends.metrics.val_accuracy
         assert best.epochs >= ended.epochs
         rungs.setdefault(trial.id, []).append((trial.epochs, end))
     assert best == tuner.oracle.winner()
-    assert entry == ("search ends", tuner.oracle.records())
-    assert next(entries, None) is None
+    assert event == SearchEnds(tuple(tuner.oracle.records()))
+    assert next(events, None) is None
     assert {number: len(done) for number, done in rungs.items()} == {
         record.id: len(record.rungs) for record in tuner.oracle.records()
     }
@@ -371,7 +363,7 @@ def test_failed_trials_are_told_and_replaced(tmp_path: Path) -> None:
                 if record.hyperparameters["kind"] == "raises"
                 else "the loss became NaN or infinite in epoch 1"
             )
-    told = [entry[1] for entry in diary.entries if entry[0] == "rung ends"]
+    told = [event.trial for event in diary.events if isinstance(event, RungEnds)]
     assert [record for record in told if record.status == FAILED] == [
         record for record in records if record.status == FAILED
     ]
@@ -409,8 +401,8 @@ def test_a_promotion_that_fails_goes_to_the_next_best(
 
 def test_an_interruption_ends_the_search_and_keeps_what_is_done(tmp_path: Path) -> None:
     class Impatient(SearchObserver):
-        def rung_begins(self, trial: TrialRecord, end_epoch: int) -> None:
-            if trial.id == 2:
+        def on_event(self, event: SearchEvent) -> None:
+            if isinstance(event, RungBegins) and event.trial.id == 2:
                 raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -512,8 +504,8 @@ class EnoughError(Exception):
 
 def test_a_search_in_which_everything_fails_ends_with_the_reason(tmp_path: Path) -> None:
     class Patient(SearchObserver):
-        def rung_ends(self, trial: TrialRecord, best: TrialRecord | None) -> None:
-            if trial.id == 100:
+        def on_event(self, event: SearchEvent) -> None:
+            if isinstance(event, RungEnds) and event.trial.id == 100:
                 raise EnoughError
 
     with pytest.raises(TuneError, match="no network of"):
@@ -605,18 +597,19 @@ class Stopping(Diary):
         self.stop = StopRequest()
         self._left = after
 
-    def epoch_ends(self, trial: TrialRecord, epoch: int, metrics: EpochMetrics) -> None:
-        super().epoch_ends(trial, epoch, metrics)
-        self._left -= 1
-        self.stop.made = self._left == 0
+    def on_event(self, event: SearchEvent) -> None:
+        super().on_event(event)
+        if isinstance(event, EpochEnds):
+            self._left -= 1
+            self.stop.made = self._left == 0
 
     @property
     def epochs(self) -> list[tuple[int, int]]:
-        return [(entry[1].id, entry[2]) for entry in self.entries if entry[0] == "epoch ends"]
+        return [(each.trial.id, each.epoch) for each in self.events if isinstance(each, EpochEnds)]
 
     @property
     def notes(self) -> list[str]:
-        notes = [entry[1] for entry in self.entries if entry[0] == "note"]
+        notes = [event.text for event in self.events if isinstance(event, Note)]
         return [note for note in notes if "builds its networks itself" not in note]
 
 
@@ -844,11 +837,11 @@ def test_any_interruptions_change_nothing(
 
 def test_a_resumed_search_tells_what_is_done_of_it(tmp_path: Path, stand_in: type[StandIn]) -> None:
     told = in_parts(lambda **options: arithmetically(tmp_path, **options), [7])
-    kind, schedule, _, done, _, best = told[1].entries[1]
-    assert kind == "search begins"
-    assert best == rank(done, "max")[0]
-    assert (len(done), sum(record.epochs for record in done)) == (7, 7)
-    assert len(told[1].epochs) == schedule.total_epochs - 7
+    begins = told[1].events[1]
+    assert isinstance(begins, SearchBegins)
+    assert begins.best == rank(begins.done, "max")[0]
+    assert (len(begins.done), sum(record.epochs for record in begins.done)) == (7, 7)
+    assert len(told[1].epochs) == begins.schedule.total_epochs - 7
 
 
 def test_resuming_what_is_not_there_begins_it(tmp_path: Path, stand_in: type[StandIn]) -> None:
@@ -1245,7 +1238,7 @@ def test_a_budget_is_overdrawn_by_one_epoch_at_most_and_what_is_left_is_said(
     assert not_planned.startswith("How long an epoch of this space takes is not known")
     assert note.startswith("The time budget is used up: ")
     assert f"of {tuner.oracle.schedule.total_epochs} planned epochs are left, about" in note
-    assert told.entries[-1][0] == "search ends"
+    assert isinstance(told.events[-1], SearchEnds)
     if seconds > 10:
         assert max(record.epochs for record in tuner.oracle.records()) == 9
 
@@ -1256,8 +1249,9 @@ def test_the_time_left_is_told_in_the_middle_of_a_rung_and_never_beyond_the_budg
     told: list[tuple[float, float | None]] = []
 
     class Watch(SearchObserver):
-        def time_left(self, seconds: float | None) -> None:
-            told.append((clock.now, seconds))
+        def on_event(self, event: SearchEvent) -> None:
+            if isinstance(event, TimeLeft):
+                told.append((clock.now, event.seconds))
 
     arithmetically(tmp_path, budget=TimeBudget(11.0), max_epochs=3, observer=Watch())
     assert told[0] == (0.0, None)  # nothing is known yet

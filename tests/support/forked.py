@@ -148,23 +148,18 @@ def command(
 ) -> None:
     """A command of the program; an event is whatever a search tells its observer."""
     from tuner import cli
+    from tuner.observer import Counting, Note, SearchEvent, TimeLeft
     from tuner.search import rung
     from tuner.terminal import search_progress
 
-    def told(method: Callable[..., None]) -> Callable[..., None]:
-        def tells(*of_method: Any, **options: Any) -> None:
-            method(*of_method, **options)
+    on_event = search_progress.SearchProgress.on_event
+
+    def tells(self: Any, event: SearchEvent) -> None:
+        on_event(self, event)
+        if not isinstance(event, Counting | Note | TimeLeft):
             tell()
 
-        return tells
-
-    names = ("search_begins", "rung_begins", "epoch_ends", "rung_ends", "search_ends")
-    for name in names:
-        setattr(
-            search_progress.SearchProgress,
-            name,
-            told(getattr(search_progress.SearchProgress, name)),
-        )
+    setattr(search_progress.SearchProgress, "on_event", tells)  # noqa: B010
     if save_every_epoch:
         rung._SAVE_SECONDS = rung._SAVE_RATIO = 0
     sys.argv = ["tune", *arguments]

@@ -11,6 +11,7 @@ import pytest
 from tests.support.hparams_page import declared, rows, scalars
 from tuner.errors import RunError
 from tuner.hyperband.schedule import Schedule, hyperband
+from tuner.observer import EpochEnds, RungBegins, RungEnds, SearchBegins, SearchEnds
 from tuner.runs.journal import Journal
 from tuner.runs.ranking import rank
 from tuner.runs.records import RungRecord, TrialRecord
@@ -29,18 +30,18 @@ class Search:
         self.notes: list[str] = []
         self.journal = journal or begun_journal(folder / "journal.db")
         self.writer = SummaryWriter(self.folder, self.journal, self.notes.append)
-        self.writer.search_begins(SCHEDULE, (), self.journal.trials())
+        self.writer.on_event(SearchBegins(SCHEDULE, (), tuple(self.journal.trials())))
 
     def begin(self, **hyperparameters: Any) -> TrialRecord:
         trial = self.journal.begin_trial(hyperparameters, slot=(0, 0))
-        self.writer.rung_begins(trial, 2)
+        self.writer.on_event(RungBegins(trial, 2))
         return trial
 
     def train(self, trial: TrialRecord, end: int, told_from: int | None = None) -> TrialRecord:
         """Trains up to an epoch, of which the first may be those of an earlier process."""
         metrics = [measured(trial.id, epoch) for epoch in range(trial.epochs + 1, end + 1)]
         for epoch in range(told_from or trial.epochs + 1, end + 1):
-            self.writer.epoch_ends(trial, epoch, measured(trial.id, epoch))
+            self.writer.on_event(EpochEnds(trial, epoch, measured(trial.id, epoch)))
         rung = RungRecord(trial.epochs, end, metrics[-1].val_accuracy, 2.0)
         rows = [vars(each) for each in metrics]
         self.journal.finish_rung(trial.id, rung, rows, completed=end == 4)
@@ -48,16 +49,16 @@ class Search:
 
     def end(self, trial: TrialRecord) -> TrialRecord:
         ended = self.journal.trial(trial.id)
-        self.writer.rung_ends(ended, next(iter(rank(self.journal.trials(), "max")), None))
+        self.writer.on_event(RungEnds(ended, next(iter(rank(self.journal.trials(), "max")), None)))
         return ended
 
     def promote(self, trial: TrialRecord) -> TrialRecord:
         promoted = self.journal.promote(trial.id)
-        self.writer.rung_begins(promoted, 4)
+        self.writer.on_event(RungBegins(promoted, 4))
         return promoted
 
     def over(self) -> None:
-        self.writer.search_ends(self.journal.trials())
+        self.writer.on_event(SearchEnds(tuple(self.journal.trials())))
 
     def curve(self, trial: int, tag: str = "epoch/val_accuracy") -> list[tuple[int, float]]:
         found = scalars(self.folder / f"{trial:04d}").get(tag, [])
@@ -101,7 +102,7 @@ def test_a_search_from_its_beginning_to_its_end(search: Search) -> None:
     low = search.train(search.begin(width=64, rate=0.001), 2)
     high = search.train(search.begin(width=128, rate=0.01), 2)
     failing = search.begin(width=64, rate=0.1)
-    search.writer.epoch_ends(failing, 1, measured(failing.id, 1))
+    search.writer.on_event(EpochEnds(failing, 1, measured(failing.id, 1)))
     search.journal.fail(failing.id, "the loss became NaN")
     search.end(failing)
     running = search.begin(width=64, rate=0.002)
@@ -153,11 +154,11 @@ def test_epochs_that_a_killed_process_wrote_come_once(tmp_path: Path) -> None:
     done = killed.train(killed.begin(width=64), 2)
     trial = killed.begin(width=128)
     killed.writer._flushed = float("-inf")
-    killed.writer.epoch_ends(trial, 1, measured(trial.id, 1))
+    killed.writer.on_event(EpochEnds(trial, 1, measured(trial.id, 1)))
     assert killed.curve(trial.id) == expected(trial.id, 1)
 
     resumed = Search(tmp_path, killed.journal)
-    resumed.writer.rung_begins(trial, 2)
+    resumed.writer.on_event(RungBegins(trial, 2))
     resumed.train(trial, 2)
     resumed.train(resumed.promote(done), 4)
     assert resumed.curve(trial.id) == expected(trial.id, 2)
@@ -169,7 +170,7 @@ def test_epochs_before_a_checkpoint_are_not_missing(tmp_path: Path, told_from: i
     killed = Search(tmp_path)
     trial = killed.begin(width=128)
     resumed = Search(tmp_path, killed.journal)
-    resumed.writer.rung_begins(trial, 4)
+    resumed.writer.on_event(RungBegins(trial, 4))
     resumed.train(trial, 4, told_from=told_from)
     assert resumed.curve(trial.id) == expected(trial.id, 4)
     assert resumed.curve(trial.id, "trial/winner") == [(1, 1.0)]
@@ -177,8 +178,8 @@ def test_epochs_before_a_checkpoint_are_not_missing(tmp_path: Path, told_from: i
 
 def test_a_rung_that_begins_anew_has_its_last_epochs(search: Search) -> None:
     trial = search.begin(width=64)
-    search.writer.epoch_ends(trial, 1, measured(7, 1))
-    search.writer.rung_begins(trial, 2)  # with half the batch
+    search.writer.on_event(EpochEnds(trial, 1, measured(7, 1)))
+    search.writer.on_event(RungBegins(trial, 2))  # with half the batch
     search.train(trial, 2)
     assert search.curve(trial.id) == expected(trial.id, 2)
 

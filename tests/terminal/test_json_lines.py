@@ -3,6 +3,8 @@
 import io
 import json
 import math
+import re
+import typing
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,15 @@ from tests.support.clock import Clock
 from tests.support.repository import ROOT
 from tests.support.small_search import small_search, tune
 from tuner.hyperband.schedule import Schedule, hyperband
+from tuner.observer import (
+    EpochEnds,
+    RungBegins,
+    RungEnds,
+    SearchBegins,
+    SearchEnds,
+    SearchEvent,
+    TimeLeft,
+)
 from tuner.runs.records import FAILED, STOPPED, RungRecord, TrialRecord
 from tuner.terminal import json_lines as jsonlines_module
 from tuner.terminal.json_lines import JsonLines
@@ -37,13 +48,13 @@ def test_each_event_is_a_line() -> None:
     file = io.StringIO()
     lines = JsonLines(file, "val_loss")
     lines.note("a name\nwith <b>two</b> lines")
-    lines.search_begins(SCHEDULE, ("blog head",), [trial(0, 0.5)], None, trial(0, 0.5))
-    lines.rung_begins(trial(0, 0.5), 2)
-    lines.epoch_ends(trial(0, 0.5), 2, EpochMetrics(1.0, 0.5, math.nan, 0.5, 0.5))
-    lines.rung_ends(trial(0, 0.5, 0.25), trial(0, 0.5, 0.25))
-    lines.rung_ends(trial(1, status=FAILED, message="out of memory"), None)
-    lines.time_left(12.5)
-    lines.search_ends([trial(0), trial(1)])
+    lines.on_event(SearchBegins(SCHEDULE, ("blog head",), (trial(0, 0.5),), None, trial(0, 0.5)))
+    lines.on_event(RungBegins(trial(0, 0.5), 2))
+    lines.on_event(EpochEnds(trial(0, 0.5), 2, EpochMetrics(1.0, 0.5, math.nan, 0.5, 0.5)))
+    lines.on_event(RungEnds(trial(0, 0.5, 0.25), trial(0, 0.5, 0.25)))
+    lines.on_event(RungEnds(trial(1, status=FAILED, message="out of memory"), None))
+    lines.on_event(TimeLeft(12.5))
+    lines.on_event(SearchEnds((trial(0), trial(1))))
     rows = rows_of(file)
     assert [row["event"] for row in rows] == [
         "note", "search_begins", "rung_begins", "epoch_ends", "rung_ends", "rung_ends", "time_left",
@@ -70,7 +81,7 @@ def test_images_are_counted_a_line_a_second_and_the_last(monkeypatch: pytest.Mon
     lines = JsonLines(file, "val_accuracy")
     for done in range(1, 16):
         clock.now += 0.25
-        lines.counting("reading images", done, 15)
+        lines.count("reading images", done, 15)
     assert [row["done"] for row in rows_of(file)] == [1, 5, 9, 13, 15]
 
 
@@ -81,7 +92,7 @@ def test_a_reader_that_goes_away_ends_the_lines_not_the_search() -> None:
 
     lines = JsonLines(Gone(), "val_accuracy")
     lines.note("nobody reads this")
-    lines.search_ends([])
+    lines.on_event(SearchEnds(()))
 
 
 def test_a_search_that_goes_on_prints_lines_and_the_run_last(tmp_path: Path) -> None:
@@ -102,6 +113,7 @@ def test_a_search_that_goes_on_prints_lines_and_the_run_last(tmp_path: Path) -> 
 
 def test_every_event_is_documented() -> None:
     text = DOCUMENTATION.read_text(encoding="utf-8")
-    methods = [name for name in vars(JsonLines) if not name.startswith("_") and name != "write"]
-    for name in [*methods, "result"]:
+    kinds = [kind.__name__ for kind in typing.get_args(SearchEvent)]
+    for kind in [*kinds, "Result"]:
+        name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", kind).lower()
         assert f"| `{name}` |" in text

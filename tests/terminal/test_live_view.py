@@ -9,7 +9,7 @@ from rich.console import Console
 from tuner.hyperband.schedule import Schedule, hyperband
 from tuner.runs.records import COMPLETED, RungRecord, TrialRecord
 from tuner.terminal.live_view import LiveView, Resources, sparkline
-from tuner.terminal.search_state import Course
+from tuner.terminal.search_state import SearchState
 
 SCHEDULE = Schedule(hyperband(30, 3), 2, ("plain head", "blog's head"))
 VALUES = {
@@ -24,12 +24,12 @@ def trial(number: int, *scores: float) -> TrialRecord:
 
 
 def view() -> LiveView:
-    course = Course(SCHEDULE, [], 0.0)
+    course = SearchState(SCHEDULE, [], 0.0)
     for number, score in enumerate((0.5, 0.25, 0.75)):
-        course.rung_begins(trial(number), 2)
-        course.epoch_ends(trial(number), 2)
-        course.rung_ends(trial(number, score), trial(number, score), 60.0 * number + 60.0)
-    course.rung_begins(trial(0, 0.5), 4)
+        course.begin_rung(trial(number), 2)
+        course.end_epoch(trial(number), 2)
+        course.end_rung(trial(number, score), trial(number, score), 60.0 * number + 60.0)
+    course.begin_rung(trial(0, 0.5), 4)
     course.note_left(540.0, 180.0)
     return LiveView(course, "val_accuracy", Resources(3_000_000_000, 1_500_000_000), 180.0)
 
@@ -68,7 +68,7 @@ def test_a_screen_of_80_columns_shows_all_of_it() -> None:
 
 
 def test_where_the_system_tells_the_peak_of_memory_alone_that_is_named() -> None:
-    course = Course(SCHEDULE, [], 0.0)
+    course = SearchState(SCHEDULE, [], 0.0)
     shown = LiveView(course, "val_accuracy", Resources(peak_bytes=1_500_000_000), 0.0)
     assert "     memory at most 1.5 GB" in [line.plain for line in shown.fitting(80, 24)]
 
@@ -81,7 +81,7 @@ def test_what_is_wider_than_the_screen_goes_on_in_the_next_line() -> None:
         "     L2 1.2e-5, lr 1.2e-4",
     ]
     recipe = dataclasses.replace(trial(3, 0.9), recipe="blog's head")
-    course = Course(SCHEDULE, [recipe], 0.0, recipe)
+    course = SearchState(SCHEDULE, [recipe], 0.0, recipe)
     shown = LiveView(course, "val_balanced_accuracy", Resources(), 0.0).fitting(60, 30)
     text = "\n".join(line.plain for line in shown)
     assert "trial 0003 at epoch 2,\n     the blog's head\n     head 2048" in text

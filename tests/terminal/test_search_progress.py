@@ -15,6 +15,7 @@ from rich.console import Console
 
 from tests.support.clock import Clock
 from tuner.hyperband.schedule import Schedule, hyperband
+from tuner.observer import EpochEnds, RungBegins, RungEnds, SearchBegins, SearchEnds, TimeLeft
 from tuner.runs.records import COMPLETED, FAILED, RungRecord, TrialRecord
 from tuner.terminal import search_progress as progress_module
 from tuner.terminal.search_progress import SearchProgress
@@ -67,16 +68,16 @@ def trial(number: int, *scores: float, **changes: Any) -> TrialRecord:
 
 def play(progress: SearchProgress, clock: Clock, seconds_per_epoch: float = 4.0) -> None:
     """Two trials of one epoch each, and a third that fails."""
-    progress.search_begins(SCHEDULE, ("blog head",))
+    progress.on_event(SearchBegins(SCHEDULE, ("blog head",)))
     for number, score in enumerate((0.5, 0.625)):
-        progress.rung_begins(trial(number), 1)
-        progress.time_left(50.0 - number * 10)
+        progress.on_event(RungBegins(trial(number), 1))
+        progress.on_event(TimeLeft(50.0 - number * 10))
         clock.now += seconds_per_epoch
-        progress.epoch_ends(trial(number), 1, METRICS)
-        progress.rung_ends(trial(number, score), trial(number, score))
-    progress.rung_begins(trial(2), 1)
+        progress.on_event(EpochEnds(trial(number), 1, METRICS))
+        progress.on_event(RungEnds(trial(number, score), trial(number, score)))
+    progress.on_event(RungBegins(trial(2), 1))
     failed = trial(2, status=FAILED, message="OOM\nwhen [red]allocating")
-    progress.rung_ends(failed, trial(1, 0.625))
+    progress.on_event(RungEnds(failed, trial(1, 0.625)))
 
 
 def test_a_log_gets_plain_lines(clock: Clock, log: io.StringIO) -> None:
@@ -84,7 +85,7 @@ def test_a_log_gets_plain_lines(clock: Clock, log: io.StringIO) -> None:
         progress.say("Computing on [red]CPU\x1b[31m.")
         play(progress, clock)
         clock.now += 60
-        progress.search_ends([trial(0), trial(1)])
+        progress.on_event(SearchEnds((trial(0), trial(1))))
     total = SCHEDULE.total_trials
     epochs = SCHEDULE.total_epochs
     assert log.getvalue().splitlines() == [
@@ -110,13 +111,13 @@ def test_a_search_that_goes_on_says_what_is_done_and_counts_from_there(
     done = [trial(0, 0.5), trial(1, 0.25, 0.75)]
     total = SCHEDULE.total_trials
     with SearchProgress("val_accuracy") as progress:
-        progress.search_begins(SCHEDULE, (), done, 90.0, done[1])
-        progress.rung_begins(trial(2), 1)
-        progress.rung_ends(trial(2, 0.625), done[1])  # leads nothing
-        progress.rung_begins(trial(0, 0.5), 2)
+        progress.on_event(SearchBegins(SCHEDULE, (), tuple(done), 90.0, done[1]))
+        progress.on_event(RungBegins(trial(2), 1))
+        progress.on_event(RungEnds(trial(2, 0.625), done[1]))  # leads nothing
+        progress.on_event(RungBegins(trial(0, 0.5), 2))
         clock.now += 4.0
-        progress.epoch_ends(trial(0, 0.5), 2, METRICS)
-        progress.rung_ends(trial(0, 0.5, 0.875), trial(0, 0.5, 0.875))
+        progress.on_event(EpochEnds(trial(0, 0.5), 2, METRICS))
+        progress.on_event(RungEnds(trial(0, 0.5, 0.875), trial(0, 0.5, 0.875)))
     first, *_, said, last = log.getvalue().splitlines()
     assert first.endswith("up to 4 a trial, about 1m30s.")
     assert said == "Done of it: 2 trials and 3 epochs."
@@ -129,8 +130,8 @@ def test_a_search_that_goes_on_says_what_is_done_and_counts_from_there(
 def test_before_the_first_epoch_the_estimate_is_shown(clock: Clock, terminal: io.StringIO) -> None:
     for seconds, expected in ((90.0, "about 1m30s left"), (None, "time left unknown")):
         with shown(SearchProgress("val_accuracy")) as progress:
-            progress.search_begins(SCHEDULE, (), [], seconds)
-            progress.rung_begins(trial(0), 1)
+            progress.on_event(SearchBegins(SCHEDULE, (), (), seconds))
+            progress.on_event(RungBegins(trial(0), 1))
             progress._frames.refresh()
         assert expected in terminal.getvalue()
 
@@ -145,15 +146,15 @@ def shown(progress: SearchProgress) -> Iterator[SearchProgress]:
 
 def test_a_log_says_where_it_stands_once_a_minute(clock: Clock, log: io.StringIO) -> None:
     with SearchProgress("val_accuracy") as progress:
-        progress.search_begins(SCHEDULE, ())
-        progress.rung_begins(trial(0), 4)
+        progress.on_event(SearchBegins(SCHEDULE))
+        progress.on_event(RungBegins(trial(0), 4))
         for epoch, seconds in enumerate((20.0, 41.0, 20.0, 41.0), start=1):
             clock.now += seconds
-            progress.epoch_ends(trial(0), epoch, METRICS)
-        progress.rung_ends(trial(0, 0.5), trial(0, 0.5))
-        progress.rung_begins(trial(1), 4)
+            progress.on_event(EpochEnds(trial(0), epoch, METRICS))
+        progress.on_event(RungEnds(trial(0, 0.5), trial(0, 0.5)))
+        progress.on_event(RungBegins(trial(1), 4))
         clock.now += 20
-        progress.rung_ends(trial(1, 0.25), trial(0, 0.5))  # does not lead
+        progress.on_event(RungEnds(trial(1, 0.25), trial(0, 0.5)))  # does not lead
     lines = [line for line in log.getvalue().splitlines() if line.startswith("trial")]
     assert [line.split(":")[0] for line in lines] == [
         "trial 0000, 2 of 4 epochs", "trial 0000, 4 of 4 epochs", "trial 0000 rung 0-1",
@@ -165,9 +166,9 @@ def test_a_log_is_not_silent_while_an_epoch_is_long(
 ) -> None:
     monkeypatch.setattr("tuner.terminal.search_progress._LOOK_SECONDS", 0.01)
     with SearchProgress("val_accuracy") as progress:
-        progress.search_begins(SCHEDULE, ())
-        progress.rung_begins(trial(0), 4)
-        progress.time_left(600.0)
+        progress.on_event(SearchBegins(SCHEDULE))
+        progress.on_event(RungBegins(trial(0), 4))
+        progress.on_event(TimeLeft(600.0))
         clock.now += 61
         for _ in range(1000):
             if "trial 0000" in log.getvalue():
@@ -182,10 +183,10 @@ def test_counting_in_a_log(clock: Clock, log: io.StringIO) -> None:
     with SearchProgress("val_accuracy") as progress:
         for done in range(1, 101):
             clock.now += 0.3
-            progress.counting("reading images", done, 100)
+            progress.count("reading images", done, 100)
         for done in range(1, 3):
             clock.now += 100
-            progress.counting("decoding train images", done, 2)
+            progress.count("decoding train images", done, 2)
     assert log.getvalue().splitlines() == [
         "reading images: 35 of 100, 19s left",
         "reading images: 69 of 100, 9.2s left",
@@ -195,10 +196,10 @@ def test_counting_in_a_log(clock: Clock, log: io.StringIO) -> None:
 def test_the_time_left_of_one_step_of_several_is_told_to_be_that(
     clock: Clock, log: io.StringIO
 ) -> None:
-    with SearchProgress("val_accuracy") as progress:
+    with SearchProgress("val_accuracy", steps=True) as progress:
         for done in range(1, 23):
             clock.now += 6
-            progress.counting_step("BatchNorm treatments", done, 22)
+            progress.count("BatchNorm treatments", done, 22)
     first, *_ = log.getvalue().splitlines()
     assert first == "BatchNorm treatments: 3 of 22, 1m16s left in this step"
 
@@ -206,9 +207,9 @@ def test_the_time_left_of_one_step_of_several_is_told_to_be_that(
 def test_quiet_says_nothing(clock: Clock, terminal: io.StringIO) -> None:
     with SearchProgress("val_accuracy", quiet=True) as progress:
         progress.say("text")
-        progress.counting("reading images", 1, 2)
+        progress.count("reading images", 1, 2)
         play(progress, clock)
-        progress.search_ends([])
+        progress.on_event(SearchEnds(()))
     assert terminal.getvalue() == ""
 
 
@@ -230,7 +231,7 @@ def test_a_terminal_shows_a_screen_below_what_was_said(clock: Clock, terminal: i
 def test_the_screen_goes_when_the_search_ends(clock: Clock, terminal: io.StringIO) -> None:
     with SearchProgress("val_accuracy") as progress:
         play(progress, clock)
-        progress.search_ends([trial(0)])
+        progress.on_event(SearchEnds((trial(0),)))
     assert [line for line in screen(terminal.getvalue()) if line][-1] == (
         "Searched 1 trial in 8.0s."
     )
@@ -245,16 +246,16 @@ def test_a_screen_that_cannot_be_drawn_ends_no_search(
         play(progress, clock)
         progress._frames.refresh()
         assert "The screen cannot be drawn: 'NoneType'" in terminal.getvalue()
-        progress.search_ends([trial(0)])
+        progress.on_event(SearchEnds((trial(0),)))
     assert "Searched 1 trial" in terminal.getvalue()
 
 
 def test_the_line_goes_when_images_are_counted(clock: Clock, terminal: io.StringIO) -> None:
     with shown(SearchProgress("val_accuracy")) as progress:
-        progress.counting("decoding test images", 1, 2)
+        progress.count("decoding test images", 1, 2)
         progress._frames.refresh()
         assert screen(terminal.getvalue())[-1].startswith("decoding test images ━")
-        progress.counting("decoding test images", 2, 2)
+        progress.count("decoding test images", 2, 2)
         progress.say("Exporting.")
         progress._frames.refresh()
     assert [line for line in screen(terminal.getvalue()) if line] == ["Exporting."]
@@ -310,7 +311,7 @@ def test_the_same_is_counted_twice_from_the_beginning(clock: Clock, log: io.Stri
         for _ in range(2):
             for done in range(1, 4):
                 clock.now += 15
-                progress.counting("decoding images", done, 3)
+                progress.count("decoding images", done, 3)
             clock.now += 500
     once, again = log.getvalue().splitlines()
     assert once == again

@@ -4,7 +4,7 @@ import pytest
 
 from tuner.hyperband.schedule import Schedule, hyperband
 from tuner.runs.records import COMPLETED, FAILED, RungRecord, TrialRecord
-from tuner.terminal.search_state import Course, RungCount
+from tuner.terminal.search_state import RungCount, SearchState
 
 SCHEDULE = Schedule(hyperband(4, 2), 2, ("plain head",))
 
@@ -18,8 +18,8 @@ def trial(
 
 
 def test_rungs_fill_up_in_the_bracket_of_their_trial() -> None:
-    course = Course(SCHEDULE, [trial(0, 0.5, 0.75), trial(1, 0.25)], 0.0)
-    course.rung_begins(trial(1, 0.25), 2)
+    course = SearchState(SCHEDULE, [trial(0, 0.5, 0.75), trial(1, 0.25)], 0.0)
+    course.begin_rung(trial(1, 0.25), 2)
     rows = dict(course.brackets())
     assert list(rows) == ["recipes", "2", "1", "0"]
     assert rows["2"] == [
@@ -30,8 +30,8 @@ def test_rungs_fill_up_in_the_bracket_of_their_trial() -> None:
 
 
 def test_the_next_iteration_begins_with_empty_rungs() -> None:
-    course = Course(SCHEDULE, [trial(0, 0.5), trial(1, 0.75, recipe="plain head")], 0.0)
-    course.rung_begins(trial(2, iteration=1), 1)
+    course = SearchState(SCHEDULE, [trial(0, 0.5), trial(1, 0.75, recipe="plain head")], 0.0)
+    course.begin_rung(trial(2, iteration=1), 1)
     assert course.iteration == 1
     rows = dict(course.brackets())
     assert [count.done for count in rows["2"]] == [0, 0, 0]
@@ -39,35 +39,35 @@ def test_the_next_iteration_begins_with_empty_rungs() -> None:
 
 
 def test_a_trial_that_is_replaced_and_epochs_of_a_checkpoint_are_counted_once() -> None:
-    course = Course(SCHEDULE, [trial(0, status=FAILED)], 0.0)
-    course.rung_begins(trial(1), 4)
-    course.epoch_ends(trial(1), 3)  # the first two were in a checkpoint
+    course = SearchState(SCHEDULE, [trial(0, status=FAILED)], 0.0)
+    course.begin_rung(trial(1), 4)
+    course.end_epoch(trial(1), 3)  # the first two were in a checkpoint
     assert course.running is not None
     assert course.running.epoch == 3
-    course.rung_begins(trial(2), 1)
-    course.epoch_ends(trial(2), 1)
-    course.rung_ends(trial(2, status=FAILED), None, 1.0)
+    course.begin_rung(trial(2), 1)
+    course.end_epoch(trial(2), 1)
+    course.end_rung(trial(2, status=FAILED), None, 1.0)
     assert (course.trials, course.epochs, course.running) == (1, 3, None)
 
 
 def test_another_score_that_leads_is_told_and_remembered() -> None:
-    course = Course(SCHEDULE, [], 0.0)
-    assert course.rung_ends(trial(0, 0.5), trial(0, 0.5), 1.0)
-    assert not course.rung_ends(trial(1, 0.25), trial(0, 0.5), 2.0)
-    assert course.rung_ends(trial(2, 0.75), trial(2, 0.75), 3.0)
+    course = SearchState(SCHEDULE, [], 0.0)
+    assert course.end_rung(trial(0, 0.5), trial(0, 0.5), 1.0)
+    assert not course.end_rung(trial(1, 0.25), trial(0, 0.5), 2.0)
+    assert course.end_rung(trial(2, 0.75), trial(2, 0.75), 3.0)
     assert course.improvements == [(1.0, 0.5), (3.0, 0.75)]
     assert course.best == trial(2, 0.75)
 
 
 def test_a_search_that_goes_on_has_its_leader_from_the_beginning() -> None:
     done = [trial(0, 0.5), trial(1, 0.75)]
-    course = Course(SCHEDULE, done, 10.0, done[1])
+    course = SearchState(SCHEDULE, done, 10.0, done[1])
     assert (course.best, course.improvements) == (done[1], [(10.0, 0.75)])
-    assert not course.rung_ends(trial(2, 0.625), done[1], 20.0)
+    assert not course.end_rung(trial(2, 0.625), done[1], 20.0)
 
 
 def test_what_earlier_processes_trained_counts_as_passed() -> None:
-    course = Course(SCHEDULE, [trial(0, 0.5, 0.75), trial(1, 0.25)], 100.0)
+    course = SearchState(SCHEDULE, [trial(0, 0.5, 0.75), trial(1, 0.25)], 100.0)
     assert course.share(110.0) == 0.0  # nothing is known of what is left
     course.note_left(7.0, 100.0)
     assert course.share(100.0) == pytest.approx(3 / 10)
@@ -75,7 +75,7 @@ def test_what_earlier_processes_trained_counts_as_passed() -> None:
 
 
 def test_what_is_left_runs_down_between_two_estimates() -> None:
-    course = Course(SCHEDULE, [], 0.0)
+    course = SearchState(SCHEDULE, [], 0.0)
     assert course.left(5.0) is None
     course.note_left(60.0, 10.0)
     assert course.left(40.0) == 30.0
@@ -83,8 +83,8 @@ def test_what_is_left_runs_down_between_two_estimates() -> None:
 
 
 def test_rates_count_what_this_process_has_done() -> None:
-    course = Course(SCHEDULE, [trial(0, 0.5, 0.75)], 100.0)
+    course = SearchState(SCHEDULE, [trial(0, 0.5, 0.75)], 100.0)
     for number in (1, 2, 3):
-        course.rung_begins(trial(number), 1)
-        course.epoch_ends(trial(number), 1)
+        course.begin_rung(trial(number), 1)
+        course.end_epoch(trial(number), 1)
     assert course.rates(190.0) == pytest.approx((2.0, 2.0))

@@ -18,7 +18,7 @@ from tuner.features.shards import StoredRows
 from tuner.features.store import FeatureStore, RecomputedRows
 from tuner.hyperband.pinning import declared_space
 from tuner.hyperband.schedule import may_go_on
-from tuner.observer import SearchObserver
+from tuner.observer import Counting, Note, RungBegins, RungEnds, SearchEvent, SearchObserver
 from tuner.runs.checkpoint import state_file
 from tuner.runs.records import TrialRecord
 from tuner.search.tuner import HyperbandTuner
@@ -55,14 +55,14 @@ class Diary(SearchObserver):
         self.counted: dict[str, list[tuple[int, int]]] = {}
         self.on_rung = on_rung
 
-    def note(self, text: str) -> None:
-        self.notes.append(text)
-
-    def counting(self, what: str, done: int, count: int) -> None:
-        self.counted.setdefault(what, []).append((done, count))
-
-    def rung_begins(self, trial: TrialRecord, end_epoch: int) -> None:
-        self.on_rung()
+    def on_event(self, event: SearchEvent) -> None:
+        match event:
+            case Note(text):
+                self.notes.append(text)
+            case Counting(what, done, count):
+                self.counted.setdefault(what, []).append((done, count))
+            case RungBegins():
+                self.on_rung()
 
 
 def searched(
@@ -378,14 +378,16 @@ class StateWatcher(SearchObserver):
         self.looked = 0
         self.dropped = 0
 
-    def rung_ends(self, trial: TrialRecord, best: TrialRecord | None) -> None:
+    def on_event(self, event: SearchEvent) -> None:
+        if not isinstance(event, RungEnds):
+            return
         oracle = self.tuner.oracle
         records = oracle.records()
         on_disk = states_below(self.run)
         needed = {record.id for record in records if record.recipe}
         needed |= may_go_on(oracle.schedule, [oracle._standing(record) for record in records])
-        assert best is not None
-        assert on_disk == {*needed, best.id}
+        assert event.best is not None
+        assert on_disk == {*needed, event.best.id}
         self.looked += 1
         self.dropped += len(records) - len(on_disk)
 
@@ -443,9 +445,11 @@ def test_a_trial_that_may_go_on_keeps_its_slots(
     seen: list[list[str]] = []
 
     class Looking(SearchObserver):
-        def rung_ends(self, trial: TrialRecord, best: TrialRecord | None) -> None:
-            path = state_file(tmp_path / "search", trial.id)
-            if trial.epochs < 3 and path.exists():
+        def on_event(self, event: SearchEvent) -> None:
+            if not isinstance(event, RungEnds):
+                return
+            path = state_file(tmp_path / "search", event.trial.id)
+            if event.trial.epochs < 3 and path.exists():
                 seen.append([name for name in read_arrays(path) if name.startswith("optimizer/")])
 
     searched(

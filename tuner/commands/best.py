@@ -107,16 +107,16 @@ def best(
     cache_folder = cache_dir or default_cache_dir()
     exported = refitted = None
     with SearchProgress(opened.settings.objective, quiet) as progress, Cache(cache_folder) as cache:
-        counting = functools.partial(progress.counting, "decoding test images")
+        counting = functools.partial(progress.count, "decoding test images")
         winner = evaluate_winner(
-            opened, dataset, cache, counting, prefer.value, on_counting=progress.counting
+            opened, dataset, cache, counting, prefer.value, on_counting=progress.count
         )
         if export is not None:
             if refit:
                 refitted = _refitted(opened, winner.trial, dataset, data, cache, progress)
             progress.say("Exporting, and checking each file in another process.")
             exported = export_winner(
-                opened, winner, dataset, export, cache, options, progress.counting, refitted
+                opened, winner, dataset, export, cache, options, progress.count, refitted
             )
     if exported is not None and exported.warning:
         typer.echo(f"Warning: {exported.warning}", err=True)
@@ -157,5 +157,5 @@ def _refitted(
     from tuner.export.refit import grown_dataset, refit
 
     if data is not None:
-        dataset = grown_dataset(run, data, cache.folder, progress.counting)
-    return refit(run, trial, dataset, cache, progress.counting)
+        dataset = grown_dataset(run, data, cache.folder, progress.count)
+    return refit(run, trial, dataset, cache, progress.count)

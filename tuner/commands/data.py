@@ -53,7 +53,7 @@ def data(
         SearchProgress(DEFAULTS.objective, quiet) as progress,
         Cache(cache_dir or default_cache_dir()) as cache,
     ):
-        counting = functools.partial(progress.counting, "reading images")
+        counting = functools.partial(progress.count, "reading images")
         found = survey(data, cache, counting)
     dataset, problem = None, None
     try:

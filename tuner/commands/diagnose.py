@@ -80,13 +80,13 @@ def diagnose(
     listed(data)  # what is quick to look at comes before what is not
     prepared = prepare(options, None if model is None else load_model(model), save_recalibrated)
     with (
-        SearchProgress(DEFAULTS.objective, quiet) as progress,
+        SearchProgress(DEFAULTS.objective, quiet, steps=True) as progress,
         Cache(cache_dir or default_cache_dir()) as cache,
     ):
-        reading = functools.partial(progress.counting_step, "reading images")
+        reading = functools.partial(progress.count, "reading images")
         dataset = load_dataset(data, split, cache=cache, on_progress=reading)
         say_dataset(progress, dataset)
-        found = run_prepared(dataset, cache, prepared, progress.counting_step)
+        found = run_prepared(dataset, cache, prepared, progress.count)
     images = {"weights": weights, "image_size": image_size, "crop": crop}
     asked = options_of(images | dataclasses.asdict(split), dataclasses.asdict(DEFAULTS))
     found = found.addressed(str(data), asked)

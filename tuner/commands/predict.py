@@ -67,7 +67,7 @@ def predict(
             for done, found in enumerate(loaded.predict(paths, count), start=1):
                 errors += found.error is not None
                 yield found
-                progress.counting("predicting", done, len(paths))
+                progress.count("predicting", done, len(paths))
 
         if streaming:
             found = predictions()

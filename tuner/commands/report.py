@@ -50,7 +50,7 @@ def report(
         Cache(cache_dir or default_cache_dir()) as cache,
     ):
         if len(opened) == 1:
-            write_report(opened[0], path, cache, progress.counting)
+            write_report(opened[0], path, cache, progress.count)
         else:
             write_comparison(opened, path)
     typer.echo(str(path))

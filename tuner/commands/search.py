@@ -244,7 +244,7 @@ def _search(
                     keep=keep,
                     observer=told,
                     on_dataset=functools.partial(say_dataset, told),
-                    on_progress=told.counting,
+                    on_progress=told.count,
                     control=SearchControl(stop, _BEGUN),
                 )
         except StoppedError as error:
@@ -285,7 +285,7 @@ def _print_estimate(settings: SearchSettings, places: _Places, quiet: bool, as_j
     folders = SearchFolders(places.runs_dir, cache_dir, places.cache_limit_bytes)
     with SearchProgress(settings.objective, quiet) as progress:
         say = functools.partial(say_dataset, progress)
-        found = estimate(settings, folders, say, progress.counting)
+        found = estimate(settings, folders, say, progress.count)
         if found.imbalance is not None:
             progress.note(found.imbalance)
     if as_json:

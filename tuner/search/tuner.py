@@ -22,7 +22,16 @@ from tuner.hyperband.pacing import Pacing, charged, note_spent
 from tuner.hyperband.pinning import declared_space, pin
 from tuner.hyperband.time_budget import TimeBudget
 from tuner.interrupt import StopRequest
-from tuner.observer import Observers, SearchObserver
+from tuner.observer import (
+    EpochEnds,
+    Observers,
+    RungBegins,
+    RungEnds,
+    SearchBegins,
+    SearchEnds,
+    SearchObserver,
+    TimeLeft,
+)
 from tuner.runs.checkpoint import read_checkpoint, remove_leftovers, state_file
 from tuner.runs.journal import Journal
 from tuner.runs.lock import sole_writer
@@ -228,13 +237,13 @@ class HyperbandTuner(keras_tuner.Tuner):
         """
         assert self._source is not None
         record, end = self._record(trial), trial.hyperparameters["tuner/epochs"]
-        self._observer.rung_begins(record, end)
-        self._observer.time_left(self._pacing.begin(record))
+        self._observer.on_event(RungBegins(record, end))
+        self._observer.on_event(TimeLeft(self._pacing.begin(record)))
 
         def on_epoch(trainer: Trainer, metrics: EpochMetrics) -> None:
-            self._observer.epoch_ends(record, trainer.epoch, metrics)
+            self._observer.on_event(EpochEnds(record, trainer.epoch, metrics))
             if self._pacing.end_epoch(trainer.epoch):
-                self._observer.time_left(self._pacing.time_left())
+                self._observer.on_event(TimeLeft(self._pacing.time_left()))
             self.on_epoch_end(trial, trainer.model, trainer.epoch - 1, logs=asdict(metrics))
 
         rungs = RungTrainer(
@@ -260,26 +269,27 @@ class HyperbandTuner(keras_tuner.Tuner):
         return model
 
     def on_search_begin(self) -> None:
-        """Tells the observer."""
-        oracle, done = self.oracle, self.oracle.records()
-        self._observer.search_begins(
-            oracle.schedule,
-            oracle.omitted_recipes,
-            done,
-            self._pacing.time_left(),
-            oracle.winner(),
+        """Send `SearchBegins`."""
+        oracle = self.oracle
+        event = SearchBegins(
+            schedule=oracle.schedule,
+            omitted_recipes=oracle.omitted_recipes,
+            done=tuple(oracle.records()),
+            seconds_left=self._pacing.time_left(),
+            best=oracle.winner(),
         )
+        self._observer.on_event(event)
 
     def on_trial_end(self, trial: kt_trial.Trial) -> None:
         """Tells the oracle and the observer that a trial's rung has ended."""
         self.oracle.end_trial(trial)
         self._pacing.end_rung()
         self._drop_states()
-        self._observer.rung_ends(self._record(trial), self.oracle.winner())
+        self._observer.on_event(RungEnds(self._record(trial), self.oracle.winner()))
 
     def on_search_end(self) -> None:
-        """Tells the observer."""
-        self._observer.search_ends(self.oracle.records())
+        """Send `SearchEnds`."""
+        self._observer.on_event(SearchEnds(tuple(self.oracle.records())))
 
     def save(self) -> None:
         """Does nothing: the journal is written with every change."""
@@ -322,7 +332,7 @@ class HyperbandTuner(keras_tuner.Tuner):
         )
 
     def _counting(self, what: str, done: int, count: int) -> None:
-        self._observer.counting(what, done, count)
+        self._observer.count(what, done, count)
         self._stop.check()
         if self._budget.left() <= 0:
             raise SettingsError(

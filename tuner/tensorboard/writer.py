@@ -9,22 +9,26 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras_tuner
 from tensorboard.compat.proto.event_pb2 import Event
 
 from tuner.errors import first_line
-from tuner.hyperband.schedule import Schedule
-from tuner.observer import SearchObserver
+from tuner.observer import (
+    EpochEnds,
+    RungBegins,
+    RungEnds,
+    SearchBegins,
+    SearchEnds,
+    SearchEvent,
+    SearchObserver,
+)
 from tuner.runs.journal import Journal
 from tuner.runs.provenance import what_was_asked
 from tuner.runs.ranking import rank
 from tuner.runs.records import COMPLETED, FAILED, STOPPED, RungRecord, TrialRecord, trial_name
 from tuner.tensorboard import event_files, hparams
-
-if TYPE_CHECKING:  # these need TensorFlow
-    from tuner.training.trainer import EpochMetrics
 
 FOLDER = "tensorboard"
 # Points are kept in memory for so long: an epoch of a head takes milliseconds.
@@ -94,9 +98,8 @@ class SummaryWriter(SearchObserver):
         self._folder = folder
         self._journal = journal
         self._on_note = on_note
-        self._next: dict[
-            int, int
-        ] = {}  # epoch that a trial's curves go on with; 0: see `rung_ends`
+        # The next epoch of each trial's curves; 0: rewrite them from the journal (see `_end_rung`).
+        self._next: dict[int, int] = {}
         self._pending: dict[int, list[Event]] = {}
         self._flushed = 0.0
         self._rungs = 0
@@ -105,36 +108,23 @@ class SummaryWriter(SearchObserver):
         self._failed = self._told = False
         self._tried = -_RETRY_SECONDS
 
-    def search_begins(
-        self,
-        schedule: Schedule,
-        omitted_recipes: tuple[str, ...],
-        done: Sequence[TrialRecord] = (),
-        seconds: float | None = None,
-        best: TrialRecord | None = None,
-    ) -> None:
-        """Writes what earlier processes have left in the journal."""
-        self._attempt(self._rewrite)
-        self._tried = -_RETRY_SECONDS
-
-    def rung_begins(self, trial: TrialRecord, end_epoch: int) -> None:
-        """Gives a new trial its row."""
-        self._attempt(self._begin_rung, trial)
-
-    def epoch_ends(self, trial: TrialRecord, epoch: int, metrics: "EpochMetrics") -> None:
-        """Adds points to the trial's curves, once a second."""
-        self._attempt(self._add_epoch, trial, epoch, asdict(metrics))
-
-    def rung_ends(self, trial: TrialRecord, best: TrialRecord | None) -> None:
-        """Writes a trial's score, or that it failed, and which trial leads."""
-        self._attempt(self._end_rung, trial, best)
-
-    def search_ends(self, trials: list[TrialRecord]) -> None:
-        """Ends the rows of the trials that Hyperband has stopped."""
-        self._searching = False
-        if self._failed:
-            self._tried = -_RETRY_SECONDS
-        self._attempt(self._end_search, trials)
+    def on_event(self, event: SearchEvent) -> None:
+        """Write what the event adds to a trial's row and curves."""
+        match event:
+            case SearchBegins():  # write what earlier processes left in the journal
+                self._attempt(self._rewrite)
+                self._tried = -_RETRY_SECONDS
+            case RungBegins(trial):
+                self._attempt(self._begin_rung, trial)
+            case EpochEnds(trial, epoch, metrics):
+                self._attempt(self._add_epoch, trial, epoch, asdict(metrics))
+            case RungEnds(trial, best):
+                self._attempt(self._end_rung, trial, best)
+            case SearchEnds(trials):
+                self._searching = False
+                if self._failed:
+                    self._tried = -_RETRY_SECONDS
+                self._attempt(self._end_search, trials)
 
     def show(self, write: Callable[[Path], None]) -> None:
         """Lets something else write to the folder; what it raises is told, as all else.

@@ -3,16 +3,23 @@
 import json
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import Any, TextIO
 
-from tuner.hyperband.schedule import Schedule
-from tuner.observer import SearchObserver
+from tuner.observer import (
+    Counting,
+    EpochEnds,
+    Note,
+    RungBegins,
+    RungEnds,
+    SearchBegins,
+    SearchEnds,
+    SearchEvent,
+    SearchObserver,
+    TimeLeft,
+)
 from tuner.runs.records import FAILED, TrialRecord, trial_name
-
-if TYPE_CHECKING:  # these need TensorFlow
-    from tuner.training.trainer import EpochMetrics
 
 # Between two lines of the same count of images, but for its last.
 _COUNT_SECONDS = 1.0
@@ -50,92 +57,83 @@ class JsonLines(SearchObserver):
         except OSError:
             self._open = False
 
-    def counting(self, what: str, done: int, count: int) -> None:
-        """See SearchObserver; a line a second at most, and the last."""
-        now, (before, said) = time.monotonic(), self._counted
-        if done == count or what != before or now - said >= _COUNT_SECONDS:
-            self._counted = what, now
-            self.write("counting", {"what": what, "done": done, "count": count})
+    def on_event(self, event: SearchEvent) -> None:
+        """Write an event; of a count a line a second at most, and its last."""
+        match event:
+            case Counting(what, done, count):
+                now, (before, written) = time.monotonic(), self._counted
+                if done == count or what != before or now - written >= _COUNT_SECONDS:
+                    self._counted = what, now
+                    self.write("counting", asdict(event))
+            case Note():
+                self.write("note", asdict(event))
+            case SearchBegins():
+                self.write("search_begins", {"objective": self._objective} | _search(event))
+            case TimeLeft():
+                self.write("time_left", asdict(event))
+            case RungBegins():
+                self.write("rung_begins", _rung_begins(event))
+            case EpochEnds(trial, epoch, metrics):
+                values = {"trial": trial_name(trial.id), "epoch": epoch, "metrics": asdict(metrics)}
+                self.write("epoch_ends", values)
+            case RungEnds(trial, best):
+                self.write("rung_ends", _rung_ends(trial, best))
+            case SearchEnds(trials):
+                self.write("search_ends", {"trials": len(trials)})
 
-    def note(self, text: str) -> None:
-        """See SearchObserver."""
-        self.write("note", {"text": text})
 
-    def search_begins(
-        self,
-        schedule: Schedule,
-        omitted_recipes: tuple[str, ...],
-        done: Sequence[TrialRecord] = (),
-        seconds: float | None = None,
-        best: TrialRecord | None = None,
-    ) -> None:
-        """See SearchObserver."""
-        values = {
-            "objective": self._objective,
-            "trials": schedule.total_trials,
-            "epochs": schedule.total_epochs,
-            "max_epochs": schedule.max_epochs,
-            "iterations": schedule.iterations,
-            "recipes": list(schedule.recipes),
-            "omitted_recipes": list(omitted_recipes),
-            "brackets": [
-                {
-                    "bracket": bracket.number,
-                    "rungs": [
-                        {"trials": rung.size, "from": rung.start_epoch, "to": rung.end_epoch}
-                        for rung in bracket.rungs
-                    ],
-                }
-                for bracket in schedule.brackets
-            ],
-            "trials_done": len(done),
-            "epochs_done": sum(trial.epochs for trial in done),
-            "seconds_left": seconds,
-            "best": _leader(best),
-        }
-        self.write("search_begins", values)
+def _search(event: SearchBegins) -> dict[str, Any]:
+    schedule = event.schedule
+    return {
+        "trials": schedule.total_trials,
+        "epochs": schedule.total_epochs,
+        "max_epochs": schedule.max_epochs,
+        "iterations": schedule.iterations,
+        "recipes": list(schedule.recipes),
+        "omitted_recipes": list(event.omitted_recipes),
+        "brackets": [
+            {
+                "bracket": bracket.number,
+                "rungs": [
+                    {"trials": rung.size, "from": rung.start_epoch, "to": rung.end_epoch}
+                    for rung in bracket.rungs
+                ],
+            }
+            for bracket in schedule.brackets
+        ],
+        "trials_done": len(event.done),
+        "epochs_done": sum(trial.epochs for trial in event.done),
+        "seconds_left": event.seconds_left,
+        "best": _leader(event.best),
+    }
 
-    def time_left(self, seconds: float | None) -> None:
-        """See SearchObserver."""
-        self.write("time_left", {"seconds": seconds})
 
-    def rung_begins(self, trial: TrialRecord, end_epoch: int) -> None:
-        """See SearchObserver."""
-        values = {
-            "trial": trial_name(trial.id),
-            "recipe": trial.recipe,
-            "iteration": trial.iteration,
-            "bracket": trial.bracket,
-            "from": trial.epochs,
-            "to": end_epoch,
-            "hyperparameters": trial.hyperparameters,
-        }
-        self.write("rung_begins", values)
+def _rung_begins(event: RungBegins) -> dict[str, Any]:
+    trial = event.trial
+    return {
+        "trial": trial_name(trial.id),
+        "recipe": trial.recipe,
+        "iteration": trial.iteration,
+        "bracket": trial.bracket,
+        "from": trial.epochs,
+        "to": event.end_epoch,
+        "hyperparameters": trial.hyperparameters,
+    }
 
-    def epoch_ends(self, trial: TrialRecord, epoch: int, metrics: "EpochMetrics") -> None:
-        """See SearchObserver."""
-        values = {"trial": trial_name(trial.id), "epoch": epoch, "metrics": asdict(metrics)}
-        self.write("epoch_ends", values)
 
-    def rung_ends(self, trial: TrialRecord, best: TrialRecord | None) -> None:
-        """See SearchObserver."""
-        failed = trial.status == FAILED
-        rung = trial.rungs[-1] if trial.rungs and not failed else None
-        values = {
-            "trial": trial_name(trial.id),
-            "status": trial.status,
-            "message": trial.message if failed else None,
-            "from": rung.start_epoch if rung else None,
-            "to": rung.end_epoch if rung else None,
-            "score": rung.score if rung else None,
-            "seconds": rung.seconds if rung else None,
-            "best": _leader(best),
-        }
-        self.write("rung_ends", values)
-
-    def search_ends(self, trials: list[TrialRecord]) -> None:
-        """See SearchObserver."""
-        self.write("search_ends", {"trials": len(trials)})
+def _rung_ends(trial: TrialRecord, best: TrialRecord | None) -> dict[str, Any]:
+    failed = trial.status == FAILED
+    rung = trial.rungs[-1] if trial.rungs and not failed else None
+    return {
+        "trial": trial_name(trial.id),
+        "status": trial.status,
+        "message": trial.message if failed else None,
+        "from": rung.start_epoch if rung else None,
+        "to": rung.end_epoch if rung else None,
+        "score": rung.score if rung else None,
+        "seconds": rung.seconds if rung else None,
+        "best": _leader(best),
+    }
 
 
 def _leader(best: TrialRecord | None) -> dict[str, Any] | None:

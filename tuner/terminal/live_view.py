@@ -10,7 +10,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
 from tuner.runs.records import trial_name
-from tuner.terminal.search_state import Course, RungCount
+from tuner.terminal.search_state import RungCount, SearchState
 from tuner.text import configuration, duration, printable, size
 
 _TICKS = "▁▂▃▄▅▆▇█"
@@ -45,7 +45,7 @@ class LiveView:
         now: the time, by the clock of the course.
     """
 
-    course: Course
+    course: SearchState
     objective: str
     resources: Resources
     now: float

@@ -4,26 +4,32 @@ import resource
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
 
 from rich.console import Console, Group, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.text import Text
 
-from tuner.hyperband.schedule import Schedule
-from tuner.observer import SearchObserver
+from tuner.observer import (
+    Counting,
+    EpochEnds,
+    Note,
+    RungBegins,
+    RungEnds,
+    SearchBegins,
+    SearchEnds,
+    SearchEvent,
+    SearchObserver,
+    TimeLeft,
+)
 from tuner.runs.records import FAILED, TrialRecord, trial_name
 from tuner.terminal.live_screen import Frames, Repeating
 from tuner.terminal.live_view import LiveView, Resources
 from tuner.terminal.schedule import schedule_lines
-from tuner.terminal.search_state import Course
+from tuner.terminal.search_state import SearchState
 from tuner.text import brief, counted, duration, printable
-
-if TYPE_CHECKING:  # these need TensorFlow
-    from tuner.training.trainer import EpochMetrics
 
 _LINE_SECONDS, _COUNT_SECONDS = 60.0, 10.0
 # How often it is looked whether a line is due: an epoch may take longer than that.
@@ -47,6 +53,8 @@ class SearchProgress(SearchObserver):
         quiet: whether nothing is shown.
         cache_bytes: how much the cache holds; None where it is not to be shown.
         plain: whether a terminal gets plain lines too.
+        steps: whether what is counted is one step of several, so that its time left is not the
+            whole.
     """
 
     def __init__(
@@ -55,8 +63,10 @@ class SearchProgress(SearchObserver):
         quiet: bool = False,
         cache_bytes: Callable[[], int] | None = None,
         plain: bool = False,
+        steps: bool = False,
     ) -> None:
         self._objective = objective
+        self._steps = steps
         self._console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
         # FORCE_COLOR alone makes a log file no terminal.
         self._live = self._console.is_interactive and self._console.file.isatty()
@@ -73,7 +83,7 @@ class SearchProgress(SearchObserver):
         self._lock = threading.RLock()
         self._task: TaskID | None = None
         self._counted = ""
-        self._course: Course | None = None
+        self._state: SearchState | None = None
         self._begun = self._said = time.monotonic()
         self._cache_bytes = cache_bytes
         self._cached: tuple[float, int | None] = (float("-inf"), None)
@@ -99,62 +109,49 @@ class SearchProgress(SearchObserver):
         """Prints a line that stays."""
         self._frames.say(printable(text))
 
-    def note(self, text: str) -> None:
-        """Prints it."""
-        self.say(text)
+    def on_event(self, event: SearchEvent) -> None:
+        """Show an event of a search."""
+        match event:
+            case Counting(what, done, count):
+                self._count(what, done, count)
+            case Note(text):
+                self.say(text)
+            case SearchBegins():
+                self._begin_search(event)
+            case TimeLeft(seconds):
+                self._running.note_left(seconds, time.monotonic())
+            case RungBegins(trial, end_epoch):
+                with self._lock:
+                    self._running.begin_rung(trial, end_epoch)
+            case EpochEnds(trial, epoch):
+                with self._lock:
+                    self._running.end_epoch(trial, epoch)
+                self._remind()
+            case RungEnds(trial, best):
+                self._end_rung(trial, best)
+            case SearchEnds(trials):
+                self._state = None
+                took = duration(time.monotonic() - self._begun)
+                self.say(f"Searched {counted(len(trials), 'trial')} in {took}.")
 
-    def counting(self, what: str, done: int, count: int) -> None:
-        """Shows a count of images."""
-        self._count(what, done, count, "")
-
-    def counting_step(self, what: str, done: int, count: int) -> None:
-        """Shows the same of one step of several: the time left is not that of the whole."""
-        self._count(what, done, count, " in this step")
-
-    def search_begins(
-        self,
-        schedule: Schedule,
-        omitted_recipes: tuple[str, ...],
-        done: Sequence[TrialRecord] = (),
-        seconds: float | None = None,
-        best: TrialRecord | None = None,
-    ) -> None:
-        """Says how large the search is, how long it will take, and what is done of it."""
+    def _begin_search(self, event: SearchBegins) -> None:
+        """Print how large the search is, how long it takes, and what is done already."""
         self._end_task()
         self._begun = self._said = time.monotonic()
-        self._course = Course(schedule, done, self._begun, best)
-        self._course.note_left(seconds, self._begun)
-        for name in omitted_recipes:
+        self._state = SearchState(event.schedule, event.done, self._begun, event.best)
+        self._state.note_left(event.seconds_left, self._begun)
+        for name in event.omitted_recipes:
             self.say(f"The {name} is left out: it contradicts --fix.")
-        for line in schedule_lines(schedule, seconds):
+        for line in schedule_lines(event.schedule, event.seconds_left):
             self.say(line)
-        if done:
-            trials, epochs = counted(len(done), "trial"), counted(self._course.epochs, "epoch")
+        if event.done:
+            trials, epochs = counted(len(event.done), "trial"), counted(self._state.epochs, "epoch")
             self.say(f"Done of it: {trials} and {epochs}.")
 
-    def time_left(self, seconds: float | None) -> None:
-        """Keeps it."""
-        assert self._course is not None
-        self._course.note_left(seconds, time.monotonic())
-
-    def rung_begins(self, trial: TrialRecord, end_epoch: int) -> None:
-        """Shows which rung is trained, and counts the trial if it is new."""
-        assert self._course is not None
+    def _end_rung(self, trial: TrialRecord, best: TrialRecord | None) -> None:
+        """Print why a trial failed, and in a log also that another trial leads."""
         with self._lock:
-            self._course.rung_begins(trial, end_epoch)
-
-    def epoch_ends(self, trial: TrialRecord, epoch: int, metrics: "EpochMetrics") -> None:
-        """Counts an epoch."""
-        assert self._course is not None
-        with self._lock:
-            self._course.epoch_ends(trial, epoch)
-        self._remind()
-
-    def rung_ends(self, trial: TrialRecord, best: TrialRecord | None) -> None:
-        """Says why a trial failed, and in a log that another leads."""
-        assert self._course is not None
-        with self._lock:
-            leads = self._course.rung_ends(trial, best, time.monotonic())
+            leads = self._running.end_rung(trial, best, time.monotonic())
         name = f"trial {trial_name(trial.id)}"
         if trial.status == FAILED:
             self.say(f"{name} failed: {brief(trial.message)}")
@@ -166,20 +163,14 @@ class SearchProgress(SearchObserver):
                 f"{self._objective} {rung.score:.4f}; {self._standing()}"
             )
 
-    def search_ends(self, trials: list[TrialRecord]) -> None:
-        """Says how long it took."""
-        self._course = None
-        took = duration(time.monotonic() - self._begun)
-        self.say(f"Searched {counted(len(trials), 'trial')} in {took}.")
-
     def drawn(self) -> RenderableType:
         """What the screen shows now; nothing that goes wrong with it ends a search."""
         try:
             if self._task is not None:
                 return self._bar.get_renderable()
-            if self._course is None:
+            if self._state is None:
                 return Group()
-            view = LiveView(self._course, self._objective, self._resources(), time.monotonic())
+            view = LiveView(self._state, self._objective, self._resources(), time.monotonic())
             with self._lock:  # the search goes on meanwhile
                 return Group(*view.fitting(*self._console.size))
         except Exception as error:
@@ -188,7 +179,7 @@ class SearchProgress(SearchObserver):
     def _remind(self) -> None:
         """Says in a log where the search stands, a minute after anything else was said."""
         with self._lock:
-            running = None if self._course is None else self._course.running
+            running = None if self._state is None else self._state.running
             if running is None or self._live or not self._due(_LINE_SECONDS):
                 return
             self.say(
@@ -207,25 +198,30 @@ class SearchProgress(SearchObserver):
 
     def _standing(self) -> str:
         """Trials begun, the best so far, and the time left."""
-        assert self._course is not None
-        course, best = self._course, self._course.best
+        course, best = self._running, self._running.best
         leader = f"best {best.score:.4f} ({trial_name(best.id)}), " if best else ""
         left = course.left(time.monotonic())
         about = "time left unknown" if left is None else f"about {duration(left)} left"
         return f"{course.trials}/{course.schedule.total_trials} trials, {leader}{about}"
 
-    def _count(self, what: str, done: int, count: int, of: str) -> None:
+    @property
+    def _running(self) -> SearchState:
+        assert self._state is not None, "the search has not begun"
+        return self._state
+
+    def _count(self, what: str, done: int, count: int) -> None:
         if self._counted != what:
             self._new_task(what, count)
         assert self._task is not None
-        left = self._counted_left(done / count, of)
+        left = self._counted_left(done / count)
         self._bar.update(self._task, completed=done, status=left)
         if done == count:
             self._end_task()
         elif not self._live and self._due(_COUNT_SECONDS):
             self.say(f"{what}: {done} of {count}, {left}")
 
-    def _counted_left(self, share: float, of: str) -> str:
+    def _counted_left(self, share: float) -> str:
+        of = " in this step" if self._steps else ""
         if not share:
             return f"time left{of} unknown"
         return f"{duration((time.monotonic() - self._begun) * (1 / share - 1))} left{of}"

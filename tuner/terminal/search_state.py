@@ -43,7 +43,7 @@ class Running:
     epoch: int
 
 
-class Course:
+class SearchState:
     """What a search has done so far.
 
     Args:
@@ -79,18 +79,18 @@ class Course:
         self._left: tuple[float, float] | None = None
         self._trials_before, self._epochs_before = self.trials, self.epochs
 
-    def rung_begins(self, trial: TrialRecord, end_epoch: int) -> None:
+    def begin_rung(self, trial: TrialRecord, end_epoch: int) -> None:
         """A trial is about to be trained up to an epoch."""
         self._records[trial.id] = trial
         self.running = Running(trial, end_epoch, trial.epochs)
 
-    def epoch_ends(self, trial: TrialRecord, epoch: int) -> None:
+    def end_epoch(self, trial: TrialRecord, epoch: int) -> None:
         """A trial has so many epochs behind it."""
         self._epochs[trial.id] = epoch
         if self.running is not None:
             self.running = Running(self.running.trial, self.running.end_epoch, epoch)
 
-    def rung_ends(self, trial: TrialRecord, best: TrialRecord | None, now: float) -> bool:
+    def end_rung(self, trial: TrialRecord, best: TrialRecord | None, now: float) -> bool:
         """A trial finished its rung or failed; returns whether another score leads."""
         self._records[trial.id] = trial
         self._epochs[trial.id] = trial.epochs
