@@ -1,8 +1,18 @@
-"""The progress callback of everything that takes more than a moment."""
+"""The progress callback of everything that takes more than a moment.
+
+A function that does the work takes `on_progress: Progress = silent` and calls it with what is done,
+how much of it is done so far, and of how much: `on_progress("decoding images", 3, 200)`.
+"""
 
 from collections.abc import Callable
 
-Progress = Callable[[str, int, int], None]
+Progress = Callable[[str, int, int], None]  # what is done, done so far, of how many
+
+
+def silent(what: str, done: int, count: int) -> None:
+    """Show no progress."""
+
+
 Told = Callable[[int, int], None] | None
 
 
