@@ -2,7 +2,6 @@
 
 import functools
 import importlib.util
-import json
 import subprocess
 import sys
 import zipfile
@@ -25,7 +24,6 @@ from tuner.export.files import (
     export_model,
     write_files,
 )
-from tuner.export.keras_file import save_keras
 from tuner.export.loading_examples import ENCODED, LOADING
 from tuner.export.parity import Parity, Reference
 from tuner.export.predict import load_runtime, probabilities_of
@@ -225,34 +223,3 @@ def test_a_file_in_16_bits_keeps_the_classes(
     message = "float16 does not give the network's answers: 1 of 100 images .* nothing was written"
     with pytest.raises(TuneError, match=message):
         checked(monkeypatch, tmp_path, reference, far, "float16")
-
-
-@pytest.mark.slow
-def test_the_same_model_gives_the_same_bytes(files: Path, tmp_path: Path) -> None:
-    write_files(small_model(), tmp_path, ExportOptions(ALL))
-    for name in ("model.keras", "model.onnx", "model.tflite"):
-        assert (tmp_path / name).read_bytes() == (files / name).read_bytes(), name
-
-
-def test_what_layers_share_is_not_named_by_its_place_in_memory(tmp_path: Path) -> None:
-    kept = []
-    for name in ("a.keras", "b.keras"):
-        keras.utils.clear_session()
-        policy = keras.DTypePolicy("float32")
-        kept.append(policy)  # so that the next one lies elsewhere
-        inputs = keras.Input((4,))
-        inner = keras.layers.Dense(3, kernel_initializer="ones", dtype=policy)(inputs)
-        outputs = keras.layers.Dense(2, kernel_initializer="ones", dtype=policy)(inner)
-        save_keras(keras.Model(inputs, outputs), tmp_path / name)
-    assert (tmp_path / "a.keras").read_bytes() == (tmp_path / "b.keras").read_bytes()
-    loaded = keras.models.load_model(tmp_path / "a.keras")
-    assert np.asarray(loaded(np.ones((1, 4)))).tolist() == [[12.0, 12.0]]
-
-
-def test_a_keras_file_has_no_date(tmp_path: Path) -> None:
-    save_keras(small_model(), tmp_path / "a.keras")
-    save_keras(small_model(), tmp_path / "b.keras")
-    assert (tmp_path / "a.keras").read_bytes() == (tmp_path / "b.keras").read_bytes()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.keras", "b.keras"]
-    loaded = keras.models.load_model(tmp_path / "a.keras")
-    assert json.loads(loaded.to_json()) == json.loads(small_model().to_json())

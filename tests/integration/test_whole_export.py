@@ -9,14 +9,9 @@ import numpy as np
 import pytest
 
 from tests.support.small_search import COLOURS, small_search, tune
-from tuner.evaluate.evaluation import evaluate_winner
 from tuner.export import parity
-from tuner.export import winner as winner_module
-from tuner.export.files import Calibration, Exported, ExportOptions
 from tuner.export.formats import FORMATS
-from tuner.export.winner import export_winner
 from tuner.runs.run import open_run
-from tuner.storage.cache import Cache
 
 pytestmark = pytest.mark.slow
 
@@ -75,27 +70,6 @@ def test_every_format_gives_the_same_answers(everything: tuple[Path, dict[str, A
         best = np.sort(probabilities, axis=1)
         sure = best[:, -1] - best[:, -2] > 2e-3
         assert np.array(others)[sure].tolist() == np.array(classes)[sure].tolist()
-
-
-def test_the_same_trial_gives_the_same_bytes(
-    everything: tuple[Path, dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """But for the SavedModel, into which TensorFlow writes other bytes each time."""
-    folder, _ = everything
-    run = open_run(small_search().runs)
-    dataset = run.dataset()
-
-    def unchecked(written: Path, reference: Any, *_: Any) -> Exported:
-        return Exported({}, reference, Calibration(None, 0.0, 0.0), {})
-
-    monkeypatch.setattr(winner_module, "check_files", unchecked)
-    with Cache(small_search().cache) as cache:
-        winner = evaluate_winner(run, dataset, cache)
-        options = ExportOptions(tuple(FORMATS), calibrate=True)
-        export_winner(run, winner, dataset, tmp_path / "again", cache, options)
-    for name in ("model.keras", "model.onnx", "model.tflite"):
-        same = (tmp_path / "again" / name).read_bytes() == (folder / name).read_bytes()
-        assert same, name  # pytest would show all of them
 
 
 def test_in_8_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -65,8 +65,7 @@ def convert(
             capture_output=True,
             text=True,
             errors="replace",
-            # Sets of names are gone through in one order: the same model gives the same bytes.
-            env=os.environ | elsewhere() | {"PYTHONHASHSEED": "0"},
+            env=os.environ | elsewhere(),
         )
     if finished.returncode and os.strerror(errno.ENOSPC) in finished.stderr:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -76,7 +75,7 @@ def convert(
 
 def elsewhere() -> dict[str, str]:
     """Environment of another process: it finds this program, and leaves us our GPU memory."""
-    program = str(Path(__file__).resolve().parents[1])
+    program = str(Path(__file__).resolve().parents[2])
     return {
         "PYTHONPATH": os.pathsep.join(filter(None, [program, os.environ.get("PYTHONPATH")])),
         "TF_CPP_MIN_LOG_LEVEL": "3",
@@ -143,55 +142,16 @@ def _write_onnx(model: Any, path: Path) -> None:
     content = onnx.load(str(path))
     _name_axes(content.graph.input[0], ("batch", "height", "width"))
     _name_axes(content.graph.output[0], ("batch",))
-    _settle(content.graph)
+    _rename_output(content.graph, "probabilities")
     onnx.checker.check_model(content)
     onnx.save(content, str(path))
 
 
-def _settle(graph: Any) -> None:
-    """Orders and names what the converter orders and names by chance, so that bytes repeat.
-
-    It goes through sets of objects, whose order is that of their addresses in memory.
-    """
-    nodes = _from_inputs_on(graph)
-    names = {"": "", graph.input[0].name: "rgb", graph.output[0].name: "probabilities"}
-
-    def renamed(name: str) -> str:
-        return names.setdefault(name, f"tensor_{len(names)}")
-
-    for number, node in enumerate(nodes):
-        node.name = f"{node.op_type}_{number}"
-        node.input[:] = [renamed(name) for name in node.input]
-        node.output[:] = [renamed(name) for name in node.output]
-    del graph.node[:]
-    graph.node.extend(nodes)
-    for tensor in graph.initializer:
-        tensor.name = renamed(tensor.name)
-    numbers = {name: number for number, name in enumerate(names.values())}
-    graph.initializer.sort(key=lambda tensor: numbers[tensor.name])
-    del graph.value_info[:]
-    graph.doc_string = ""  # numbers what TensorFlow has traced so far
-    graph.input[0].name, graph.output[0].name = "rgb", "probabilities"
-
-
-def _from_inputs_on(graph: Any) -> list[Any]:
-    """Copies of the nodes that the output needs, each after what it is computed from.
-
-    The order depends on what is connected with what alone: the first input of a node comes first.
-    """
-    makers = {name: node for node in graph.node for name in node.output}
-    placed: dict[str, Any] = {}
-    pending = [graph.output[0].name]
-    while pending:
-        node = makers[pending[-1]]
-        missing = [
-            name for name in node.input if name in makers and makers[name].output[0] not in placed
-        ]
-        if not missing:
-            placed.setdefault(node.output[0], type(node).FromString(node.SerializeToString()))
-            pending.pop()
-        pending.extend(reversed(missing))
-    return list(placed.values())
+def _rename_output(graph: Any, name: str) -> None:
+    old, graph.output[0].name = graph.output[0].name, name
+    for node in graph.node:
+        node.input[:] = [name if each == old else each for each in node.input]
+        node.output[:] = [name if each == old else each for each in node.output]
 
 
 def _name_axes(value: Any, names: Sequence[str]) -> None:

@@ -11,7 +11,6 @@ from search_spaces.resize import resizer
 from tuner.errors import TuneError
 from tuner.export.convert import convert
 from tuner.export.formats import FORMATS, check_formats
-from tuner.export.keras_file import save_keras
 from tuner.export.parity import Parity, Reference, check_encoded, check_file
 
 # Is told what is done, how many images are, and of how many.
@@ -128,7 +127,7 @@ def write_files(
         OSError: the folder cannot be written.
     """
     path = folder / FORMATS["keras"].file
-    save_keras(model, path)
+    model.save(path)
     convert(path, folder, options.formats, options.quantize, examples)
     if "keras" not in options.formats:
         path.unlink()

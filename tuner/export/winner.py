@@ -89,7 +89,6 @@ def export_winner(
     check_target(folder)
     dataset = dataset if refitted is None else refitted.dataset
     _check_unchanged(dataset)
-    keras.utils.clear_session()  # Keras numbers layers: the same network gets the same names
     with _whole_or_nothing(folder) as temporary:
         network = (
             trained_model(run, winner.trial, len(dataset.classes))
