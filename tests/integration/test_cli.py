@@ -632,7 +632,7 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     def never(*_: Any) -> None:
         raise AssertionError("it builds a network")
 
-    monkeypatch.setattr(search_module, "load_space", never)
+    monkeypatch.setattr(search_module, "space_of", never)
 
 
 def test_a_complete_run_is_resumed_at_once_with_the_same_table(

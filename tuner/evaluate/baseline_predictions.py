@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from search_spaces import load_space
 from search_spaces.backbone import PretrainedBackbone
 from search_spaces.resnet50 import Configuration, ResNet50Space, can_be_cut
 from tuner.data.dataset import Dataset
@@ -21,6 +20,7 @@ from tuner.runs.checkpoint import read_checkpoint, state_file
 from tuner.runs.records import TrialRecord, trial_name
 from tuner.runs.run import Run
 from tuner.storage.cache import Cache
+from tuner.training.networks import space_of
 from tuner.training.state import restore_weights
 
 Counting = Callable[[str, int, int], None]
@@ -56,10 +56,9 @@ def opponents_answers(
         images: the test images, uint8, shape (n, image_size, image_size, 3).
         on_progress: is told (what is done, images done, of how many).
     """
-    settings = run.settings
     answers: list[Answer] = []
     left_out: list[LeftOut] = []
-    space = load_space(settings.space, len(dataset.classes), settings.image_size, settings.weights)
+    space = space_of(run.settings, len(dataset.classes))
     if can_be_cut(space):
         pooled = _Pooled(run, dataset, space, images, cache, on_progress)
         for trial in _recipes(run):

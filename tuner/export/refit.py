@@ -13,7 +13,6 @@ from typing import Any
 import keras
 import numpy as np
 
-from search_spaces import load_space
 from search_spaces.backbone import PretrainedBackbone
 from search_spaces.resnet50 import Configuration, can_be_cut
 from tuner.data.dataset import Dataset, ImageFile, group_of
@@ -32,7 +31,7 @@ from tuner.runs.run import Run
 from tuner.storage.cache import Cache
 from tuner.text import counted
 from tuner.training.class_weights import balanced_weights
-from tuner.training.networks import network_with
+from tuner.training.networks import network_with, space_of
 from tuner.training.rows import Rows
 from tuner.training.sources import FromFeatures, FromImages, Images, Source
 
@@ -232,7 +231,7 @@ def _source(
     run: Run, trial: TrialRecord, dataset: Dataset, cache: Cache, on_progress: Progress
 ) -> Source:
     settings = run.settings
-    space = load_space(settings.space, len(dataset.classes), settings.image_size, settings.weights)
+    space = space_of(settings, len(dataset.classes))
     pixels, labels = _pixels(run, dataset, "train", cache, on_progress), dataset.labels("train")
     views = prepare_views(
         pixels, settings.augment, settings.views, cache,

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from search_spaces import load_space
 from search_spaces.resnet50 import can_be_cut
 from tuner.data.dataset import Dataset, ImageFile
 from tuner.data.pixel_store import prepare_images
@@ -19,7 +18,7 @@ from tuner.runs.outcomes import Outcomes
 from tuner.runs.records import TrialRecord
 from tuner.runs.run import Run
 from tuner.storage.cache import Cache
-from tuner.training.networks import trained_model
+from tuner.training.networks import space_of, trained_model
 
 Progress = Callable[[str, int, int], None]
 MOST = 24  # mistakes, and doubtful labels, that are shown
@@ -140,8 +139,7 @@ class Winner:
         return Outcomes.of(np.concatenate(parts), self._labels)
 
     def _space(self) -> Any:
-        settings, classes = self._run.settings, len(self._dataset.classes)
-        return load_space(settings.space, classes, settings.image_size, settings.weights)
+        return space_of(self._run.settings, len(self._dataset.classes))
 
     def _network(self) -> Any:
         if self._model is None:

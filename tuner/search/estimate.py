@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from search_spaces import load_space
 from search_spaces.backbone import PretrainedBackbone
 from search_spaces.resnet50 import UNFREEZE_BLOCKS, Configuration, ResNet50Space, can_be_cut
 from tuner.data.dataset import Dataset
@@ -23,6 +22,7 @@ from tuner.runs.journal import Journal
 from tuner.search.pipeline import SearchFolders
 from tuner.settings import SearchSettings
 from tuner.storage.cache import Cache
+from tuner.training.networks import space_of
 from tuner.training.sources import epoch_seconds
 
 
@@ -66,7 +66,7 @@ def estimate(
     if on_dataset is not None:
         on_dataset(dataset)
     note = imbalance(dataset, settings)
-    space = load_space(settings.space, len(dataset.classes), settings.image_size, settings.weights)
+    space = space_of(settings, len(dataset.classes))
     with tempfile.TemporaryDirectory() as folder:
         oracle = _oracle(settings, space, Path(folder))
     if not can_be_cut(space):

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 
-from search_spaces import load_space
 from search_spaces.backbone import PretrainedBackbone
 from search_spaces.resnet50 import can_be_cut
 from tuner.counting import Progress, named
@@ -36,6 +35,7 @@ from tuner.settings import SearchSettings
 from tuner.storage.cache import Cache
 from tuner.tensorboard.mistakes import write_mistakes
 from tuner.tensorboard.writer import SummaryWriter
+from tuner.training.networks import space_of
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def run_search(
     note = imbalance(dataset, settings) if run is None else None
     if note is not None and observer is not None:
         observer.note(note)
-    space = load_space(settings.space, len(dataset.classes), settings.image_size, settings.weights)
+    space = space_of(settings, len(dataset.classes))
     pin(declared_space(space), settings.fixed)
     backbone = None
     if can_be_cut(space):

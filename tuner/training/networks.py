@@ -10,8 +10,18 @@ from tuner.errors import RunError
 from tuner.runs.checkpoint import read_checkpoint, state_file
 from tuner.runs.records import TrialRecord, trial_name
 from tuner.runs.run import Run
+from tuner.settings import SearchSettings
 from tuner.training.sources import build_seeded
 from tuner.training.state import restore_weights
+
+
+def space_of(settings: SearchSettings, num_classes: int) -> keras_tuner.HyperModel:
+    """The search space that the settings name, for a number of classes.
+
+    Raises:
+        SettingsError: there is no such space, or it cannot be made.
+    """
+    return load_space(settings.space, num_classes, settings.image_size, settings.weights)
 
 
 def trained_model(run: Run, trial: TrialRecord, num_classes: int) -> keras.Model:
@@ -45,15 +55,14 @@ def network_with(
         RunError: the weights belong to another network.
         WeightsError: the pretrained weights are gone.
     """
-    settings = run.settings
-    space = load_space(settings.space, num_classes, settings.image_size, settings.weights)
+    space = space_of(run.settings, num_classes)
     if can_be_cut(space):
         configuration = Configuration.of(trial.hyperparameters)
         model = space.build_whole(configuration, space.build_backbone(), seed=0)
     else:
         hyperparameters = keras_tuner.HyperParameters()
         hyperparameters.values = dict(trial.hyperparameters)
-        model = build_seeded(space, hyperparameters, settings.seed, trial.id)
+        model = build_seeded(space, hyperparameters, run.settings.seed, trial.id)
     try:
         restore_weights(model, weights)
     except (KeyError, ValueError) as error:  # an array is missing, or has another shape
