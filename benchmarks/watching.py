@@ -78,7 +78,7 @@ def watched_search(workload: Workload, max_epochs: int, folder: str) -> dict[str
     import_all()
     terminal = _terminal()
     from search_spaces.resnet50 import ResNet50Space
-    from tuner.hyperband.pacing import Pacing
+    from tuner.hyperband.time_left import TimeEstimator
     from tuner.observer import Observers, SearchBegins, SearchEvent, SearchObserver
     from tuner.search.tuner import HyperbandTuner
     from tuner.storage.cache import Cache, folder_size
@@ -98,8 +98,8 @@ def watched_search(workload: Workload, max_epochs: int, folder: str) -> dict[str
 
     sys.stderr = terminal
     clocked(Frames, "refresh", "drawing, in its thread", spent, time.thread_time)
-    for method in ("_work_left", "end_epoch", "time_left"):
-        clocked(Pacing, method, "estimating the time left", spent, time.perf_counter)
+    for method in ("begin_rung", "end_epoch", "seconds"):
+        clocked(TimeEstimator, method, "estimating the time left", spent, time.perf_counter)
     lines = JsonLines(io.StringIO(), "val_accuracy")
     cached = Path(folder, "cache")
     in_use = functools.partial(folder_size, cached)  # as `tune search` shows it

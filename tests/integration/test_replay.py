@@ -12,11 +12,9 @@ from typing import Any
 import pytest
 
 from tests.support.repository import ROOT
-from tuner.hyperband.remaining_work import Work, seconds_left, without_epochs, work_left
-from tuner.hyperband.rung_costs import Costs
+from tuner.hyperband.expected_work import Work, expected_work, without_epochs
 from tuner.hyperband.schedule import Schedule, Standing, hyperband
-from tuner.hyperband.time_budget import TRIAL_SECONDS
-from tuner.runs.records import STOPPED, RungRecord, TrialRecord
+from tuner.hyperband.time_left import RungCosts
 
 RECORDED = {path.stem: path for path in (ROOT / "tests" / "support" / "pace").glob("*.json")}
 
@@ -40,53 +38,40 @@ class Replay:
             json.dumps(rung["hyperparameters"]): rung["expected_epoch_seconds"]
             for rung in self.rungs
         }
-        self._costs = Costs(lambda values: expected[json.dumps(values)], TRIAL_SECONDS)
-        self._records: list[TrialRecord] = []
+        self._costs = RungCosts(
+            lambda trial: self._first[trial]["hyperparameters"],
+            lambda values: expected[json.dumps(values)],
+        )
+        self._standings: list[Standing] = []
         self.whole = sum(rung[f"{clock}seconds"] for rung in self.rungs)
 
     def moments(self) -> Iterator[tuple[float, float]]:
         """Seconds passed, and seconds left by estimate, after each epoch and each rung."""
         passed = 0.0
         for rung in self.rungs:
-            number, values = rung["trial"], rung["hyperparameters"]
+            number, start, end = rung["trial"], rung["start_epoch"], rung["end_epoch"]
             seconds, ends = rung[f"{self._clock}seconds"], rung[f"{self._clock}epoch_ends"]
-            before = self._records[number].rungs if number < len(self._records) else ()
+            before = self._standings[number].scores if number < len(self._standings) else ()
             self._put(rung, before)
             work = self._work()
-            for epochs, end in enumerate(ends, start=1):
-                self._costs.note(number, values, epochs, end, end - ends[0], running=True)
-                yield passed + end, self._left(without_epochs(work, number, epochs))
-            span = rung["start_epoch"], rung["end_epoch"]
-            self._put(rung, (*before, RungRecord(*span, rung["score"], seconds)))
-            self._costs.note(number, values, span[1] - span[0], seconds, ends[-1] - ends[0])
+            for epochs, passed_here in enumerate(ends, start=1):
+                self._costs.note(number, epochs, passed_here, passed_here - ends[0], running=True)
+                yield passed + passed_here, self._left(without_epochs(work, number, epochs))
+            self._put(rung, (*before, rung["score"]))
+            self._costs.note(number, end - start, seconds, ends[-1] - ends[0])
             passed += seconds
             yield passed, self._left(self._work())
 
-    def _put(self, rung: dict[str, Any], rungs: tuple[RungRecord, ...]) -> None:
+    def _put(self, rung: dict[str, Any], scores: tuple[float, ...]) -> None:
         number = rung["trial"]
-        self._records[number : number + 1] = [
-            TrialRecord(
-                number, rung["recipe"], rung["iteration"], rung["bracket"],
-                rung["hyperparameters"], STOPPED, 1, None, rungs,
-            )
-        ]  # fmt: skip
+        slot = rung["recipe"] or (rung["iteration"] or 0, rung["bracket"] or 0)
+        self._standings[number : number + 1] = [Standing(number, slot, scores)]
 
-    def _work(self) -> list[Work]:
-        standings = [
-            Standing(
-                each.id,
-                each.recipe or (each.iteration or 0, each.bracket or 0),
-                tuple(rung.score for rung in each.rungs),
-            )
-            for each in self._records
-        ]
-        return work_left(self._schedule, standings, self._records, self._upcoming)
+    def _work(self) -> dict[int, Work]:
+        return expected_work(self._schedule, self._standings)
 
-    def _upcoming(self, trial: int) -> Any:
-        return self._first[trial]["hyperparameters"] if trial in self._first else None
-
-    def _left(self, work: list[Work]) -> float:
-        left = seconds_left(work, self._costs)
+    def _left(self, work: dict[int, Work]) -> float:
+        left = self._costs.seconds(work)
         assert left is not None
         return left
 

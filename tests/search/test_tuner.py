@@ -27,8 +27,8 @@ from tuner.errors import (
     StoppedError,
     TuneError,
 )
-from tuner.hyperband import pacing as pacing_module
 from tuner.hyperband import time_budget as budget_module
+from tuner.hyperband import time_left as time_left_module
 from tuner.hyperband.schedule import Schedule
 from tuner.hyperband.time_budget import TimeBudget
 from tuner.interrupt import StopRequest
@@ -1212,7 +1212,7 @@ def test_a_fault_of_the_machine_fails_no_trial(
 class Clock:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, stand_in: type[StandIn]) -> None:
         self.now, self.epoch_seconds = 0.0, 1.0
-        for module in (budget_module, pacing_module, rung_module):
+        for module in (budget_module, time_left_module, rung_module):
             monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: self.now))
         stand_in.on_epoch = staticmethod(self.pass_epoch)  # type: ignore[assignment]
 

@@ -87,7 +87,6 @@ class JournalOracle(keras_tuner.oracles.HyperbandOracle):
         }
         self.schedule = Schedule(hyperband(max_epochs, factor), iterations, tuple(self.recipes))
         self.closing = False
-        self._previewed: dict[int, Mapping[str, Any] | None] = {}
 
     def follow(self, schedule: Schedule) -> None:
         """Takes another schedule, such as one that fits into a time budget."""
@@ -199,16 +198,17 @@ class JournalOracle(keras_tuner.oracles.HyperbandOracle):
             epochs[value] = epochs.get(value, 0.0) + self.max_epochs
         return epochs
 
-    def upcoming(self, number: int) -> Mapping[str, Any] | None:
-        """Hyperparameters that the trial of a number will have that has not begun.
+    def configuration(self, number: int) -> Mapping[str, Any]:
+        """Hyperparameters of the trial of a number, begun or still to come; recipes come first.
 
-        None where the space has no configuration left. Recipes come first.
+        One that is still to come may be drawn anew, if another trial has its hyperparameters.
         """
+        records = self.records()
+        if number < len(records):
+            return records[number].hyperparameters
         if number < len(self.recipes):
             return list(self.recipes.values())[number]
-        if number not in self._previewed:
-            self._previewed[number] = self._draw(number, ())
-        return self._previewed[number]
+        return self._sample(np.random.default_rng((self._draw_seed, number)))
 
     def needed_states(self, keep: int) -> set[int]:
         """Numbers of the trials whose weights something can still need.

@@ -1,18 +1,19 @@
-"""A search's time: how long it will take, and what fits into a budget.
+"""The time that a search may take (`--time-budget`): the schedule planned for it, and its end."""
 
-Costs are estimated from measured passes through the network; `remaining` corrects them by what was
-trained.
-"""
-
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
-from tuner.hyperband.schedule import Schedule, plan
+from tuner.errors import TuneError
+from tuner.hyperband.oracle import JournalOracle
+from tuner.hyperband.schedule import Schedule, plan, shortened
+from tuner.runs.journal import Journal
+from tuner.text import duration
 
-# Beside its epochs a trial traces a program, evaluates, and writes its weights: about a second.
-TRIAL_SECONDS = 1.0
-# Share of what is left that a plan may need by estimate, which a machine's other work can double.
+# Share of the time left that a plan may fill by estimate: other work on the machine slows it down.
 _PLANNED_SHARE = 0.7
+# Notes of the journal: wall time of all processes; max_epochs and number of brackets planned.
+_SPENT, _PLAN = "spent_seconds", "plan"
 
 
 class TimeBudget:
@@ -20,10 +21,10 @@ class TimeBudget:
 
     Args:
         seconds: in all; None for as many as it takes.
-        begun: when this process began, in the seconds of `time.monotonic`; None for now.
+        begun: when this process began, in seconds of `time.monotonic`; None for now.
 
     Attributes:
-        spent_before_seconds: by the processes before this one.
+        spent_before_seconds: by earlier processes.
     """
 
     def __init__(self, seconds: float | None = None, begun: float | None = None) -> None:
@@ -37,11 +38,11 @@ class TimeBudget:
         return self._seconds is not None
 
     def left(self) -> float:
-        """Seconds that are left, negative once it is overdrawn; infinite where there is none."""
+        """Seconds left: negative once overdrawn, infinite without a budget."""
         return float("inf") if self._seconds is None else self._seconds - self.spent()
 
     def spent(self) -> float:
-        """Seconds that this process and those before it have taken."""
+        """Seconds that this process and earlier ones have taken."""
         return self.spent_before_seconds + time.monotonic() - self._begun
 
     def planned(
@@ -50,7 +51,7 @@ class TimeBudget:
         """The longest schedule that is expected to fit into what is left.
 
         Args:
-            schedule: as it was asked for.
+            schedule: the search without a budget.
             factor: of its brackets.
             seconds_of: estimate for a schedule.
         """
@@ -58,39 +59,92 @@ class TimeBudget:
         return plan(schedule, factor, lambda candidate: seconds_of(candidate) / affordable)
 
 
-class Pace:
-    """Estimates before anything was trained.
+@contextlib.contextmanager
+def charged(budget: TimeBudget, journal: Journal) -> Iterator[None]:
+    """Charge a budget with what earlier processes spent, and note in the end what this one did."""
+    trained = sum(record.seconds for record in journal.trials())
+    budget.spent_before_seconds = max(trained, journal.note(_SPENT) or 0.0)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(TuneError):  # the full disk, say, that ended the search
+            note_spent(budget, journal)
+
+
+def note_spent(budget: TimeBudget, journal: Journal) -> None:
+    """Note what was spent so far, if there is a budget."""
+    if budget.limited:
+        journal.set_notes({_SPENT: budget.spent()}, durable=False)
+
+
+def follow_plan(
+    oracle: JournalOracle,
+    budget: TimeBudget,
+    journal: Journal,
+    *,
+    seconds_of: Callable[[Schedule], float | None],
+    on_note: Callable[[str], None],
+) -> None:
+    """Let the oracle follow a schedule that fits the budget, planned once for a whole search.
 
     Args:
-        epoch_seconds: estimate of the mean epoch over the space; None where nothing is known.
-        recipe_epoch_seconds: the same over the recipes.
+        oracle: of the search.
+        budget: what is left of it counts.
+        journal: keeps the plan for later processes.
+        seconds_of: estimate for a schedule; None where nothing is known.
+        on_note: called with a sentence for the user, where there is something to say.
     """
+    planned = journal.note(_PLAN)
+    if planned is None and budget.limited and not oracle.records():
+        planned = _plan(oracle, budget, seconds_of, on_note)
+        if planned is not None:
+            journal.set_notes({_PLAN: planned})
+    if planned is not None:
+        oracle.follow(shortened(oracle.schedule, oracle.factor, *planned))
 
-    def __init__(
-        self, epoch_seconds: float | None, recipe_epoch_seconds: float | None = None
-    ) -> None:
-        self._mean = epoch_seconds
-        self._recipe_mean = epoch_seconds if recipe_epoch_seconds is None else recipe_epoch_seconds
 
-    def seconds(self, epochs: int, trials: int, recipe_epochs: int = 0) -> float | None:
-        """Estimate for so many epochs of so many trials.
+def must_close(oracle: JournalOracle, budget: TimeBudget) -> bool:
+    """Whether the time left is just enough to train the leading trial to its last epoch.
 
-        Args:
-            epochs: of configurations drawn from the whole space.
-            trials: how many begin, recipes included.
-            recipe_epochs: epochs of recipes, besides.
+    One more rung, as long as the longest so far, would make it too short.
+    """
+    leader = oracle.finalist() if budget.limited else None
+    if leader is None:
+        return False
+    longest = max(rung.seconds for record in oracle.records() for rung in record.rungs)
+    needed = (oracle.max_epochs - leader.epochs) * leader.seconds / leader.epochs
+    return budget.left() - longest < needed
 
-        Returns:
-            Seconds, or None where nothing is known.
-        """
-        if self._mean is None or self._recipe_mean is None:
-            return None
-        training = epochs * self._mean + recipe_epochs * self._recipe_mean
-        return training + trials * TRIAL_SECONDS
 
-    def schedule_seconds(self, schedule: Schedule) -> float | None:
-        """Estimate for a whole schedule."""
-        recipe_epochs = len(schedule.recipes) * schedule.max_epochs
-        return self.seconds(
-            schedule.total_epochs - recipe_epochs, schedule.total_trials, recipe_epochs
+def out_of_time(oracle: JournalOracle, seconds: float | None) -> str:
+    """Sentences for a search that its budget ended, with an estimate of the seconds it lacks."""
+    total = oracle.schedule.total_epochs
+    left = max(1, total - sum(record.epochs for record in oracle.records()))
+    about = "" if seconds is None else f", about {duration(seconds)} of work"
+    return (
+        f"The time budget is used up: {left} of {total} planned epochs are left{about}. To go on, "
+        "resume the run with a larger budget."
+    )
+
+
+def _plan(
+    oracle: JournalOracle,
+    budget: TimeBudget,
+    seconds_of: Callable[[Schedule], float | None],
+    on_note: Callable[[str], None],
+) -> tuple[int, int] | None:
+    """`max_epochs` and number of brackets that fit; None where nothing is known."""
+    seconds = seconds_of(oracle.schedule)
+    if seconds is None:
+        on_note(
+            "How long an epoch of this space takes is not known: nothing is planned for the time "
+            "budget, and the search goes on until it is used up."
         )
+        return None
+    schedule = budget.planned(oracle.schedule, oracle.factor, lambda s: seconds_of(s) or 0.0)
+    if schedule != oracle.schedule:
+        on_note(
+            f"Planned for the time budget: the whole search of {oracle.schedule.total_epochs} "
+            f"epochs would need about {duration(seconds)}."
+        )
+    return schedule.max_epochs, len(schedule.brackets)

@@ -14,10 +14,10 @@ from tuner.data.load import scan
 from tuner.features.shards import rows_on_disk
 from tuner.features.store import FeatureStore
 from tuner.hyperband.oracle import JournalOracle
-from tuner.hyperband.pacing import pace_of
 from tuner.hyperband.pinning import declared_space, pin
 from tuner.hyperband.schedule import Schedule
 from tuner.hyperband.time_budget import TimeBudget
+from tuner.hyperband.time_left import TimeEstimator
 from tuner.runs.journal import Journal
 from tuner.search.pipeline import SearchFolders
 from tuner.settings import SearchSettings
@@ -65,10 +65,19 @@ def estimate(
     dataset = scan(settings, folders.cache_dir, on_progress)
     if on_dataset is not None:
         on_dataset(dataset)
-    note = imbalance(dataset, settings)
     space = space_of(settings, len(dataset.classes))
     with tempfile.TemporaryDirectory() as folder:
-        oracle = _oracle(settings, space, Path(folder))
+        return _estimate(settings, folders, dataset, space, _oracle(settings, space, Path(folder)))
+
+
+def _estimate(
+    settings: SearchSettings,
+    folders: SearchFolders,
+    dataset: Dataset,
+    space: ResNet50Space,
+    oracle: JournalOracle,
+) -> Estimate:
+    note = imbalance(dataset, settings)
     if not can_be_cut(space):
         return Estimate(oracle.schedule, None, None, 0, note)
     with Cache(folders.cache_dir, folders.cache_limit_bytes) as cache:
@@ -84,10 +93,10 @@ def estimate(
         configuration = Configuration.of(hyperparameters)
         return epoch_seconds(store, configuration, training, validation, settings.batch_size)
 
-    pace = pace_of(oracle, seconds_of_epoch)
+    estimator = TimeEstimator(oracle, seconds_of_epoch)
 
     def seconds_of(schedule: Schedule) -> float:
-        return pace.schedule_seconds(schedule) or 0.0
+        return estimator.schedule_seconds(schedule) or 0.0
 
     schedule, preparation = oracle.schedule, rows * store.preparation_seconds()
     if settings.time_budget_seconds is not None:

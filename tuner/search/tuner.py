@@ -18,9 +18,16 @@ from search_spaces.resnet50 import UNFREEZE_BLOCKS, ResNet50Space, can_be_cut
 from tuner.data.arrays import labelled_images, labelled_pair
 from tuner.errors import SettingsError, TuneError
 from tuner.hyperband.oracle import JournalOracle
-from tuner.hyperband.pacing import Pacing, charged, note_spent
 from tuner.hyperband.pinning import declared_space, pin
-from tuner.hyperband.time_budget import TimeBudget
+from tuner.hyperband.time_budget import (
+    TimeBudget,
+    charged,
+    follow_plan,
+    must_close,
+    note_spent,
+    out_of_time,
+)
+from tuner.hyperband.time_left import TimeEstimator
 from tuner.interrupt import StopRequest
 from tuner.observer import (
     EpochEnds,
@@ -140,7 +147,6 @@ class HyperbandTuner(keras_tuner.Tuner):
         self._source: Source | None = None
         self._stop = stop or StopRequest()
         self._budget = budget or TimeBudget()
-        self._factor = factor
         hyperparameters = declared_space(hypermodel)
         pinned = pin(hyperparameters, fixed or {})
         self._journal = journal or open_journal(self._folder, overwrite, resume)
@@ -210,8 +216,14 @@ class HyperbandTuner(keras_tuner.Tuner):
             note = note_or_check(self._journal, self._asked, self._source.fingerprint)
             if note:
                 self._observer.note(note)
-            self._pacing = Pacing(self.oracle, self._source, self._budget, self._factor)
-            self._pacing.follow_plan(self._journal, self._observer.note)
+            self._time = TimeEstimator(self.oracle, self._source.epoch_seconds, self._budget)
+            follow_plan(
+                self.oracle,
+                self._budget,
+                self._journal,
+                seconds_of=self._time.schedule_seconds,
+                on_note=self._observer.note,
+            )
             self._note_standing()
             self._drop_states()
             remove_leftovers(self._folder)
@@ -219,7 +231,7 @@ class HyperbandTuner(keras_tuner.Tuner):
             self._run_trials()
             self._note_standing()
             if self._budget.limited and not self.oracle.complete:
-                self._observer.note(self._pacing.what_is_left())
+                self._observer.note(out_of_time(self.oracle, self._time.work_seconds()))
             self.on_search_end()
 
     def run_trial(self, trial: kt_trial.Trial) -> dict[str, float]:
@@ -238,12 +250,13 @@ class HyperbandTuner(keras_tuner.Tuner):
         assert self._source is not None
         record, end = self._record(trial), trial.hyperparameters["tuner/epochs"]
         self._observer.on_event(RungBegins(record, end))
-        self._observer.on_event(TimeLeft(self._pacing.begin(record)))
+        self._time.begin_rung(record)
+        self._observer.on_event(TimeLeft(self._time.seconds()))
 
         def on_epoch(trainer: Trainer, metrics: EpochMetrics) -> None:
             self._observer.on_event(EpochEnds(record, trainer.epoch, metrics))
-            if self._pacing.end_epoch(trainer.epoch):
-                self._observer.on_event(TimeLeft(self._pacing.time_left()))
+            if self._time.end_epoch(trainer.epoch):
+                self._observer.on_event(TimeLeft(self._time.seconds()))
             self.on_epoch_end(trial, trainer.model, trainer.epoch - 1, logs=asdict(metrics))
 
         rungs = RungTrainer(
@@ -256,7 +269,7 @@ class HyperbandTuner(keras_tuner.Tuner):
         if record.parameters is None:
             self.oracle.note_parameters(record.id, result.parameters)
         self.oracle.finish_rung(trial, rung, result.epochs, result.outcomes)
-        self._pacing.note(record, end - record.epochs, result.seconds)
+        self._time.finish_rung(end, result.seconds)
         note_spent(self._budget, self._journal)
         return last
 
@@ -275,7 +288,7 @@ class HyperbandTuner(keras_tuner.Tuner):
             schedule=oracle.schedule,
             omitted_recipes=oracle.omitted_recipes,
             done=tuple(oracle.records()),
-            seconds_left=self._pacing.time_left(),
+            seconds_left=self._time.seconds(),
             best=oracle.winner(),
         )
         self._observer.on_event(event)
@@ -283,7 +296,7 @@ class HyperbandTuner(keras_tuner.Tuner):
     def on_trial_end(self, trial: kt_trial.Trial) -> None:
         """Tells the oracle and the observer that a trial's rung has ended."""
         self.oracle.end_trial(trial)
-        self._pacing.end_rung()
+        self._time.drop_rung()
         self._drop_states()
         self._observer.on_event(RungEnds(self._record(trial), self.oracle.winner()))
 
@@ -345,7 +358,7 @@ class HyperbandTuner(keras_tuner.Tuner):
         failures: list[str] = []
         while True:
             self._stop.check()
-            self.oracle.closing = self._pacing.must_close()
+            self.oracle.closing = must_close(self.oracle, self._budget)
             if self._budget.left() <= 0:
                 break
             trial = self.oracle.create_trial(self.tuner_id)

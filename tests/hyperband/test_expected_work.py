@@ -1,23 +1,13 @@
-"""What is left of a search, against searches whose end is known."""
+"""Expected training, against searches whose end is known."""
 
 import random
-from collections.abc import Mapping
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tuner.hyperband.remaining_work import (
-    Work,
-    expected_work,
-    seconds_left,
-    without_epochs,
-    work_left,
-)
-from tuner.hyperband.rung_costs import Costs
+from tuner.hyperband.expected_work import Work, expected_work, without_epochs
 from tuner.hyperband.schedule import Pause, Schedule, Standing, hyperband, next_task
-from tuner.runs.records import COMPLETED, RungRecord, TrialRecord
 
 RECIPES = st.sampled_from([(), ("plain head",), ("plain head", "blog's head")])
 
@@ -45,19 +35,19 @@ def simulate(
 
 @settings(deadline=None, max_examples=60)
 @given(st.integers(1, 30), st.integers(2, 4), st.integers(1, 2), RECIPES, st.integers(0, 99))
-def test_the_expected_epochs_are_those_that_the_schedule_has_left(
+def test_expected_epochs_sum_to_those_that_the_schedule_has_left(
     max_epochs: int, factor: int, iterations: int, recipes: tuple[str, ...], seed: int
 ) -> None:
     schedule = Schedule(hyperband(max_epochs, factor), iterations, recipes)
     for standings, trained in simulate(schedule, seed):
         work = expected_work(schedule, standings)
-        left = sum(epochs for epochs, _ in work.values())
+        left = sum(each.epochs for each in work.values())
         assert left == pytest.approx(schedule.total_epochs - trained)
 
 
 @settings(deadline=None, max_examples=40)
 @given(st.integers(1, 30), st.integers(2, 4), st.integers(0, 99))
-def test_a_search_whose_trials_fail_has_nothing_left_at_its_end(
+def test_nothing_is_left_at_the_end_of_a_search_with_failures(
     max_epochs: int, factor: int, seed: int
 ) -> None:
     schedule = Schedule(hyperband(max_epochs, factor))
@@ -66,7 +56,7 @@ def test_a_search_whose_trials_fail_has_nothing_left_at_its_end(
     assert all(expected_work(schedule, each) for each, _ in before)
 
 
-def test_the_best_are_expected_once_all_have_been_compared() -> None:
+def test_once_all_have_scores_exactly_the_best_are_promoted() -> None:
     schedule = Schedule(hyperband(4, 2))
     bracket = schedule.brackets[0]
     first = [Standing(i, (0, bracket.number), (i / 10,)) for i in range(bracket.rungs[0].size)]
@@ -74,48 +64,18 @@ def test_the_best_are_expected_once_all_have_been_compared() -> None:
     assert promoted == set(range(len(first) - bracket.rungs[1].size, len(first)))
 
 
-def values(blocks: int) -> dict[str, Any]:
-    return {"unfreeze_blocks": blocks}
+def test_epochs_of_a_running_rung_are_subtracted() -> None:
+    work = {0: Work(9.5, 1.25), 1: Work(9.0, 1.0)}
+    assert without_epochs(work, 0, 4) == {0: Work(5.5, 0.25), 1: Work(9.0, 1.0)}
 
 
-def cost(hyperparameters: Mapping[str, Any]) -> float:
-    return 1.0 + hyperparameters["unfreeze_blocks"]
-
-
-def record(number: int, blocks: int, *rungs: RungRecord) -> TrialRecord:
-    return TrialRecord(number, None, 0, 0, values(blocks), COMPLETED, 1, None, rungs)
-
-
-def test_before_anything_is_trained_the_estimate_counts() -> None:
-    schedule = Schedule(hyperband(1, 3), 1, ("plain head",))
-    upcoming = [values(0), values(3)]
-    work = work_left(schedule, [], [], upcoming.__getitem__)
-    starts = 0.5 + 0.5 * (1 + 3 / 4)  # a deeper network takes longer to trace
-    assert seconds_left(work, Costs(cost, 0.5)) == pytest.approx(1 + 4 + starts)
-
-
-def test_a_space_of_unknown_costs_is_measured() -> None:
-    costs = Costs(lambda hyperparameters: None, 1.0)
-    assert costs.seconds(0, {}, 3, 1) is None
-    work = work_left(Schedule(hyperband(2, 2)), [], [], lambda number: {})
-    assert seconds_left(work, costs) is None
-    for trial in range(9):
-        costs.note(trial, {}, 4, 8.0)
-    assert costs.seconds(9, {}, 4, 1) == pytest.approx(8.0, rel=0.05)
-
-
-def test_epochs_of_a_running_rung_are_no_work_any_more() -> None:
-    work = [Work(0, {}, 9.5, 1.25), Work(1, {}, 9.0, 1.0)]
-    assert without_epochs(work, 0, 4) == [Work(0, {}, 5.5, 0.25), Work(1, {}, 9.0, 1.0)]
-
-
-def test_who_leads_a_rung_is_likely_to_be_promoted_and_who_is_beaten_is_not() -> None:
+def test_the_leader_of_a_rung_is_likely_to_be_promoted_and_the_last_is_not() -> None:
     schedule = Schedule(hyperband(4, 2))
     bracket = schedule.brackets[0]
     assert (bracket.rungs[0].size, bracket.rungs[1].size) == (4, 2)
     scored = [Standing(i, (0, bracket.number), (score,)) for i, score in enumerate((0.9, 0.1, 0.5))]
     work = expected_work(schedule, scored)
-    first = [work.get(trial, (0.0, 0.0))[1] for trial in range(4)]
+    first = [work.get(trial, Work(0.0, 0.0)).rungs for trial in range(4)]
     # Of three in four the first is among the best two for certain, the third never.
     assert first[0] > 1.0 > first[2] > 0.0
     assert first[1] == 0.0
