@@ -3,6 +3,7 @@
 import io
 import os
 import shutil
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,11 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.support.slow_images import slow_jpeg
 from tuner.data import survey as survey_module
 from tuner.data.dataset import Dataset, SplitOptions, split_survey
 from tuner.data.listing import Skipped
 from tuner.data.survey import Leak, Survey, survey
-from tuner.decoding import decode as decode_module
+from tuner.decoding import pool
 from tuner.decoding.formats import DecodeError
 from tuner.errors import DataError
 from tuner.storage.cache import Cache
@@ -177,18 +179,24 @@ def test_many_damaged_images_are_an_error(pets: Path) -> None:
         survey(pets)
 
 
+def note_decoded(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """The files that the survey decodes from now on."""
+    decoded: list[bytes] = []
+    decode_each = pool.decode_each
+
+    def noting(files: list[bytes]) -> Iterator[np.ndarray | DecodeError]:
+        decoded.extend(files)
+        return decode_each(files)
+
+    monkeypatch.setattr(survey_module, "decode_each", noting)
+    return decoded
+
+
 def test_what_was_read_is_not_decoded_again(
     pets: Path, cache: Cache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (pets / "dog" / "00.jpg").write_bytes(b"<html>")
-    decoded: list[int] = []
-    decode = decode_module.decode
-
-    def counted(data: bytes) -> np.ndarray:
-        decoded.append(len(data))
-        return decode(data)
-
-    monkeypatch.setattr(survey_module, "decode", counted)
+    decoded = note_decoded(monkeypatch)
     first = survey(pets, cache)
     assert len(decoded) == 24
     put(pets / "cat" / "new.jpg", 60)
@@ -208,9 +216,7 @@ def test_an_interrupted_scan_goes_on_where_it_was(
 
     with pytest.raises(KeyboardInterrupt):
         survey(pets, cache, stop)
-    decoded: list[bytes] = []
-    decode = decode_module.decode
-    monkeypatch.setattr(survey_module, "decode", lambda data: decoded.append(data) or decode(data))  # type: ignore[func-returns-value]
+    decoded = note_decoded(monkeypatch)
     assert len(survey(pets, cache).pictures) == 24
     assert len(decoded) <= 14
 
@@ -226,12 +232,12 @@ def test_bytes_that_only_look_like_an_image_are_named(pets: Path) -> None:
 def test_what_could_not_be_read_once_is_tried_again(
     pets: Path, cache: Cache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(data: bytes) -> np.ndarray:
-        raise DecodeError("it does not fit into memory")
+    def full(files: list[bytes]) -> Iterator[DecodeError]:
+        return (DecodeError("decoding it needs over 1 GB of memory") for _ in files)
 
     with monkeypatch.context() as patch:
-        patch.setattr(survey_module, "decode", full)
-        with pytest.raises(DataError, match="does not fit into memory"):
+        patch.setattr(survey_module, "decode_each", full)
+        with pytest.raises(DataError, match="decoding it needs over 1 GB of memory"):
             survey(pets, cache)
     assert len(survey(pets, cache).pictures) == 24
 
@@ -248,3 +254,21 @@ def test_a_name_that_is_too_long_is_a_sentence(tmp_path: Path) -> None:
     for name in ("x" * 300, "x" * 300 + ".csv"):
         with pytest.raises(DataError, match="cannot be read: file name too long"):
             survey(tmp_path / name)
+
+
+def test_a_decoder_that_is_killed_costs_one_image(
+    pets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = slow_jpeg()
+    (pets / "cat" / "05.jpg").write_bytes(slow)
+    send = pool.Worker.send
+
+    def send_and_kill(self: pool.Worker, files: list[bytes]) -> None:
+        send(self, files)
+        if slow in files:
+            threading.Timer(0.5, self.process.kill).start()
+
+    monkeypatch.setattr(pool.Worker, "send", send_and_kill)
+    found = survey(pets)
+    assert found.skipped == (Skipped("cat/05.jpg", "its decoder crashed"),)
+    assert len(found.pictures) == 23

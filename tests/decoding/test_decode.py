@@ -167,36 +167,6 @@ def test_pillows_limit_does_not_count(kind: str, monkeypatch: pytest.MonkeyPatch
     assert decode(data).shape == PIXELS.shape
 
 
-def test_a_jpeg_too_large_for_memory_is_decoded_smaller(monkeypatch: pytest.MonkeyPatch) -> None:
-    data = photo("JPEG")
-    whole = decode(data).astype(int)
-    for limit, scale in ((7 * 19_200 + len(data), 1), (100_000, 2), (30_000, 4)):
-        monkeypatch.setattr("tuner.decoding.openers.MAX_MEMORY_BYTES", limit)
-        small = decode(data)
-        assert small.shape == (120 // scale, 160 // scale, 3)
-        means = whole.reshape(120 // scale, scale, 160 // scale, scale, 3).mean((1, 3))
-        assert np.abs(small - means).mean() < 10
-
-
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF"])
-def test_turning_takes_memory_too(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A grey image takes 4 bytes a pixel, but 6 where it is turned."""
-    exif = Image.Exif()
-    exif[0x0112] = 3
-    grey = Image.fromarray(np.zeros((400, 400), np.uint8))
-    options = {"compression": "packbits"} if kind == "TIFF" else {}
-    plain = encode(grey, kind, **options)
-    turned = encode(grey, kind, exif=exif, **options)
-    for module in ("decoding.formats", "decoding.openers"):
-        monkeypatch.setattr(f"tuner.{module}.MAX_MEMORY_BYTES", 400 * 400 * 5 + len(turned))
-    assert decode(plain).shape == (400, 400, 3)
-    if kind == "JPEG":
-        assert decode(turned).shape == (200, 200, 3)
-    else:
-        with pytest.raises(DecodeError, match="more than 1 GB"):
-            decode(turned)
-
-
 def test_a_file_that_is_too_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "long.png"
     path.write_bytes(encode(PIXELS))

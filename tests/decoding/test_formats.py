@@ -24,23 +24,23 @@ FILES = {
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_format_is_told_by_its_first_bytes(name: str) -> None:
+def test_the_first_bytes_show_the_format(name: str) -> None:
     assert image_format(FILES[name][:HEADER_BYTES]) == name
     assert image_format(FILES[name]) == name
     assert image_format(FILES[name][1:]) is None
 
 
-@pytest.mark.parametrize("order", ["<", ">"])
-@pytest.mark.parametrize("big", [True, False])
+@pytest.mark.parametrize(("big", "order"), [(False, "<"), (False, ">"), (True, "<")])
 def test_every_tiff(big: bool, order: str) -> None:
     assert image_format(tiff(RGB, bigtiff=big, byteorder=order)[:HEADER_BYTES]) == "TIFF"
 
 
-def test_avif_among_the_compatible_brands() -> None:
+def test_avif_and_heic_among_the_compatible_brands() -> None:
     head = b"\0\0\0\x1cftypmif1\0\0\0\0mif1avifmiaf"
     assert image_format(head) == "AVIF"
     # What follows that box counts for nothing.
-    assert image_format(b"\0\0\0\x14ftypmif1\0\0\0\0miaf\0\0\0\0avif") is None
+    assert image_format(b"\0\0\0\x14ftypmiaf\0\0\0\0miaf\0\0\0\0avif") is None
+    assert image_format(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic") == "HEIC"
 
 
 @pytest.mark.parametrize("data", [b"", b"B", b"BM", b"BMW is a brand of cars, you know", b"RIFF"])
@@ -61,7 +61,7 @@ def test_what_is_none(data: bytes) -> None:
         ),
         (b"<svg xmlns='http://www.w3.org/2000/svg'>", "it is an SVG drawing"),
         (b"<?xml version='1.0'?>\n<feed/>", "it is not an image of a known format"),
-        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "it is a HEIC image, which is not supported: conv"),
+        (tiff(RGB, bigtiff=True, byteorder=">"), "it is a big-endian BigTIFF image, which is not"),
         (b"\0\0\0\x18ftypmp42\0\0\0\0isommp42", "it is not an image of a known format"),
         (b"%PDF-1.7\n", "it is a PDF document"),
         (b"PK\x03\x04\x14\0", "it is a zip archive"),
@@ -84,10 +84,8 @@ def test_suffixes_are_lowercase() -> None:
 
 def test_the_limits_themselves_are_allowed() -> None:
     check_size(MAX_PIXELS, 1)
-    check_size(1, MAX_MEMORY_BYTES // 7, 7)
+    check_size(1, MAX_MEMORY_BYTES // 18, 18)
     with pytest.raises(DecodeError, match=r"250000001 x 1 pixels, more than the 250 million allow"):
         check_size(MAX_PIXELS + 1, 1)
     with pytest.raises(DecodeError, match="more than 1 GB"):
-        check_size(1, MAX_MEMORY_BYTES // 7 + 1, 7)
-    with pytest.raises(DecodeError, match="more than 1 GB"):
-        check_size(1, MAX_MEMORY_BYTES // 7, 7, 10)
+        check_size(1, MAX_MEMORY_BYTES // 18 + 1, 18)

@@ -34,7 +34,8 @@ from tests.support.sample_images import (
 )
 from tuner.decoding.decode import decode
 from tuner.decoding.formats import DecodeError
-from tuner.decoding.tiff import ORIENTATION, Directory, exif_orientation
+
+ORIENTATION = 274
 
 UPPER = (DEEP >> 8).astype(np.uint8)
 DEEP_ALPHA = ALPHA.astype(np.uint16) * 257
@@ -67,11 +68,11 @@ LAYOUTS = {
 }
 
 
-@pytest.mark.parametrize("order", ORDERS)
-@pytest.mark.parametrize("big", [False, True], ids=["plain", "bigtiff"])
+@pytest.mark.parametrize("kind", [("<", False), (">", False), ("<", True)], ids=str)
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_every_layout(layout: str, big: bool, order: str) -> None:
-    data = tiff(RGB, bigtiff=big, byteorder=ORDERS[order], **LAYOUTS[layout])
+def test_every_layout(layout: str, kind: tuple[str, bool]) -> None:
+    order, big = kind
+    data = tiff(RGB, bigtiff=big, byteorder=order, **LAYOUTS[layout])
     assert np.array_equal(decode(data), tifffile_rgb(data))
     assert difference(decode(data), RGB) <= (40 if layout == "jpeg" else 0)
 
@@ -254,39 +255,17 @@ def test_ycbcr_without_compression_is_not_supported() -> None:
         decode(data)
 
 
-def test_a_tile_takes_memory_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    files = {size: tiff(RGB, tile=(size, size), compression="lzw") for size in (16, 256)}
-    monkeypatch.setattr("tuner.decoding.formats.MAX_MEMORY_BYTES", 100_000)
-    assert np.array_equal(decode(files[16]), RGB)
-    with pytest.raises(DecodeError, match="more than 1 GB"):
-        decode(files[256])
-
-
 @pytest.mark.parametrize("layout", ["raw", "lzw", "strips", "tiles"])
 def test_a_tiff_that_is_cut_short(layout: str) -> None:
     with pytest.raises(DecodeError, match="it is cut short"):
         decode(tiff(RGB, **LAYOUTS[layout])[:-20])
 
 
-def test_a_tag_of_too_many_values() -> None:
-    """Pillow would make several lists of them."""
-    for count in (1000, 150_000):
-        data = tiff(RGB, extratags=[(532, "I", count, [0] * count, True)])
-        if count == 1000:
-            assert np.array_equal(decode(data), RGB)
-        else:
-            with pytest.raises(DecodeError, match="it is cut short"):
-                decode(data)
+def test_a_tag_of_many_values() -> None:
+    data = tiff(RGB, extratags=[(532, "I", 150_000, [0] * 150_000, True)])
+    assert np.array_equal(decode(data), RGB)
 
 
 @pytest.mark.parametrize("exif", [b"", b"II*\0", b"Exif\0\0MM\0*\xff\xff\xff\xff", b"\0" * 99])
 def test_a_broken_exif_block_has_no_orientation(exif: bytes) -> None:
-    assert exif_orientation(exif) == 1
-
-
-def test_a_directory_tells_its_integers() -> None:
-    directory = Directory(tiff(RGB, rowsperstrip=3))
-    assert directory.numbers(258) == (8, 8, 8)
-    assert directory.number(278, 0) == 3
-    assert directory.number(9999, 5) == 5
-    assert directory.content(9999) is None
+    assert np.array_equal(decode(encode(RGB, exif=exif)), RGB)

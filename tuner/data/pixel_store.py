@@ -5,13 +5,14 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from tuner.data.dataset import ImageFile
-from tuner.decoding.decode import decode, on_all_cores, read_bytes
+from tuner.decoding.decode import batches, decode_each, on_all_cores, read_bytes
 from tuner.decoding.formats import DecodeError
 from tuner.errors import DataError
 from tuner.storage.cache import Cache
@@ -85,6 +86,7 @@ class _Parts:
         on_progress: Callable[[int, int], None] | None,
     ) -> None:
         self._files = files
+        self._root = root
         self._cache = cache
         self._on_progress = on_progress
         self._shape = (image_size, image_size, 3)
@@ -114,7 +116,8 @@ class _Parts:
         part = self._parts[number]
         with (folder / _FILE_NAME).open("wb") as stream:
             _write_header(stream, len(part), self._shape)
-            for done, image in enumerate(on_all_cores(self._load, part), start=1):
+            loaded = on_all_cores(self._load, batches(part, lambda file: self._root / file.path))
+            for done, image in enumerate(chain.from_iterable(loaded), start=1):
                 stream.write(image.data)
                 self._tell(number, done)
 
@@ -163,15 +166,29 @@ def _compiled_resize(image_size: int, crop: bool) -> Any:
     return tf.function(resize_one, [tf.TensorSpec((1, None, None, 3), tf.uint8)])
 
 
-def _load(file: ImageFile, root: Path, resizer: _Resizer) -> np.ndarray:
-    """One image, uint8, shape (image_size, image_size, 3)."""
+def _load(files: Sequence[ImageFile], root: Path, resizer: _Resizer) -> list[np.ndarray]:
+    """Images of uint8, shape (image_size, image_size, 3)."""
+    contents = [_unchanged(file, root) for file in files]
+    images = []
+    for file, pixels in zip(files, decode_each(contents), strict=True):
+        if isinstance(pixels, DecodeError):
+            raise _unreadable(file, pixels) from pixels
+        images.append(resizer(pixels))
+    return images
+
+
+def _unchanged(file: ImageFile, root: Path) -> bytes:
     try:
         data = read_bytes(root / file.path)
-        if hashlib.sha256(data).hexdigest() == file.sha256:
-            return resizer(decode(data))
     except DecodeError as error:
-        message = f"{file.path} can no longer be read ({error.reason}): start a new run."
-        raise DataError(message) from error
-    raise DataError(
-        f"{file.path} has changed since it was scanned: put the old file back or start a new run."
-    )
+        raise _unreadable(file, error) from error
+    if hashlib.sha256(data).hexdigest() != file.sha256:
+        raise DataError(
+            f"{file.path} has changed since it was scanned: put the old file back or start a new "
+            "run."
+        )
+    return data
+
+
+def _unreadable(file: ImageFile, error: DecodeError) -> DataError:
+    return DataError(f"{file.path} can no longer be read ({error.reason}): start a new run.")

@@ -8,21 +8,27 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
+
+import numpy as np
 
 from tuner.data import near_duplicates
 from tuner.data.listing import Candidate, Manifest, Skipped, folder_manifest, readable
 from tuner.data.splits import components
 from tuner.data.survey_cache import Facts, FactStore
 from tuner.data.table import is_table, table_manifest
-from tuner.decoding.decode import decode, on_all_cores, read_bytes
+from tuner.decoding.decode import batches, decode_each, on_all_cores, read_bytes
 from tuner.decoding.formats import HEADER_BYTES, DecodeError, image_format
 from tuner.errors import DataError
 from tuner.storage.cache import Cache
 
 # Damaged images, as a share of all, above which something is wrong with the whole folder.
 _MOST_DAMAGED = 0.2
+
+# A candidate, its SHA-256, and what it is: its content while that is unknown, a reason if it cannot
+# be read.
+_Read = tuple[Candidate, str, Facts | str | bytes]
 
 
 @dataclass(frozen=True)
@@ -184,11 +190,12 @@ def survey(
     fingerprints: list[bytes] = []
     damaged: list[Skipped] = []
     with FactStore(cache, near_duplicates.VERSION) as store:
-        read = on_all_cores(partial(_read, manifest.root, store), manifest.candidates)
+        together = batches(manifest.candidates, lambda item: manifest.root / item.path)
+        read = chain.from_iterable(on_all_cores(partial(_read, manifest.root, store), together))
         for done, (candidate, sha256, facts) in enumerate(read, start=1):
             if isinstance(facts, str):
                 damaged.append(Skipped(candidate.path, facts))
-            else:
+            elif isinstance(facts, Facts):
                 pictures.append(_picture(candidate, sha256, facts))
                 fingerprints.append(facts.fingerprint)
             if on_progress is not None:
@@ -207,23 +214,33 @@ def survey(
     )
 
 
-def _read(root: Path, store: FactStore, candidate: Candidate) -> tuple[Candidate, str, Facts | str]:
-    """A candidate with its SHA-256 and what it is, or the reason why it cannot be read."""
+def _read(root: Path, store: FactStore, candidates: list[Candidate]) -> list[_Read]:
+    """Look each candidate up by its content, and decode those that are new."""
+    read = [_looked_up(root, store, candidate) for candidate in candidates]
+    new = [(number, data) for number, (_, _, data) in enumerate(read) if isinstance(data, bytes)]
+    decoded = decode_each([data for _, data in new])
+    for (number, data), pixels in zip(new, decoded, strict=True):
+        candidate, sha256, _ = read[number]
+        if isinstance(pixels, DecodeError):
+            # Not stored: on another machine, or another day, it may be readable.
+            read[number] = (candidate, "", pixels.reason)
+        else:
+            facts = _facts(data, pixels)
+            store.put(sha256, facts)
+            read[number] = (candidate, sha256, facts)
+    return read
+
+
+def _looked_up(root: Path, store: FactStore, candidate: Candidate) -> _Read:
     try:
         data = read_bytes(root / candidate.path)
-        sha256 = hashlib.sha256(data).hexdigest()
-        facts = store.get(sha256)
-        if facts is None:
-            facts = _facts(data)
-            # What cannot be read is not noted: another machine, or another day, may read it.
-            store.put(sha256, facts)
     except DecodeError as error:
         return candidate, "", error.reason
-    return candidate, sha256, facts
+    sha256 = hashlib.sha256(data).hexdigest()
+    return candidate, sha256, store.get(sha256) or data
 
 
-def _facts(data: bytes) -> Facts:
-    pixels = decode(data)
+def _facts(data: bytes, pixels: np.ndarray) -> Facts:
     height, width, _ = pixels.shape
     kind = image_format(data[:HEADER_BYTES]) or ""
     return Facts(kind, width, height, near_duplicates.fingerprint(pixels))

@@ -1,73 +1,55 @@
-"""Bytes to RGB pixels as a person sees them, or the reason why not.
+"""Image files to RGB pixels as a person sees them, or the reason why not.
 
-What an image is, is decided by its content: a name says nothing. Whatever Pillow makes of damaged
-bytes, a caller sees one exception with one short reason.
+The format follows from the content, never from the name. Whatever a decoder makes of damaged bytes,
+a caller sees one exception with one short reason.
 """
 
-import logging
 import os
-import re
-import struct
-import threading
-import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 
-from tuner.decoding.formats import HEADER_BYTES, DecodeError, image_format, not_an_image
-from tuner.decoding.openers import open_image
-from tuner.decoding.rgb import rgb_pixels
+from tuner.decoding.formats import DecodeError
+from tuner.decoding.pool import decode_each
 
-# Pillow warns about files that are odd or large, and logs it; what matters is raised. This is done
-# once for the process, as no way to silence a warning is safe on several threads.
-warnings.filterwarnings("ignore", module=r"PIL\.")
-logging.getLogger("PIL").addHandler(logging.NullHandler())
+__all__ = ["batches", "decode", "decode_each", "on_all_cores", "read_bytes", "read_image"]
 
 _MAX_FILE_BYTES = 500_000_000
-_UNSUPPORTED = re.compile(r"cannot handle|unsupported|not (yet )?supported|unknown pixel mode")
-# Larger ones are decoded one at a time: on all cores at once they would fill the memory.
-_LARGE_PIXELS = 30_000_000
-_large = threading.Lock()
+_BATCH_FILES, _BATCH_BYTES = 16, 200_000
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 
 def decode(data: bytes) -> np.ndarray:
-    """The upright RGB pixels of a JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF file.
+    """The upright RGB pixels of a JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF or HEIC file.
 
-    Of several pages or frames, the first. The orientation is obeyed, colours of an embedded profile
-    become those of sRGB, transparency is laid on white; grey, palette and CMYK images become RGB.
-    Of deeper integers the upper eight bits are kept, as tf.io and OpenCV do; what has 32 bits or a
-    sign, or are fractions, is scaled as `tuner.decoding.rgb` says. A JPEG whose pixels would take
+    Of several pages, frames or pictures, the first. Colours of an embedded profile become those of
+    sRGB, transparency is laid on white; grey, palette and CMYK images become RGB. Of deeper
+    integers the upper eight bits are kept, as tf.io and OpenCV do. A JPEG whose pixels would take
     over 1 GB (128 megapixels in colour) is decoded at half, a quarter or an eighth of its size.
+
+    It is decoded in another process, of limited memory and time: see `tuner.decoding.pool`.
 
     Returns:
         uint8, shape (height, width, 3).
 
     Raises:
-        DecodeError: the bytes are no such image, are damaged or cut short, or claim more than
-            `MAX_PIXELS` pixels or pixels that take over 1 GB, which is seen before any is decoded.
+        DecodeError: the bytes are no such image, are damaged or cut short, claim more than
+            `MAX_PIXELS` pixels, take too much memory or time, or crash their decoder.
+
+    Example:
+        >>> decode(Path("cat.jpg").read_bytes()).shape
+        (480, 640, 3)
     """
-    name = image_format(data[:HEADER_BYTES])
-    if name is None:
-        raise DecodeError(not_an_image(data))
-    try:
-        opened = open_image(data, name)
-        large = opened.image.width * opened.image.height > _LARGE_PIXELS
-        with _large if large else nullcontext():
-            pixels, orientation = rgb_pixels(opened), opened.orientation
-            del opened  # Pillow's own pixels would stay until the turned copy is made
-            return _upright(pixels, orientation)
-    except DecodeError:
-        raise
-    except Exception as error:  # Pillow's parsers let out nearly any type, MemoryError included
-        raise DecodeError(_reason(error, name)) from error
+    (pixels,) = decode_each([data])
+    if isinstance(pixels, DecodeError):
+        raise pixels
+    return pixels
 
 
 def read_image(path: Path) -> np.ndarray:
@@ -100,6 +82,22 @@ def read_bytes(path: Path) -> bytes:
         raise DecodeError(f"it cannot be read: {detail}") from error
 
 
+def batches(items: Iterable[_Item], path_of: Callable[[_Item], Path]) -> Iterator[list[_Item]]:
+    """Items whose small files are worth a `decode_each` together, in order; a large one alone."""
+    batch: list[_Item] = []
+    total = 0
+    for item in items:
+        path = path_of(item)
+        size = path.stat().st_size if path.is_file() else 0
+        if batch and (len(batch) == _BATCH_FILES or total + size > _BATCH_BYTES):
+            yield batch
+            batch, total = [], 0
+        batch.append(item)
+        total += size
+    if batch:
+        yield batch
+
+
 def on_all_cores(function: Callable[[_Item], _Result], items: Iterable[_Item]) -> Iterator[_Result]:
     """`map` on a thread for each core: in order, and with few results in memory at any moment.
 
@@ -117,25 +115,3 @@ def on_all_cores(function: Callable[[_Item], _Result], items: Iterable[_Item]) -
             yield waiting.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """Turned and mirrored as EXIF's orientation, 1 to 8, asks for."""
-    if orientation >= 5:
-        pixels = pixels.transpose(1, 0, 2)
-    if orientation in (2, 3, 6, 7):
-        pixels = pixels[:, ::-1]
-    if orientation in (3, 4, 7, 8):
-        pixels = pixels[::-1]
-    return np.ascontiguousarray(pixels)
-
-
-def _reason(error: Exception, name: str) -> str:
-    if isinstance(error, MemoryError):
-        return "it does not fit into memory"
-    text = str(error).lower()
-    if _UNSUPPORTED.search(text):
-        return f"it is a kind of {name} image that is not supported"
-    # A header that ends early shows as an index or a struct past the end, which Pillow wraps.
-    early = isinstance(error.__cause__ or error, IndexError | EOFError | struct.error)
-    return "it is cut short" if early or "truncated" in text else "it is damaged"

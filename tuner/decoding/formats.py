@@ -15,11 +15,17 @@ SUFFIXES = (
     ".tif",
     ".tiff",
     ".avif",
+    ".heic",
+    ".heif",
 )
 MAX_PIXELS = 250_000_000
+# Of a decoder process, beside what it starts with; and of processor time for a file.
+MEMORY_LIMIT_BYTES = 1_000_000_000
+TIME_LIMIT_SECONDS = 8
+NEEDS_MEMORY = "decoding it needs over 1 GB of memory"
 # Of a colour profile: those of printing presses take up to 3 MB.
 MAX_PROFILE_BYTES = 4 << 20
-# With what is taken besides, such as a band of rows that is converted, it stays below 1 GB.
+# For the pixels; with what is taken besides, such as a band of rows, it stays below 1 GB.
 MAX_MEMORY_BYTES = 900_000_000
 
 _SIGNATURES = {
@@ -30,7 +36,6 @@ _SIGNATURES = {
     b"II*\0": "TIFF",
     b"MM\0*": "TIFF",
     b"II+\0": "TIFF",  # BigTIFF
-    b"MM\0+": "TIFF",
 }
 # "BM" alone would also begin a text; the length of the second header makes it sure.
 _BMP_HEADER_BYTES = (12, 40, 52, 56, 64, 108, 124)
@@ -46,6 +51,7 @@ _OTHERS = {
     b"\0\0\0\x0cjP  ": "a JPEG 2000 image",
     b"\0\0\0\x0cJXL ": "a JPEG XL image",
     b"\xff\x0a": "a JPEG XL image",
+    b"MM\0+": "a big-endian BigTIFF image, which is not supported: convert it to TIFF",
     b"version https://git-lfs": "a Git LFS pointer, so the image itself was not fetched",
 }
 _TEXT_BYTES = 1024
@@ -73,7 +79,10 @@ def image_format(header: bytes) -> str | None:
         return "WebP"
     if header.startswith(b"BM") and int.from_bytes(header[14:18], "little") in _BMP_HEADER_BYTES:
         return "BMP"
-    return "AVIF" if _brands(header) & _AVIF_BRANDS else None
+    brands = _brands(header)
+    if brands & _AVIF_BRANDS:
+        return "AVIF"
+    return "HEIC" if brands & _HEIC_BRANDS else None
 
 
 def not_an_image(data: bytes) -> str:
@@ -83,27 +92,19 @@ def not_an_image(data: bytes) -> str:
     for signature, kind in _OTHERS.items():
         if data.startswith(signature):
             return f"it is {kind}"
-    if _brands(data[:HEADER_BYTES]) & _HEIC_BRANDS:
-        return "it is a HEIC image, which is not supported: convert it to JPEG"
     return _text(data[:_TEXT_BYTES].lstrip(b"\xef\xbb\xbf \t\r\n").lower())
 
 
-def check_size(width: int, height: int, bytes_per_pixel: float = 1, held_bytes: int = 0) -> None:
-    """Refuses what would take too much memory, before any of it is taken.
-
-    Args:
-        width: in pixels, as the header claims.
-        height: likewise.
-        bytes_per_pixel: what decoding takes at its peak, the result included.
-        held_bytes: what it takes besides, such as a copy of the file.
+def check_size(width: int, height: int, bytes_per_pixel: int = 1) -> None:
+    """Refuse an image by the size that its header claims, before memory is taken.
 
     Raises:
-        DecodeError: there are more than `MAX_PIXELS`, or they take over `MAX_MEMORY_BYTES`.
+        DecodeError: it has more than `MAX_PIXELS`, or they take over `MAX_MEMORY_BYTES`.
     """
     claim = f"it claims {width} x {height} pixels"
     if width * height > MAX_PIXELS:
         raise DecodeError(f"{claim}, more than the {MAX_PIXELS // 10**6} million allowed")
-    if width * height * bytes_per_pixel + held_bytes > MAX_MEMORY_BYTES:
+    if width * height * bytes_per_pixel > MAX_MEMORY_BYTES:
         raise DecodeError(f"{claim}, which take more than 1 GB of memory to decode")
 
 

@@ -1,6 +1,8 @@
-"""Each format as something other than Pillow reads it. TIFF has a file of its own."""
+"""Each format as something other than Pillow reads it. TIFF is in test_tiff.py."""
 
 import struct
+import zlib
+from pathlib import Path
 from typing import Any
 
 import imagecodecs
@@ -8,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.support.colour_profiles import PROFILE
 from tests.support.sample_images import (
     ALPHA,
     BMPS,
@@ -32,12 +35,15 @@ from tests.support.sample_images import (
     on_white,
     opencv,
     png,
+    png_chunk,
     rgb_of_cmyk,
     run_length_encoded_bmp,
+    tiff,
 )
-from tuner.decoding import openers
+from tuner.decoding import pixels as pixels_module
 from tuner.decoding.decode import decode
 from tuner.decoding.formats import DecodeError
+from tuner.decoding.pixels import write_pixels
 
 DEEP_ALPHA = ALPHA.astype(np.uint16) * 257
 
@@ -69,11 +75,11 @@ def test_a_jpeg_is_exactly_what_opencv_and_tensorflow_read(kind: str) -> None:
 def test_a_jpeg_of_too_many_scans(monkeypatch: pytest.MonkeyPatch) -> None:
     scans = JPEGS["progressive"].count(b"\xff\xda")
     assert scans > 3
-    monkeypatch.setattr(openers, "_MAX_SCANNED_PIXELS", scans * WIDTH * HEIGHT)
-    assert decode(JPEGS["progressive"]).shape == RGB.shape
-    monkeypatch.setattr(openers, "_MAX_SCANNED_PIXELS", scans * WIDTH * HEIGHT - 1)
+    monkeypatch.setattr(pixels_module, "_MAX_SCANNED_PIXELS", scans * WIDTH * HEIGHT)
+    assert write_pixels(JPEGS["progressive"], Here()).shape == RGB.shape
+    monkeypatch.setattr(pixels_module, "_MAX_SCANNED_PIXELS", scans * WIDTH * HEIGHT - 1)
     with pytest.raises(DecodeError, match=rf"it has {scans} scans, too many for its size"):
-        decode(JPEGS["progressive"])
+        write_pixels(JPEGS["progressive"], Here())
 
 
 @pytest.mark.parametrize("outside", ["CMYK", "YCCK"])
@@ -218,13 +224,10 @@ def test_bmp(kind: str) -> None:
     assert difference(decode(data), opencv(data)) <= max(loss, 1)
 
 
-def test_a_run_length_encoded_bmp(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_length_encoded_bmp() -> None:
     data = run_length_encoded_bmp()
     assert np.array_equal(decode(data), PALETTE[INDICES])
     assert np.array_equal(opencv(data), PALETTE[INDICES])
-    monkeypatch.setattr(openers, "_MAX_RLE_PIXELS", WIDTH * HEIGHT - 1)
-    with pytest.raises(DecodeError, match="run-length encoded BMP"):
-        decode(data)
 
 
 def avif(pixels: np.ndarray, **options: Any) -> bytes:
@@ -252,3 +255,97 @@ def test_an_avif_of_ten_bits() -> None:
     expected = (imagecodecs.avif_decode(data) >> 2).astype(np.uint8)
     assert difference(decode(data), expected) <= 3
     assert difference(decode(data), RGB) <= 12
+
+
+def test_a_heic_photo() -> None:
+    """Four times as large as RGB, encoded by libheif, and turned as a phone held upright does."""
+    data = (Path(__file__).parents[1] / "support" / "turned.heic").read_bytes()
+    expected = RGB.repeat(4, axis=0).repeat(4, axis=1)
+    assert difference(decode(data), expected) <= 20
+    with pytest.raises(DecodeError, match="it is cut short"):
+        decode(data[:-100])
+
+
+def test_of_a_jpeg_with_a_second_picture_the_first() -> None:
+    """As phones write it for stereo and gain maps: https://www.cipa.jp/std/documents/e/DC-007_E.pdf"""
+    both = encode(Image.fromarray(RGB), "MPO", save_all=True, append_images=OTHERS)
+    assert both.count(b"\xff\xd8\xff") == 2
+    assert np.array_equal(decode(both), decode(encode(RGB, "JPEG")))
+
+
+class Here:
+    """Room for pixels in this process."""
+
+    def wait_for_turn(self, pixels: int) -> None:
+        pass
+
+    def allocate(self, height: int, width: int) -> np.ndarray:
+        return np.empty((height, width, 3), np.uint8)
+
+
+BANDED = {
+    "JPEG": encode(RGB, "JPEG"),
+    "PNG": encode(RGB),
+    "alpha": encode(RGBA),
+    "grey": encode(GREY),
+    "palette": encode(GREY, "GIF", transparency=30),
+    "16 bits": tiff(GREY.astype(np.uint16) * 250),
+    "fractions": tiff(GREY.astype(np.float32) * 3),
+}
+
+
+@pytest.mark.parametrize("rows", [1, 7, 15])
+@pytest.mark.parametrize("kind", BANDED)
+def test_bands_make_the_whole(kind: str, rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = decode(BANDED[kind])
+    monkeypatch.setattr(pixels_module, "_BAND_PIXELS", rows * WIDTH)
+    assert np.array_equal(write_pixels(BANDED[kind], Here()), whole)
+
+
+def test_fractions_of_all_bands_have_one_scale(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pixels_module, "_BAND_PIXELS", WIDTH)
+    expected = grey_rgb(np.rint((GREY - 4.0) * 255 / 251))
+    assert difference(write_pixels(BANDED["fractions"], Here()), expected) <= 1
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_jpeg_too_large_for_memory_is_decoded_smaller(
+    progressive: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    smooth = Image.fromarray(RGB).resize((160, 120), Image.Resampling.BICUBIC)
+    data = encode(smooth, "JPEG", progressive=progressive)
+    held = 3 * 19_200 if progressive else 0  # coefficients, whatever the scale
+    whole = decode(data).astype(int)
+    for limit, scale in ((7 * 19_200, 1), (40_000 + held, 2), (10_000 + held, 4)):
+        monkeypatch.setattr(pixels_module, "MAX_MEMORY_BYTES", limit + len(data))
+        small = write_pixels(data, Here())
+        assert small.shape == (120 // scale, 160 // scale, 3)
+        means = whole.reshape(120 // scale, scale, 160 // scale, scale, 3).mean((1, 3))
+        assert np.abs(small - means).mean() < 10
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"no end of the name",
+        b"name\0\0not deflated",
+        b"name\0\0" + zlib.compress(PROFILE)[:-9],
+    ],
+)
+def test_a_broken_profile_of_a_png_is_passed_over(body: bytes) -> None:
+    data = encode(RGB)
+    assert np.array_equal(decode(data[:33] + png_chunk(b"iCCP", body) + data[33:]), RGB)
+
+
+def test_long_texts_of_a_png_are_passed_over() -> None:
+    data = encode(RGB)
+    text = png_chunk(b"zTXt", b"Comment\0\0" + zlib.compress(b"\0" * 5_000_000))
+    assert np.array_equal(decode(data[:33] + text + data[33:]), RGB)
+
+
+def test_comments_and_odd_segments_of_a_jpeg_are_passed_over() -> None:
+    bare = encode(RGB, "JPEG")
+    odd = b"\xff\xfe\0\x06text"
+    odd += b"\xff\xed\0\x0ePhotoshop 3." + b"\xff\xff\xff"  # the last is padding
+    assert np.array_equal(decode(bare[:2] + odd + bare[2:]), decode(bare))
