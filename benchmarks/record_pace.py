@@ -90,7 +90,7 @@ def main() -> None:
             space,
             max_epochs=options.max_epochs,
             factor=options.factor,
-            hyperband_iterations=options.iterations,
+            iterations=options.iterations,
             seed=options.seed,
             directory=runs,
             cache=cache,

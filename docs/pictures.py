@@ -72,7 +72,6 @@ def draw(asked: argparse.Namespace, runs: Path, cache_dir: Path) -> None:
                 "first",
                 SearchFolders(runs, cache_dir),
                 observer=camera,
-                on_progress=camera.count,
             )
         (FOLDER / "live.svg").write_text(camera.picture, "utf-8")
         evaluate_winner(run, run.dataset(), cache)

@@ -28,7 +28,7 @@ from tuner.data.dataset import Dataset
 from tuner.data.load import scan
 from tuner.errors import DataError, RunError, SettingsError, StoppedError, WeightsError
 from tuner.interrupt import StopRequest
-from tuner.observer import Note, SearchEvent, SearchObserver
+from tuner.observer import Counting, Note, SearchEvent, SearchObserver
 from tuner.runs.lock import sole_writer
 from tuner.runs.run import FINISHED, existing_run, open_run
 from tuner.runs.timings import prepared_seconds
@@ -129,17 +129,20 @@ def test_no_test_image_is_opened_after_the_split(
 
 def test_what_a_run_holds(photos: Path, tmp_path: Path, trained: list[str]) -> None:
     wanted = settings(photos, seed=3, fixed={"unfreeze_blocks": "0"})
-    progress: list[tuple[str, int, int]] = []
-    run = run_search(
-        wanted, "first", SearchFolders(tmp_path / "runs", tmp_path / "cache"),
-        on_progress=lambda *counts: progress.append(counts),
-    )  # fmt: skip
+    progress: list[SearchEvent] = []
+
+    class Listener(SearchObserver):
+        def on_event(self, event: SearchEvent) -> None:
+            progress.append(event)
+
+    folders = SearchFolders(tmp_path / "runs", tmp_path / "cache")
+    run = run_search(wanted, "first", folders, observer=Listener())
     assert open_run(tmp_path / "runs").settings == run.settings == wanted
     document = json.loads((run.folder / "dataset.json").read_text())
     assert document["classes"] == sorted(COLOURS)
     assert {row["split"] for row in document["files"]} == {"train", "validation", "test"}
     assert set(document["files"][0]) == {"path", "label", "split", "sha256", "group"}
-    assert ("reading images", 18, 18) in progress
+    assert Counting("reading images", 18, 18) in progress
     spent = prepared_seconds(run.journal)
     assert spent.keys() == {"reading images", "decoding images"}
     assert min(spent.values()) > 0
@@ -179,7 +182,7 @@ def test_class_weights_reach_the_tuner(
     found = []
 
     def note_weights(self: Any, *_: Any) -> None:
-        found.append(self._class_weights)
+        found.append(self._settings.class_weights)
 
     monkeypatch.setattr(search_module.HyperbandTuner, "search", note_weights)
     folders = SearchFolders(tmp_path / "runs", tmp_path / "cache")
@@ -421,14 +424,16 @@ def test_a_request_to_stop_is_heard_while_images_are_read(
 ) -> None:
     stop = StopRequest()
 
-    def stopping(what: str, done: int, count: int) -> None:
-        seen.append(what)
-        stop.made = what == "decoding validation images"
+    class Stopping(SearchObserver):
+        def on_event(self, event: SearchEvent) -> None:
+            assert isinstance(event, Counting)
+            seen.append(event.what)
+            stop.made = event.what == "decoding validation images"
 
     seen: list[str] = []
     with pytest.raises(StoppedError):
         run_search(
-            settings(copied), "first", folders, on_progress=stopping, control=SearchControl(stop)
+            settings(copied), "first", folders, observer=Stopping(), control=SearchControl(stop)
         )
     assert seen[-1] == "decoding validation images"
     assert trained == []

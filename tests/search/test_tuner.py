@@ -30,7 +30,6 @@ from tuner.errors import (
 from tuner.hyperband import time_budget as budget_module
 from tuner.hyperband import time_left as time_left_module
 from tuner.hyperband.schedule import Schedule
-from tuner.hyperband.time_budget import TimeBudget
 from tuner.interrupt import StopRequest
 from tuner.observer import (
     Counting,
@@ -859,7 +858,7 @@ def test_resuming_what_is_not_there_begins_it(tmp_path: Path, stand_in: type[Sta
         ({"batch_size": 8}, "batch_size was 16, not 8"),
         ({"class_weights": "balanced"}, "class_weights was none, not balanced"),
         ({"fixed": {"rate": "0.5"}}, "the pinned part of the space has changed"),
-        ({"hyperband_iterations": 1}, "hyperband_iterations was 2, not 1"),
+        ({"iterations": 1}, "hyperband_iterations was 2, not 1"),
     ],
 )
 def test_a_search_goes_on_with_its_own_settings_alone(
@@ -870,9 +869,9 @@ def test_a_search_goes_on_with_its_own_settings_alone(
 ) -> None:
     stopped = Stopping(3)
     with pytest.raises(StoppedError):
-        arithmetically(tmp_path, hyperband_iterations=2, observer=stopped, stop=stopped.stop)
+        arithmetically(tmp_path, iterations=2, observer=stopped, stop=stopped.stop)
     before = memory(tmp_path / "search")
-    asked = {"hyperband_iterations": 2, "batch_size": 16, "max_epochs": 9} | options
+    asked = {"iterations": 2, "batch_size": 16, "max_epochs": 9} | options
     with pytest.raises(RunError, match=f"begun with other settings: {expected}. Go on"):
         HyperbandTuner(
             Space(), directory=tmp_path, cache=Cache(tmp_path / "cache"), resume=True, **asked
@@ -893,7 +892,7 @@ def test_more_iterations_are_added_to_what_is_there(
 ) -> None:
     first = arithmetically(tmp_path, max_epochs=3)
     before = memory(tmp_path / "search")
-    more = arithmetically(tmp_path, max_epochs=3, hyperband_iterations=2, resume=True)
+    more = arithmetically(tmp_path, max_epochs=3, iterations=2, resume=True)
     after = memory(tmp_path / "search")
     count = len(before["records"])
     assert len(after["records"]) == 2 * count == more.oracle.schedule.total_trials
@@ -903,7 +902,7 @@ def test_more_iterations_are_added_to_what_is_there(
     assert {record.iteration for record in after["records"][count:]} == {1}
     assert more.oracle.complete
     whole = tmp_path / "whole"
-    arithmetically(whole, max_epochs=3, hyperband_iterations=2)
+    arithmetically(whole, max_epochs=3, iterations=2)
     assert memory(whole / "search") == after
     assert first.oracle.schedule.iterations == 1
 
@@ -1230,7 +1229,7 @@ def test_a_budget_is_overdrawn_by_one_epoch_at_most_and_what_is_left_is_said(
     tmp_path: Path, clock: Clock, seconds: float
 ) -> None:
     told = Stopping(float("inf"))
-    tuner = arithmetically(tmp_path, budget=TimeBudget(seconds), observer=told)
+    tuner = arithmetically(tmp_path, time_budget_seconds=seconds, observer=told)
     assert seconds <= clock.now < seconds + 1.0
     assert not tuner.oracle.complete
     assert len(told.epochs) == clock.now
@@ -1253,7 +1252,7 @@ def test_the_time_left_is_told_in_the_middle_of_a_rung_and_never_beyond_the_budg
             if isinstance(event, TimeLeft):
                 told.append((clock.now, event.seconds))
 
-    arithmetically(tmp_path, budget=TimeBudget(11.0), max_epochs=3, observer=Watch())
+    arithmetically(tmp_path, time_budget_seconds=11.0, max_epochs=3, observer=Watch())
     assert told[0] == (0.0, None)  # nothing is known yet
     assert {now for now, _ in told} == set(range(12))  # after every epoch of a second
     known = [(now, seconds) for now, seconds in told if seconds is not None]
@@ -1266,7 +1265,7 @@ def test_a_planned_search_is_complete_in_its_time(
 ) -> None:
     stand_in.expected_seconds = 1.0
     told = Stopping(float("inf"))
-    tuner = arithmetically(tmp_path, budget=TimeBudget(60.0), observer=told)
+    tuner = arithmetically(tmp_path, time_budget_seconds=60.0, observer=told)
     assert tuner.oracle.complete
     assert clock.now < 60
     (note,) = told.notes
@@ -1285,7 +1284,7 @@ def test_a_plan_survives_interruptions_and_changes_nothing_else(
     stand_in.expected_seconds = 1.0
 
     def search(folder: Path, **options: Any) -> HyperbandTuner:
-        return arithmetically(folder, budget=TimeBudget(60.0), **options)
+        return arithmetically(folder, time_budget_seconds=60.0, **options)
 
     search(tmp_path / "whole")
     in_parts(lambda **options: search(tmp_path / "parts", **options), [4, 1, 9])
@@ -1295,15 +1294,15 @@ def test_a_plan_survives_interruptions_and_changes_nothing_else(
 
 def test_a_budget_is_for_all_processes_together(tmp_path: Path, clock: Clock) -> None:
     told = in_parts(
-        lambda **options: arithmetically(tmp_path, budget=TimeBudget(20.0), **options), [4, 5]
+        lambda **options: arithmetically(tmp_path, time_budget_seconds=20.0, **options), [4, 5]
     )
     assert clock.now == 20.0
     assert [len(process.epochs) for process in told] == [4, 5, 11]
 
 
 def test_a_larger_budget_goes_on_to_the_same_end(tmp_path: Path, clock: Clock) -> None:
-    arithmetically(tmp_path, budget=TimeBudget(21.5))
-    tuner = arithmetically(tmp_path, budget=TimeBudget(1000.0), resume=True)
+    arithmetically(tmp_path, time_budget_seconds=21.5)
+    tuner = arithmetically(tmp_path, time_budget_seconds=1000.0, resume=True)
     records = tuner.oracle.records()
     assert tuner.oracle.complete
     assert spans(records) == sizes(tuner.oracle.schedule)

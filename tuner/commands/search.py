@@ -244,7 +244,6 @@ def _search(
                     keep=keep,
                     observer=told,
                     on_dataset=functools.partial(say_dataset, told),
-                    on_progress=told.count,
                     control=SearchControl(stop, _BEGUN),
                 )
         except StoppedError as error:

@@ -8,18 +8,20 @@ from typing import Any
 
 from search_spaces.backbone import PretrainedBackbone
 from search_spaces.resnet50 import UNFREEZE_BLOCKS, Configuration, ResNet50Space, can_be_cut
+from tuner.counting import Progress, silent
 from tuner.data.dataset import Dataset
 from tuner.data.imbalance import imbalance
 from tuner.data.load import scan
 from tuner.features.shards import rows_on_disk
 from tuner.features.store import FeatureStore
 from tuner.hyperband.oracle import JournalOracle
-from tuner.hyperband.pinning import declared_space, pin
+from tuner.hyperband.pinning import declared_space
 from tuner.hyperband.schedule import Schedule
 from tuner.hyperband.time_budget import TimeBudget
 from tuner.hyperband.time_left import TimeEstimator
 from tuner.runs.journal import Journal
 from tuner.search.pipeline import SearchFolders
+from tuner.search.tuner import make_oracle
 from tuner.settings import SearchSettings
 from tuner.storage.cache import Cache
 from tuner.training.networks import space_of
@@ -49,7 +51,7 @@ def estimate(
     settings: SearchSettings,
     folders: SearchFolders,
     on_dataset: Callable[[Dataset], None] | None = None,
-    on_progress: Callable[[str, int, int], None] | None = None,
+    on_progress: Progress = silent,
 ) -> Estimate:
     """Estimates a search; measures a pass through the network for it, and writes nothing.
 
@@ -67,7 +69,9 @@ def estimate(
         on_dataset(dataset)
     space = space_of(settings, len(dataset.classes))
     with tempfile.TemporaryDirectory() as folder:
-        return _estimate(settings, folders, dataset, space, _oracle(settings, space, Path(folder)))
+        journal = Journal.create(Path(folder, "journal.db"))
+        oracle = make_oracle(settings, space, declared_space(space), journal)
+        return _estimate(settings, folders, dataset, space, oracle)
 
 
 def _estimate(
@@ -104,19 +108,3 @@ def _estimate(
         schedule = budget.planned(schedule, settings.factor, seconds_of)
     stored_bytes = rows * store.bytes_each()
     return Estimate(schedule, preparation, seconds_of(schedule), stored_bytes, note)
-
-
-def _oracle(settings: SearchSettings, space: ResNet50Space, folder: Path) -> JournalOracle:
-    """The oracle of the search, over a journal of its own."""
-    declared = declared_space(space)
-    return JournalOracle(
-        Journal.create(folder / "journal.db"),
-        declared,
-        objective=settings.objective,
-        max_epochs=settings.max_epochs,
-        factor=settings.factor,
-        iterations=settings.iterations,
-        seed=settings.seed,
-        pinned=pin(declared, settings.fixed),
-        recipes=space.recipes() if isinstance(space, ResNet50Space) else None,
-    )

@@ -1,9 +1,15 @@
-"""A whole search from settings: scan the images, make the run, decode, search; or go on with it."""
+"""A whole search from settings: begin or resume a run, decode its images, train.
 
-from collections.abc import Callable, Sequence
+Nothing is written to the runs folder before data, search space and weights were checked.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import keras_tuner
 import numpy as np
 
 from search_spaces.backbone import PretrainedBackbone
@@ -16,7 +22,6 @@ from tuner.data.pixel_store import prepare_images
 from tuner.data.views import prepare_views
 from tuner.errors import StoppedError
 from tuner.hyperband.pinning import declared_space, pin
-from tuner.hyperband.time_budget import TimeBudget
 from tuner.interrupt import StopRequest
 from tuner.observer import SearchObserver
 from tuner.runs.provenance import (
@@ -34,7 +39,6 @@ from tuner.search.tuner import HyperbandTuner
 from tuner.settings import SearchSettings
 from tuner.storage.cache import Cache
 from tuner.tensorboard.mistakes import write_mistakes
-from tuner.tensorboard.writer import SummaryWriter
 from tuner.training.networks import space_of
 
 
@@ -45,7 +49,7 @@ class SearchFolders:
     Attributes:
         runs_dir: folder of the runs.
         cache_dir: folder of decoded images and features.
-        cache_limit_bytes: most that it may hold; None for what the disk has.
+        cache_limit_bytes: maximum size of the cache; None for the free space of the disk.
     """
 
     runs_dir: Path
@@ -58,13 +62,53 @@ class SearchControl:
     """How a search may be ended.
 
     Attributes:
-        stop: is looked at while images are read, and after every epoch.
-        begun: when the time budget begins to run, in the seconds of `time.monotonic`; None for when
-            the search begins.
+        stop: checked while images are read, and after every epoch.
+        begun: start of the time budget, in seconds of `time.monotonic`; None for the call of
+            `run_search`.
     """
 
     stop: StopRequest
     begun: float | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A search whose settings and images were checked.
+
+    Attributes:
+        settings: of the search.
+        dataset: its images.
+        open_run: returns the run: a resumed one, or a new one that is created by the call.
+        note: for the user; None if there is nothing to say.
+        seconds: wall time spent so far, by step.
+        complete: whether nothing is left to train.
+    """
+
+    settings: SearchSettings
+    dataset: Dataset
+    open_run: Callable[[], Run]
+    note: str | None
+    seconds: Mapping[str, float]
+    complete: bool = False
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a search trains.
+
+    Attributes:
+        space: the search space.
+        backbone: its pretrained backbone; None for a space that cannot be cut.
+        views: training images, uint8, (n, image_size, image_size, 3), once for each view.
+        validation: validation images, likewise.
+        seconds: wall time spent so far, by step.
+    """
+
+    space: keras_tuner.HyperModel
+    backbone: PretrainedBackbone | None
+    views: Sequence[np.ndarray]
+    validation: np.ndarray
+    seconds: Mapping[str, float]
 
 
 def run_search(
@@ -77,125 +121,176 @@ def run_search(
     keep: int = 1,
     observer: SearchObserver | None = None,
     on_dataset: Callable[[Dataset], None] | None = None,
-    on_progress: Progress | None = None,
     control: SearchControl | None = None,
 ) -> Run:
-    """Searches for the best network, and keeps everything in a run.
-
-    Nothing is written to the runs folder before data, space and weights have been found good.
+    """Search for the best network, and keep everything in a run.
 
     Args:
-        settings: what to do.
+        settings: of the search.
         name: name of the run.
         folders: where to read and write.
-        overwrite: whether a run of that name is replaced.
-        resume: whether a run of that name is gone on with; without one it begins.
-        keep: how many of the best trials keep their weights.
-        observer: is told what the search does.
-        on_dataset: is given the images that were found, before anything is done with them.
-        on_progress: is told (what is done, done so far, of how many) while images are read.
-        control: how it may be ended.
+        overwrite: replace a run of that name.
+        resume: resume a run of that name; begin it if there is none.
+        keep: number of best trials that keep their weights.
+        observer: receives the events of the search.
+        on_dataset: receives the images before anything is done with them.
+        control: how the search may be ended.
 
     Raises:
-        InputError: settings, data, weights or run are not usable; see its subclasses.
-        StoppedError: it was asked to stop; the run can be gone on with.
+        InputError: settings, data, weights or run cannot be used; see its subclasses.
+        StoppedError: the search was stopped; the run can be resumed.
+
+    Example:
+        >>> folders = SearchFolders(Path("runs"), Path("cache"))
+        >>> run = run_search(SearchSettings(data="photos"), "first", folders, resume=True)
     """
     control = control or SearchControl(StopRequest())
-    budget = TimeBudget(settings.time_budget_seconds, control.begun)
-    on_progress = _stopping(on_progress, control.stop)
+    begun = time.monotonic() if control.begun is None else control.begun
+    observer = observer or SearchObserver()
+    progress = _stoppable(observer.count, control.stop)
+    plan = begin_or_resume(
+        settings, name, folders, overwrite=overwrite, resume=resume, on_progress=progress
+    )
+    if on_dataset is not None:
+        on_dataset(plan.dataset)
+    if plan.note is not None:
+        observer.note(plan.note)
+    if plan.complete:
+        return plan.open_run()
+    with Cache(folders.cache_dir, folders.cache_limit_bytes) as cache:
+        prepared = prepare(plan, cache, progress)
+        return train(
+            plan,
+            prepared,
+            keep=keep,
+            observer=observer,
+            cache=cache,
+            stop=control.stop,
+            begun=begun,
+        )
+
+
+def begin_or_resume(
+    settings: SearchSettings,
+    name: str,
+    folders: SearchFolders,
+    *,
+    overwrite: bool,
+    resume: bool,
+    on_progress: Progress,
+) -> Plan:
+    """Check settings and images; for a resumed run against those that it was begun with.
+
+    Args: see `run_search`.
+
+    Raises:
+        InputError: settings, data, weights file or run cannot be used.
+    """
     run = existing_run(folders.runs_dir, name) if resume else None
-    if run is None:
-        check_new(folders.runs_dir, name, overwrite)
-    else:
-        _check_same_settings(run, settings)
+    if run is not None:
+        return _resume(run, settings, folders, on_progress)
+    return _begin(settings, name, folders, overwrite, on_progress)
+
+
+def _begin(
+    settings: SearchSettings, name: str, folders: SearchFolders, overwrite: bool, progress: Progress
+) -> Plan:
+    check_new(folders.runs_dir, name, overwrite)
+    dataset, seconds = _scan(settings, folders, progress)
+
+    def create() -> Run:
+        run = create_run(folders.runs_dir, name, settings, dataset, overwrite)
+        run.journal.set_notes({_WEIGHTS_FILE: _weights_digest(settings)})
+        return run
+
+    return Plan(settings, dataset, create, imbalance(dataset, settings), seconds)
+
+
+def _resume(run: Run, settings: SearchSettings, folders: SearchFolders, progress: Progress) -> Plan:
+    _check_same_settings(run, settings)
+    dataset, seconds = _scan(settings, folders, progress)
+    _check_same_images(run, dataset)
+    check_same_weights(run, settings)
+    run = update_run(run, _updated(run.settings, settings), dataset)
+    note = f"The search is complete. Add to it with: {_more(run)}" if run.complete else None
+    return Plan(settings, dataset, lambda: run, note, seconds, run.complete)
+
+
+def _scan(
+    settings: SearchSettings, folders: SearchFolders, progress: Progress
+) -> tuple[Dataset, dict[str, float]]:
     seconds: dict[str, float] = {}
     with timed(seconds, READING):
-        dataset = scan(settings, folders.cache_dir, on_progress)
-    if run is not None:
-        _check_same_images(run, dataset)
-        check_same_weights(run, settings)
-        run = update_run(run, _updated(run.settings, settings), dataset)
-    if on_dataset is not None:
-        on_dataset(dataset)
-    if run is not None and run.complete:
-        if observer is not None:
-            observer.note(f"The search is complete. Add to it with: {_more(run)}")
-        return run
-    note = imbalance(dataset, settings) if run is None else None
-    if note is not None and observer is not None:
-        observer.note(note)
+        dataset = scan(settings, folders.cache_dir, progress)
+    return dataset, seconds
+
+
+def prepare(plan: Plan, cache: Cache, on_progress: Progress) -> Prepared:
+    """Build the search space, load its pretrained weights, and decode the images.
+
+    Raises:
+        InputError: space, pinned hyperparameters, weights or an image cannot be used.
+    """
+    settings, dataset, seconds = plan.settings, plan.dataset, dict(plan.seconds)
     space = space_of(settings, len(dataset.classes))
     pin(declared_space(space), settings.fixed)
-    backbone = None
-    if can_be_cut(space):
-        backbone = PretrainedBackbone(space.build_backbone())
-    with Cache(folders.cache_dir, folders.cache_limit_bytes) as cache:
-        with timed(seconds, DECODING):
-            views, validation = _decoded(dataset, settings, cache, on_progress)
-        if run is None:
-            run = create_run(folders.runs_dir, name, settings, dataset, overwrite)
-            run.journal.set_notes({_WEIGHTS_FILE: _weights_digest(settings)})
-        note_seconds(run.journal, seconds)
-        tuner = HyperbandTuner(
-            space,
-            objective=settings.objective,
-            max_epochs=settings.max_epochs,
-            factor=settings.factor,
-            hyperband_iterations=settings.iterations,
-            seed=settings.seed,
-            batch_size=settings.batch_size,
-            fixed=settings.fixed,
-            directory=folders.runs_dir,
-            project_name=name,
-            keep=keep,
-            cache=cache,
-            journal=run.journal,
-            observer=observer,
-            backbone=backbone,
-            stop=control.stop,
-            budget=budget,
-            class_weights=settings.class_weights,
+    backbone = PretrainedBackbone(space.build_backbone()) if can_be_cut(space) else None
+    with timed(seconds, DECODING):
+        images, validation = (
+            prepare_images(
+                dataset.of(split), dataset.root, settings.image_size, cache,
+                named(on_progress, f"decoding {split} images"), crop=settings.crop,
+            )
+            for split in ("train", "validation")
+        )  # fmt: skip
+        drawing = named(on_progress, "drawing views")
+        views = prepare_views(images, settings.augment, settings.views, cache, drawing)
+    return Prepared(space, backbone, views, validation, seconds)
+
+
+def train(plan: Plan, prepared: Prepared, **options: Any) -> Run:
+    """Run the search, or what is left of it, and write the winner's mistakes to TensorBoard.
+
+    Args:
+        plan: of the search; its run is opened, or created.
+        prepared: what it trains.
+        **options: of `HyperbandTuner`.
+
+    Raises:
+        StoppedError: the search was stopped; `begun` is True.
+        TuneError: see `HyperbandTuner.search`.
+    """
+    dataset, validation = plan.dataset, prepared.validation
+    run = plan.open_run()
+    note_seconds(run.journal, prepared.seconds)
+    tuner = HyperbandTuner(
+        prepared.space,
+        plan.settings,
+        directory=run.folder.parent,
+        project_name=run.name,
+        journal=run.journal,
+        backbone=prepared.backbone,
+        **options,
+    )
+    try:
+        tuner.search(
+            prepared.views, dataset.labels("train"), (validation, dataset.labels("validation"))
         )
-        try:
-            tuner.search(views, dataset.labels("train"), (validation, dataset.labels("validation")))
-        except StoppedError as error:
-            error.begun = True
-            raise
-        _show_mistakes(tuner.summaries, run, dataset, validation)
-    return run
-
-
-def _decoded(
-    dataset: Dataset, settings: SearchSettings, cache: Cache, on_progress: Progress | None
-) -> tuple[Sequence[np.ndarray], np.ndarray]:
-    """The views of the training images, and the validation images."""
-    images, validation = (
-        prepare_images(
-            dataset.of(split), dataset.root, settings.image_size, cache,
-            named(on_progress, f"decoding {split} images"), crop=settings.crop,
-        )
-        for split in ("train", "validation")
-    )  # fmt: skip
-    drawing = named(on_progress, "drawing views")
-    return prepare_views(images, settings.augment, settings.views, cache, drawing), validation
-
-
-def _show_mistakes(
-    summaries: SummaryWriter, run: Run, dataset: Dataset, validation: np.ndarray
-) -> None:
-    """Shows in TensorBoard what the winner takes for something else."""
+    except StoppedError as error:
+        error.begun = True
+        raise
 
     def write(folder: Path) -> None:
         direction = run.settings.direction
         write_mistakes(folder, run.journal, direction, dataset, lambda numbers: validation[numbers])
 
-    summaries.show(write)
+    tuner.summaries.show(write)
+    return run
 
 
-def _stopping(on_progress: Progress | None, stop: StopRequest) -> Progress:
+def _stoppable(on_progress: Progress, stop: StopRequest) -> Progress:
     def progress(what: str, done: int, count: int) -> None:
-        if on_progress is not None:
-            on_progress(what, done, count)
+        on_progress(what, done, count)
         stop.check()
 
     return progress

@@ -3,7 +3,7 @@
 import shutil
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -60,44 +60,51 @@ from tuner.training.trainer import EpochMetrics, Trainer
 # Trials that fail in a row, after which the fault is not in the configurations.
 _FAILURES = 5
 _OUT_OF_MEMORY = (tf.errors.ResourceExhaustedError, MemoryError)
+# Settings that decide how a search trains; the others choose and decode its images.
+USED_SETTINGS = frozenset(
+    {
+        "batch_size",
+        "class_weights",
+        "factor",
+        "fixed",
+        "iterations",
+        "max_epochs",
+        "objective",
+        "seed",
+        "time_budget_seconds",
+    }
+)
 
 
 class HyperbandTuner(keras_tuner.Tuner):
     """Hyperband whose trials are trained by `Trainer` and kept in a journal.
 
     Args:
-        hypermodel: a search space; any keras_tuner.HyperModel whose `build` gives a compiled
+        hypermodel: a search space; any keras_tuner.HyperModel whose `build` returns a compiled
             classifier with sparse labels.
-        objective: "val_accuracy", "val_balanced_accuracy" or "val_loss".
-        max_epochs: epochs of a trial that is never stopped.
-        factor: each rung keeps about one trial in `factor`.
-        hyperband_iterations: how often Hyperband is run.
-        seed: seed of configurations, initial weights, dropout and the order of the images.
-        batch_size: images of a training step.
-        class_weights: "none", or "balanced": in the training loss an image weighs n / (classes *
-            images of its class), as scikit-learn has it. Scores and reported losses stay as they
-            are.
-        fixed: pinned hyperparameters by name, as text.
+        settings: of the search; None for the defaults.
         directory: folder of the runs.
         project_name: name of this run's folder in it.
-        overwrite: whether a run of that name is replaced.
-        resume: whether a run of that name is gone on with; without one it begins. More
-            `hyperband_iterations` than it was begun with are added to it.
-        observer: is told what happens.
-        keep: how many of the best trials keep their weights. Recipes keep theirs besides, and so
-            do the simpler trials that cannot be told from the best; see `choice`.
-        cache: keeps features; None for the user's cache folder.
-        journal: the journal in the run's folder; None makes folder and journal, or opens them.
-        backbone: the space's backbone, if it has been built already.
-        stop: is looked at after every epoch.
-        budget: the time that the search may take.
+        overwrite: replace a run of that name.
+        resume: resume a run of that name; begin it if there is none. More `iterations` than the
+            run was begun with are added to it.
+        keep: number of best trials that keep their weights. Recipes keep theirs too, and so do
+            simpler trials that are as good as the best; see `ranking.near_best`.
+        observer: receives the events of the search.
+        cache: stores features; None for the user's cache folder.
+        journal: of the run; None to create or open the one in its folder.
+        backbone: of the search space, if it was built already.
+        stop: checked after every epoch.
+        begun: start of the time budget, in seconds of `time.monotonic`; None for now.
+        **changes: single settings, by the names in `USED_SETTINGS`; see `SearchSettings`.
 
     Attributes:
-        summaries: writes the run's TensorBoard folder, and keeps the time that this takes.
+        summaries: writes the run's TensorBoard folder, and measures the time that this takes.
 
     Raises:
         RunError: a run of that name exists, or was begun with other settings.
         SettingsError: a value is out of range, or a pinned name or value is not in the space.
+        TypeError: a setting has no effect here, such as `image_size`.
 
     Example:
         >>> tuner = HyperbandTuner(ResNet50Space(num_classes=5), max_epochs=10)
@@ -108,73 +115,47 @@ class HyperbandTuner(keras_tuner.Tuner):
     def __init__(
         self,
         hypermodel: keras_tuner.HyperModel,
-        objective: str = "val_accuracy",
-        max_epochs: int = 30,
-        factor: int = 3,
-        hyperband_iterations: int = 1,
-        seed: int = 0,
-        batch_size: int = 32,
-        fixed: dict[str, str] | None = None,
+        settings: SearchSettings | None = None,
+        *,
         directory: str | Path = "runs",
         project_name: str = "search",
         overwrite: bool = False,
         resume: bool = False,
-        observer: SearchObserver | None = None,
         keep: int = 1,
+        observer: SearchObserver | None = None,
         cache: Cache | None = None,
         journal: Journal | None = None,
         backbone: PretrainedBackbone | None = None,
         stop: StopRequest | None = None,
-        budget: TimeBudget | None = None,
-        class_weights: str = "none",
+        begun: float | None = None,
+        **changes: Any,
     ) -> None:
-        SearchSettings(  # checks them
-            objective=objective,
-            max_epochs=max_epochs,
-            factor=factor,
-            iterations=hyperband_iterations,
-            seed=seed,
-            batch_size=batch_size,
-            class_weights=class_weights,
-        )
+        self._settings = _changed(settings or SearchSettings(), changes)
         self._folder = Path(directory) / project_name
-        self._seed = seed
-        self._batch_size = batch_size
-        self._class_weights = class_weights
-        self._backbone = backbone
         self._keep = keep
         self._cache = cache
+        self._backbone = backbone
         self._source: Source | None = None
         self._stop = stop or StopRequest()
-        self._budget = budget or TimeBudget()
-        hyperparameters = declared_space(hypermodel)
-        pinned = pin(hyperparameters, fixed or {})
+        self._budget = TimeBudget(self._settings.time_budget_seconds, begun)
+        declared = declared_space(hypermodel)
+        pinned = pin(declared, self._settings.fixed)
         self._journal = journal or open_journal(self._folder, overwrite, resume)
         observer = observer or SearchObserver()
         self.summaries = SummaryWriter(self._folder / FOLDER, self._journal, observer.note)
         self._observer = Observers(observer, self.summaries)
-        oracle = JournalOracle(
-            self._journal,
-            hyperparameters,
-            objective=objective,
-            max_epochs=max_epochs,
-            factor=factor,
-            iterations=hyperband_iterations,
-            seed=seed,
-            pinned=pinned,
-            recipes=hypermodel.recipes() if isinstance(hypermodel, ResNet50Space) else None,
-        )
+        oracle = make_oracle(self._settings, hypermodel, declared, self._journal)
         super().__init__(oracle, hypermodel, directory=str(directory), project_name=project_name)
         self._asked = {
-            "objective": objective,
-            "max_epochs": max_epochs,
-            "factor": factor,
-            "hyperband_iterations": hyperband_iterations,
-            "seed": seed,
-            "batch_size": batch_size,
-            "class_weights": class_weights,
+            "objective": self._settings.objective,
+            "max_epochs": self._settings.max_epochs,
+            "factor": self._settings.factor,
+            "hyperband_iterations": self._settings.iterations,
+            "seed": self._settings.seed,
+            "batch_size": self._settings.batch_size,
+            "class_weights": self._settings.class_weights,
             "pinned part of the space": pinned,
-            "search space": hyperparameters.get_config()["space"],
+            "search space": declared.get_config()["space"],
         }
         check_asked(self._journal, self._asked)
 
@@ -277,7 +258,7 @@ class HyperbandTuner(keras_tuner.Tuner):
         """The whole network of a trial, compiled, with the weights that gave its score."""
         number = int(trial.trial_id)
         found = read_checkpoint(state_file(self._folder, number))
-        model = build_seeded(self.hypermodel, trial.hyperparameters, self._seed, number)
+        model = build_seeded(self.hypermodel, trial.hyperparameters, self._settings.seed, number)
         restore_weights(model, dict(found.state))
         return model
 
@@ -320,7 +301,7 @@ class HyperbandTuner(keras_tuner.Tuner):
         known = (space.num_classes, space.image_size) if ours else (None, None)
         views, labels = labelled_images("x", x, y, *known)
         validation = Rows(*labelled_pair("validation_data", validation_data, *known))
-        weights = balanced_weights(labels) if self._class_weights == "balanced" else None
+        weights = balanced_weights(labels) if self._settings.class_weights == "balanced" else None
         return Images(views, labels, validation, weights)
 
     def _make_source(self, images: Images, cache: Cache) -> Source:
@@ -331,7 +312,11 @@ class HyperbandTuner(keras_tuner.Tuner):
                 "them is not known: every epoch computes the whole network."
             )
             return FromImages(
-                space, oracle.get_space(), images, batch_size=self._batch_size, seed=self._seed
+                space,
+                oracle.get_space(),
+                images,
+                batch_size=self._settings.batch_size,
+                seed=self._settings.seed,
             )
         return FromFeatures(
             space,
@@ -339,8 +324,8 @@ class HyperbandTuner(keras_tuner.Tuner):
             images,
             cache,
             oracle.expected_epochs("unfreeze_blocks", UNFREEZE_BLOCKS),
-            batch_size=self._batch_size,
-            seed=self._seed,
+            batch_size=self._settings.batch_size,
+            seed=self._settings.seed,
             on_progress=self._counting,
         )
 
@@ -393,7 +378,7 @@ class HyperbandTuner(keras_tuner.Tuner):
             return
         except _OUT_OF_MEMORY:
             record = self._record(trial)
-            half = self._batch_size // 2
+            half = self._settings.batch_size // 2
             if record.batch_size or not half:
                 raise
         assert self._source is not None
@@ -401,7 +386,7 @@ class HyperbandTuner(keras_tuner.Tuner):
         self.oracle.take_smaller_steps(trial, half)
         self._observer.note(
             f"Trial {trial_name(record.id)} ran out of memory: it goes on with {half} images a "
-            f"step instead of {self._batch_size}."
+            f"step instead of {self._settings.batch_size}."
         )
         self.run_trial(trial)
 
@@ -423,3 +408,39 @@ class HyperbandTuner(keras_tuner.Tuner):
 
     def _record(self, trial: kt_trial.Trial) -> TrialRecord:
         return self.oracle.record(int(trial.trial_id))
+
+
+def make_oracle(
+    settings: SearchSettings,
+    space: keras_tuner.HyperModel,
+    declared: keras_tuner.HyperParameters,
+    journal: Journal,
+) -> JournalOracle:
+    """The oracle of a search over a journal.
+
+    Args:
+        settings: of the search.
+        space: what is searched.
+        declared: its hyperparameters, from `declared_space`.
+        journal: of the run.
+    """
+    return JournalOracle(
+        journal,
+        declared,
+        objective=settings.objective,
+        max_epochs=settings.max_epochs,
+        factor=settings.factor,
+        iterations=settings.iterations,
+        seed=settings.seed,
+        pinned=pin(declared, settings.fixed),
+        recipes=space.recipes() if isinstance(space, ResNet50Space) else None,
+    )
+
+
+def _changed(settings: SearchSettings, changes: dict[str, Any]) -> SearchSettings:
+    if unknown := sorted(changes.keys() - USED_SETTINGS):
+        raise TypeError(
+            f"HyperbandTuner takes no setting {', '.join(unknown)}. "
+            f"Choose {', '.join(sorted(USED_SETTINGS))}."
+        )
+    return replace(settings, **changes)
