@@ -105,7 +105,7 @@ def configurations(space: Any, count: int, seed: int, folder: Path) -> list[Any]
 
     journal = Journal.create(folder / "journal.db")
     oracle = JournalOracle(journal, declared_space(space), seed=seed, pinned={"unfreeze_blocks": 0})
-    drawn = map(Configuration.of, oracle.sample(4 * count))
+    drawn = (Configuration.of(oracle.configuration(number)) for number in range(4 * count))
     chosen = [each for each in drawn if not each.head_layers or each.head_width <= _WIDEST]
     journal.close()
     return chosen[:count]

@@ -30,9 +30,14 @@ from common import (
 PHASES = (
     ("tuner.hyperband.oracle", "JournalOracle", "create_trial", "oracle: what comes next"),
     ("tuner.hyperband.oracle", "JournalOracle", "records", "oracle: read the journal"),
-    ("tuner.hyperband.oracle", "JournalOracle", "note_parameters", "journal: parameters"),
+    ("tuner.hyperband.oracle", "JournalOracle", "set_parameters", "journal: parameters"),
     ("tuner.hyperband.oracle", "JournalOracle", "finish_rung", "journal: result"),
-    ("tuner.hyperband.oracle", "JournalOracle", "needed_states", "oracle: states still needed"),
+    (
+        "tuner.hyperband.oracle",
+        "JournalOracle",
+        "needed_checkpoints",
+        "oracle: checkpoints still needed",
+    ),
     ("tuner.search.tuner", "HyperbandTuner", "_drop_states", "delete states"),
     ("tuner.search.rung", None, "write_checkpoint", "write the checkpoint"),
     ("tuner.search.rung", None, "read_checkpoint", "read the checkpoint"),

@@ -66,7 +66,7 @@ class ResNet50Space(keras_tuner.HyperModel):
     Example:
         >>> space = ResNet50Space(num_classes=5)
         >>> tuner = keras_tuner.Hyperband(space, objective="val_accuracy", max_epochs=10)
-        >>> tuner.search.pipeline(x, y, validation_data=(x_val, y_val))
+        >>> tuner.search(x, y, validation_data=(x_val, y_val))
     """
 
     def __init__(

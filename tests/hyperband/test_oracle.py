@@ -31,7 +31,7 @@ from tuner.runs.records import (
     trial_name,
 )
 
-HANDED = list[tuple[str, dict[str, Any]]]
+RUNGS = list[tuple[str, dict[str, Any]]]
 
 
 def resnet50() -> keras_tuner.HyperParameters:
@@ -80,7 +80,7 @@ def new(tmp_path: Path) -> Iterator[Callable[..., JournalOracle]]:
         journal.close()
 
 
-def luck(trial: kt_trial.Trial) -> float:
+def random_score(trial: kt_trial.Trial) -> float:
     """A number from 0 to 1 that a trial's configuration and epochs decide."""
     values = sorted(trial.hyperparameters.values.items())
     return zlib.crc32(repr(values).encode()) / 2**32
@@ -89,9 +89,9 @@ def luck(trial: kt_trial.Trial) -> float:
 def end(oracle: JournalOracle, trial: kt_trial.Trial, failure_rate: float = 0.0) -> None:
     """Pretends that the trial was trained through its rung."""
     start, stop = (trial.hyperparameters.values[f"tuner/{n}"] for n in ("initial_epoch", "epochs"))
-    score = luck(trial)
+    score = random_score(trial)
     if score < failure_rate:
-        trial.status, trial.message = kt_trial.TrialStatus.FAILED, "out of luck"
+        trial.status, trial.message = kt_trial.TrialStatus.FAILED, "failed at random"
     else:
         epochs = [{"val_accuracy": score}] * (stop - start)
         oracle.finish_rung(trial, RungRecord(start, stop, score, 0.5), epochs)
@@ -99,17 +99,17 @@ def end(oracle: JournalOracle, trial: kt_trial.Trial, failure_rate: float = 0.0)
     oracle.end_trial(trial)
 
 
-def search(oracle: JournalOracle, failure_rate: float = 0.0, most: float = np.inf) -> HANDED:
-    """What the oracle hands out up to the end of the search, or to its `most`th rung."""
-    handed: HANDED = []
-    while len(handed) < most:
+def search(oracle: JournalOracle, failure_rate: float = 0.0, most: float = np.inf) -> RUNGS:
+    """The rungs that the oracle returns up to the end of the search, or to its `most`th rung."""
+    rungs: RUNGS = []
+    while len(rungs) < most:
         trial = oracle.create_trial("tuner0")
         if trial.status != kt_trial.TrialStatus.RUNNING:
             assert trial.status == kt_trial.TrialStatus.STOPPED
             break
-        handed.append((trial.trial_id, dict(trial.hyperparameters.values)))
+        rungs.append((trial.trial_id, dict(trial.hyperparameters.values)))
         end(oracle, trial, failure_rate)
-    return handed
+    return rungs
 
 
 def configurations(oracle: JournalOracle) -> list[dict[str, Any]]:
@@ -232,7 +232,7 @@ def test_an_unknown_pin_lists_the_names() -> None:
         assert hyperparameter.name in str(raised.value)
 
 
-def test_pinned_values_stand_in_every_drawn_configuration(
+def test_every_configuration_has_the_pinned_values(
     new: Callable[..., JournalOracle],
 ) -> None:
     pinned = {"unfreeze_blocks": 0, "head_layers": 1, "dropout": 0.5}
@@ -261,8 +261,8 @@ def all_recipes() -> dict[str, dict[str, Any]]:
 
 def test_recipes_go_first_to_the_full_number_of_epochs(new: Callable[..., JournalOracle]) -> None:
     oracle = new(max_epochs=10, recipes=all_recipes())
-    handed = search(oracle, most=3)
-    for (_, values), recipe in zip(handed, all_recipes().values(), strict=False):
+    rungs = search(oracle, most=3)
+    for (_, values), recipe in zip(rungs, all_recipes().values(), strict=False):
         rung = {"tuner/initial_epoch": 0, "tuner/epochs": 10, "tuner/round": 0}
         assert values == recipe | rung
     names = [record.recipe for record in oracle.records()]
@@ -323,7 +323,7 @@ def test_rank_of_nothing() -> None:
     assert ranked(record(0, status=RUNNING), record(1, status=FAILED)) == []
 
 
-def test_rank_looks_at_the_highest_completed_rung_alone() -> None:
+def test_rank_compares_the_highest_completed_rung_alone() -> None:
     records = (record(0, 0.9), record(1, 0.2, 0.5), record(2, 0.9, 0.6), record(3, 0.99))
     assert ranked(*records) == [2, 1]
     assert ranked(*records, direction="min") == [1, 2]
@@ -350,7 +350,7 @@ def test_failed_trials_never_win() -> None:
     assert ranked(record(0, 0.9, 0.99, status=FAILED), record(1, 0.1)) == [1]
 
 
-def test_a_promoted_trial_that_still_runs_counts_where_it_was() -> None:
+def test_a_running_promoted_trial_counts_on_its_last_rung() -> None:
     assert ranked(record(0, 0.9, status=RUNNING), record(1, 0.1)) == [0, 1]
     assert ranked(record(0, 0.9, status=RUNNING), record(1, 0.1, 0.2)) == [1]
 
@@ -383,8 +383,8 @@ def test_rank_does_not_depend_on_the_order(scores: list[list[float]], data: st.D
 
 def test_a_whole_search_without_failures(new: Callable[..., JournalOracle]) -> None:
     oracle = new(max_epochs=10, recipes=all_recipes())
-    handed = search(oracle)
-    spans = Counter((values["tuner/initial_epoch"], values["tuner/epochs"]) for _, values in handed)
+    rungs = search(oracle)
+    spans = Counter((values["tuner/initial_epoch"], values["tuner/epochs"]) for _, values in rungs)
     assert spans == {(0, 2): 12, (2, 4): 4, (4, 10): 4, (0, 4): 6, (0, 10): 4 + 2}
     records = oracle.records()
     assert [record.id for record in records] == list(range(24))
@@ -397,13 +397,13 @@ def test_a_promotion_keeps_the_trial_and_its_configuration(
     new: Callable[..., JournalOracle],
 ) -> None:
     oracle = new(max_epochs=10)
-    handed: dict[str, dict[str, Any]] = {}
+    rungs: dict[str, dict[str, Any]] = {}
     for name, values in search(oracle):
-        begun = handed.setdefault(name, values)
+        begun = rungs.setdefault(name, values)
         assert {k: v for k, v in values.items() if not k.startswith("tuner/")} == {
             k: v for k, v in begun.items() if not k.startswith("tuner/")
         }
-    assert len(handed) == 22
+    assert len(rungs) == 22
 
 
 def test_failed_trials_are_replaced(new: Callable[..., JournalOracle]) -> None:
@@ -412,7 +412,7 @@ def test_failed_trials_are_replaced(new: Callable[..., JournalOracle]) -> None:
     records = oracle.records()
     failed = [record for record in records if record.status == FAILED]
     assert failed
-    assert {record.message for record in failed} == {"out of luck"}
+    assert {record.message for record in failed} == {"failed at random"}
     for bracket in oracle.schedule.brackets:
         members = [record for record in records if record.bracket == bracket.number]
         reached = Counter(rung.end_epoch for record in members for rung in record.rungs)
@@ -427,7 +427,7 @@ def test_failed_trials_are_replaced(new: Callable[..., JournalOracle]) -> None:
     restarts=st.sets(st.integers(1, 30)),
     iterations=st.integers(1, 2),
 )
-def test_a_search_that_starts_again_goes_on_as_it_would_have(
+def test_a_resumed_search_equals_an_uninterrupted_one(
     tmp_path_factory: pytest.TempPathFactory,
     seed: int,
     failure_rate: float,
@@ -444,7 +444,7 @@ def test_a_search_that_starts_again_goes_on_as_it_would_have(
     journal.close()
 
     Journal.create(folder / "parts.db").close()
-    parts: HANDED = []
+    parts: RUNGS = []
     for stop in [*sorted(restarts), np.inf]:
         journal = Journal.open(folder / "parts.db")
         oracle = JournalOracle(journal, resnet50(), **options)
@@ -494,13 +494,13 @@ def train_all(
     while (trial := oracle.create_trial("tuner0")).status == kt_trial.TrialStatus.RUNNING:
         if step in restarts:
             restarts = restarts - {step}
-            handed = dict(trial.hyperparameters.values)
+            rungs = dict(trial.hyperparameters.values)
             journal.close()
             journal = Journal.open(path)
             oracle = plain(journal, **options)
             assert not oracle.complete
             trial = oracle.create_trial("tuner0")
-            assert trial.hyperparameters.values == handed
+            assert trial.hyperparameters.values == rungs
         train(oracle, trial, failing)
         step += 1
     assert trial.status == kt_trial.TrialStatus.STOPPED
@@ -545,7 +545,7 @@ def check_slot(records: list[TrialRecord], schedule: Schedule, slot: tuple[int, 
     failing=st.sets(st.tuples(st.integers(0, 30), st.integers(0, 3)), max_size=12),
     restarts=st.sets(st.integers(0, 60), max_size=6),
 )
-def test_any_search_keeps_to_its_schedule_and_restarts_change_nothing(
+def test_any_search_follows_its_schedule_and_restarts_change_nothing(
     tmp_path_factory: pytest.TempPathFactory,
     max_epochs: int,
     factor: int,
@@ -574,22 +574,22 @@ def test_any_search_keeps_to_its_schedule_and_restarts_change_nothing(
     assert again == records
 
 
-def test_a_trial_whose_process_ended_is_handed_out_before_anything_new(path: Path) -> None:
+def test_an_interrupted_trial_comes_before_new_ones(path: Path) -> None:
     journal = Journal.create(path)
     first = plain(journal, max_epochs=4, factor=2)
     train(first, first.create_trial("tuner0"), set())
-    handed = first.create_trial("tuner0")
+    rungs = first.create_trial("tuner0")
     second = plain(journal, max_epochs=4, factor=2)
     again = second.create_trial("tuner0")
-    assert again.trial_id == handed.trial_id == "0001"
-    assert again.hyperparameters.values == handed.hyperparameters.values
+    assert again.trial_id == rungs.trial_id == "0001"
+    assert again.hyperparameters.values == rungs.hyperparameters.values
     assert len(second.records()) == 2
     # but not twice in one process
     assert second.create_trial("tuner1").trial_id == "0002"
     journal.close()
 
 
-def test_more_iterations_go_on_where_fewer_ended(tmp_path: Path) -> None:
+def test_more_iterations_continue_where_fewer_ended(tmp_path: Path) -> None:
     options: dict[str, Any] = {"max_epochs": 4, "factor": 2, "seed": 3}
     expected, _ = train_all(tmp_path / "two.db", {(1, 0)}, set(), iterations=2, **options)
     train_all(tmp_path / "one.db", {(1, 0)}, set(), iterations=1, **options)
@@ -608,26 +608,26 @@ def test_an_oracle_follows_another_schedule(new: Callable[..., JournalOracle]) -
     oracle = new(plain_space(), max_epochs=9)
     short = shortened(oracle.schedule, 3, 3, 1)
     oracle.follow(short)
-    handed = search(oracle)
-    assert Counter(values["tuner/epochs"] for _, values in handed) == {1: 3, 3: 1}
+    rungs = search(oracle)
+    assert Counter(values["tuner/epochs"] for _, values in rungs) == {1: 3, 3: 1}
     assert oracle.complete
     assert [r.status for r in oracle.records()].count(COMPLETED) == 1
 
 
-def test_the_finalist_is_the_leader_until_it_is_trained_to_the_end(
+def test_the_leader_is_trained_to_the_end(
     new: Callable[..., JournalOracle],
 ) -> None:
     oracle = new(plain_space(), max_epochs=9)
-    assert oracle.finalist() is None
+    assert oracle.leader() is None
     search(oracle, most=4)
     leader = max(oracle.records(), key=lambda record: record.score or 0)
-    assert oracle.finalist() == leader
+    assert oracle.leader() == leader
     oracle.closing = True
-    handed = search(oracle)
-    assert [(name, values["tuner/epochs"]) for name, values in handed] == [
+    rungs = search(oracle)
+    assert [(name, values["tuner/epochs"]) for name, values in rungs] == [
         (trial_name(leader.id), 3), (trial_name(leader.id), 9),
     ]  # fmt: skip
-    assert oracle.finalist() is None
+    assert oracle.leader() is None
     assert not oracle.complete
     oracle.closing = False  # there is time again
     search(oracle)
@@ -647,7 +647,7 @@ def test_a_search_is_complete_when_its_last_rung_is(new: Callable[..., JournalOr
     assert oracle.complete
 
 
-def test_a_space_that_is_used_up_makes_a_search_complete(
+def test_an_exhausted_space_completes_a_search(
     new: Callable[..., JournalOracle],
 ) -> None:
     oracle = new(six(), max_epochs=10)
@@ -656,27 +656,27 @@ def test_a_space_that_is_used_up_makes_a_search_complete(
     assert oracle.complete
 
 
-def test_a_sample_is_like_what_is_drawn(new: Callable[..., JournalOracle]) -> None:
-    oracle = new(max_epochs=10, pinned={"dropout": 0.5})
-    sample = oracle.sample(50)
-    assert sample == oracle.sample(50)
-    assert {values["dropout"] for values in sample} == {0.5}
-    assert len({values["unfreeze_blocks"] for values in sample}) == 7
+def test_configurations_are_known_before_they_begin(new: Callable[..., JournalOracle]) -> None:
+    oracle = new(max_epochs=4, recipes=all_recipes())
+    upcoming = [oracle.configuration(number) for number in range(8)]
     assert oracle.records() == []
+    search(oracle)
+    assert upcoming == configurations(oracle)[:8]
+    assert upcoming == [oracle.configuration(number) for number in range(8)]
 
 
 def test_a_smaller_batch_is_kept_with_the_trial(new: Callable[..., JournalOracle]) -> None:
     oracle = new(plain_space(), max_epochs=2)
     trial = oracle.create_trial("tuner0")
-    oracle.take_smaller_steps(trial, 8)
+    oracle.set_batch_size(trial, 8)
     end(oracle, trial)
     assert oracle.records()[0].batch_size == 8
 
 
 def test_a_small_space_is_trained_to_the_end_once(new: Callable[..., JournalOracle]) -> None:
     oracle = new(six(), max_epochs=10)
-    handed = search(oracle)
-    assert len(handed) == 3 * 6
+    rungs = search(oracle)
+    assert len(rungs) == 3 * 6
     assert [record.epochs for record in oracle.records()] == [10] * 6
     assert len({tuple(values.values()) for values in configurations(oracle)}) == 6
 
@@ -722,26 +722,26 @@ def test_get_best_trials_is_the_ranking(new: Callable[..., JournalOracle]) -> No
 
 
 @pytest.mark.parametrize("keep", [0, 1, 4])
-def test_needed_states_are_the_best_the_recipes_and_those_that_may_go_on(
+def test_needed_checkpoints_are_of_the_best_the_recipes_and_the_promotable(
     new: Callable[..., JournalOracle], keep: int
 ) -> None:
     oracle = new(max_epochs=10, recipes=all_recipes())
     search(oracle, most=8)
     # nothing was compared yet: the recipes and the first of the first rung
-    assert oracle.needed_states(keep) == set(range(8))
+    assert oracle.needed_checkpoints(keep) == set(range(8))
     running = oracle.create_trial("tuner0")
-    assert oracle.needed_states(keep) == set(range(9))
+    assert oracle.needed_checkpoints(keep) == set(range(9))
     end(oracle, running)
     search(oracle)
     best = [record.id for record in rank(oracle.records(), "max")]
-    assert oracle.needed_states(keep) == {0, 1, *best[: max(keep, 1)]}
+    assert oracle.needed_checkpoints(keep) == {0, 1, *best[: max(keep, 1)]}
 
 
 def test_fewer_parameters_win_a_tie(new: Callable[..., JournalOracle]) -> None:
     oracle = new(max_epochs=1, iterations=3)
     for parameters in (300, 100, 200):
         trial = oracle.create_trial("tuner0")
-        oracle.note_parameters(int(trial.trial_id), parameters)
+        oracle.set_parameters(int(trial.trial_id), parameters)
         oracle.finish_rung(trial, RungRecord(0, 1, 0.5, 1.0), [{"val_accuracy": 0.5}])
         trial.status = kt_trial.TrialStatus.COMPLETED
         oracle.end_trial(trial)

@@ -18,11 +18,11 @@ from tuner.hyperband.schedule import (
     Task,
     closing_task,
     hyperband,
-    may_go_on,
+    interrupted_task,
+    largest_affordable,
     next_task,
-    plan,
+    running_or_promotable,
     shortened,
-    unfinished_task,
 )
 
 Slot = tuple[int, int] | str
@@ -57,7 +57,9 @@ def test_the_schedule_of_30_epochs() -> None:
     ("max_epochs", "rungs", "epochs", "configurations"),
     [(10, 30, 120, 22), (30, 90, 576, 62), (100, 254, 2672, 172)],
 )
-def test_what_a_search_costs(max_epochs: int, rungs: int, epochs: int, configurations: int) -> None:
+def test_the_sizes_of_a_search(
+    max_epochs: int, rungs: int, epochs: int, configurations: int
+) -> None:
     schedule = Schedule(hyperband(max_epochs, 3))
     assert sum(rung.size for bracket in schedule.brackets for rung in bracket.rungs) == rungs
     assert schedule.total_epochs == epochs
@@ -154,7 +156,7 @@ class Search:
             Standing(number, trial.slot, tuple(trial.scores), trial.running, trial.failed)
             for number, trial in enumerate(self.trials)
         ]
-        self._random.shuffle(standings)  # the order in which they are told means nothing
+        self._random.shuffle(standings)  # their order means nothing
         return standings
 
     def ask(self) -> Task | Pause:
@@ -202,7 +204,7 @@ class Search:
         else:
             trial.scores.append(self._random.choice((0.0, 0.25, 0.5, 0.75, self._random.random())))
             self.kept.add(number)
-        self.kept &= may_go_on(self.schedule, self.standings())
+        self.kept &= running_or_promotable(self.schedule, self.standings())
 
     def members(self, slot: Slot) -> list[int]:
         return [number for number, trial in enumerate(self.trials) if trial.slot == slot]
@@ -228,7 +230,7 @@ class Search:
             self.check_bracket((iteration, number))
 
     def check_bracket(self, slot: tuple[int, int]) -> None:
-        """Each rung has the scheduled size, unless there was nobody left to fill it."""
+        """Each rung has the scheduled size, unless no trial was left to fill it."""
         bracket = next(b for b in self.schedule.brackets if b.number == slot[1])
         members = [self.trials[number] for number in self.members(slot)]
         underfull = sum(bool(trial.scores) for trial in members) < bracket.rungs[0].size
@@ -280,21 +282,21 @@ def test_any_search_keeps_to_its_schedule(
     failure_rate=st.sampled_from([0.0, 0.2, 0.5]),
     seed=st.integers(0, 2**32),
 )
-def test_whoever_goes_on_was_said_to_and_nobody_else_at_the_end(
+def test_every_promoted_trial_was_promotable_and_none_is_at_the_end(
     max_epochs: int, factor: int, workers: int, failure_rate: float, seed: int
 ) -> None:
     schedule = Schedule(hyperband(max_epochs, factor), recipes=("known",))
     search = Search(schedule, seed, workers, failure_rate).run()
     assert search.promoted_without_weights == []
-    assert may_go_on(schedule, search.standings()) == set()
+    assert running_or_promotable(schedule, search.standings()) == set()
 
 
 @pytest.mark.parametrize("configurations", [3, 6, 10, 15])
-def test_whoever_goes_on_in_a_small_space_was_said_to(configurations: int) -> None:
+def test_every_promoted_trial_of_a_small_space_was_promotable(configurations: int) -> None:
     schedule = Schedule(hyperband(10, 3))
     search = Search(schedule, 0, configurations=configurations).run()
     assert search.promoted_without_weights == []
-    assert may_go_on(schedule, search.standings()) == set()
+    assert running_or_promotable(schedule, search.standings()) == set()
 
 
 @settings(deadline=None, max_examples=20)
@@ -357,7 +359,7 @@ def test_a_failed_recipe_is_not_tried_again() -> None:
     assert next_task(schedule, [failed, running]) == Task((0, 2), None, 0, 0, 2)
 
 
-def test_the_end_waits_for_a_trial_that_still_runs() -> None:
+def test_the_end_waits_for_a_running_trial() -> None:
     schedule = Schedule(hyperband(1, 3))
     size = schedule.brackets[0].rungs[0].size
     done = [Standing(n, (0, 0), (0.5,)) for n in range(size - 1)]
@@ -378,7 +380,7 @@ def test_the_end_waits_for_a_trial_that_still_runs() -> None:
     affordable=st.floats(0.5, 3000),
     trial_cost=st.sampled_from([0.0, 1.0, 20.0]),
 )
-def test_a_plan_is_affordable_and_nothing_affordable_trains_more(
+def test_the_largest_affordable_schedule_trains_the_most_epochs(
     max_epochs: int,
     factor: int,
     iterations: int,
@@ -391,7 +393,7 @@ def test_a_plan_is_affordable_and_nothing_affordable_trains_more(
     def cost(schedule: Schedule) -> float:
         return (schedule.total_epochs + trial_cost * schedule.total_trials) / affordable
 
-    planned = plan(asked, factor, cost)
+    planned = largest_affordable(asked, factor, cost)
     assert (planned.iterations, planned.recipes) == (iterations, recipes)
     choices = [
         shortened(asked, factor, epochs, count)
@@ -407,14 +409,19 @@ def test_a_plan_is_affordable_and_nothing_affordable_trains_more(
         assert (planned.max_epochs, len(planned.brackets)) == (1, 1)
 
 
-def test_what_can_be_afforded_is_not_shortened() -> None:
+def test_an_affordable_schedule_is_not_shortened() -> None:
     asked = Schedule(hyperband(30, 3), 2, ("a",))
-    assert plan(asked, 3, lambda schedule: schedule.total_epochs / asked.total_epochs) == asked
+    assert (
+        largest_affordable(asked, 3, lambda schedule: schedule.total_epochs / asked.total_epochs)
+        == asked
+    )
 
 
-def test_of_equally_many_epochs_the_longer_finalists_are_planned() -> None:
+def test_between_equal_sums_of_epochs_longer_trials_are_planned() -> None:
     asked = Schedule(hyperband(10, 3))
-    planned = plan(asked, 3, lambda schedule: 0.0 if schedule.max_epochs in (4, 5) else 2.0)
+    planned = largest_affordable(
+        asked, 3, lambda schedule: 0.0 if schedule.max_epochs in (4, 5) else 2.0
+    )
     totals = {n: shortened(asked, 3, n, 2).total_epochs for n in (4, 5)}
     assert planned.max_epochs == max(totals, key=lambda n: (totals[n], n))
 
@@ -432,7 +439,7 @@ def test_a_shortened_schedule_keeps_its_first_brackets() -> None:
 CLOSING = Schedule(hyperband(10, 3), recipes=("known",))
 
 
-def test_the_leader_of_the_newest_bracket_goes_on() -> None:
+def test_the_leader_of_the_newest_bracket_is_promoted() -> None:
     standings = [
         Standing(0, "known", (0.99,)),
         Standing(1, (0, 2), (0.9, 0.9, 0.9)),
@@ -444,17 +451,17 @@ def test_the_leader_of_the_newest_bracket_goes_on() -> None:
     assert closing_task(CLOSING, standings) == Task((0, 1), 3, 1, 4, 10)
 
 
-def test_whoever_has_come_furthest_leads() -> None:
+def test_the_trial_with_the_most_rungs_leads() -> None:
     standings = [Standing(0, (0, 2), (0.9,)), Standing(1, (0, 2), (0.2, 0.1))]
     assert closing_task(CLOSING, standings) == Task((0, 2), 1, 2, 4, 10)
 
 
-def test_a_leader_that_runs_is_handed_out_on_the_rung_that_it_is_on() -> None:
+def test_a_running_leader_continues_its_rung() -> None:
     standings = [Standing(0, (0, 2), (0.9,), running=True), Standing(1, (0, 2), (0.2,))]
     assert closing_task(CLOSING, standings) == Task((0, 2), 0, 1, 2, 4)
 
 
-def test_a_leader_that_failed_leaves_the_place_to_the_next() -> None:
+def test_a_failed_leader_is_replaced_by_the_next() -> None:
     standings = [Standing(0, (0, 2), (0.9,), failed=True), Standing(1, (0, 2), (0.2,))]
     assert closing_task(CLOSING, standings) == Task((0, 2), 1, 1, 2, 4)
 
@@ -471,7 +478,7 @@ def test_a_leader_that_failed_leaves_the_place_to_the_next() -> None:
     ],
     ids=["nothing", "a recipe", "no score", "a failure", "a finalist", "a new bracket"],
 )
-def test_there_is_nobody_to_bring_to_the_last_rung(standings: list[Standing]) -> None:
+def test_no_trial_leads(standings: list[Standing]) -> None:
     assert closing_task(CLOSING, standings) is Pause.DONE
 
 
@@ -483,7 +490,7 @@ def test_there_is_nobody_to_bring_to_the_last_rung(standings: list[Standing]) ->
     failure_rate=st.sampled_from([0.0, 0.3]),
     seed=st.integers(0, 2**32),
 )
-def test_closing_ends_with_a_finalist_and_what_follows_keeps_to_the_schedule(
+def test_closing_trains_the_leader_to_the_end_and_the_schedule_still_holds(
     max_epochs: int, factor: int, trained: int, failure_rate: float, seed: int
 ) -> None:
     schedule = Schedule(hyperband(max_epochs, factor))
@@ -507,7 +514,7 @@ def test_closing_ends_with_a_finalist_and_what_follows_keeps_to_the_schedule(
     if could:
         assert any(t.slot == newest and t.done == max_epochs for t in search.trials)
     search.kept = set(range(len(search.trials)))
-    # A larger budget goes on; every rung still gets its size.
+    # With a larger budget every rung still gets its size.
     while isinstance(task := search.ask(), Task):
         if task.trial is None:
             search.trials.append(Simulated(task.slot))
@@ -536,18 +543,20 @@ def sorted_standings(search: Search) -> list[Standing]:
         (Standing(1, (0, 0), running=True), Task((0, 0), 1, 0, 0, 10)),
     ],
 )
-def test_the_rung_that_a_trial_was_on(standing: Standing, expected: Task) -> None:
-    assert unfinished_task(CLOSING, standing) == expected
+def test_an_interrupted_trial_repeats_its_rung(standing: Standing, expected: Task) -> None:
+    assert interrupted_task(CLOSING, standing) == expected
 
 
 @settings(deadline=None, max_examples=40)
 @given(max_epochs=st.integers(1, 30), factor=st.integers(2, 4), seed=st.integers(0, 2**32))
-def test_it_is_the_task_that_was_handed_out(max_epochs: int, factor: int, seed: int) -> None:
+def test_the_interrupted_task_is_the_one_that_was_returned(
+    max_epochs: int, factor: int, seed: int
+) -> None:
     schedule = Schedule(hyperband(max_epochs, factor), recipes=("known",))
     search = Search(schedule, seed, failure_rate=0.2)
     while isinstance(task := search.ask(), Task):
         search.start(task)
         (running,) = search.running
         standing = next(s for s in search.standings() if s.trial == running)
-        assert unfinished_task(schedule, standing) == dataclasses.replace(task, trial=running)
+        assert interrupted_task(schedule, standing) == dataclasses.replace(task, trial=running)
         search.end(running)

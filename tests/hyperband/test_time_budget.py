@@ -250,7 +250,7 @@ def test_the_work_that_is_left_is_reported(journal: Journal, clock: Clock) -> No
     assert search.time.work_seconds() == pytest.approx(left, rel=0.01)  # learned, not counted
     assert search.out_of_time() == (
         f"The time budget is used up: {left} of {FULL.total_epochs} planned epochs are left, "
-        f"about {duration(left)} of work. To go on, resume the run with a larger budget."
+        f"about {duration(left)} of work. To continue, resume the run with a larger budget."
     )
 
 
@@ -258,7 +258,7 @@ def test_where_nothing_is_known_no_time_is_reported(journal: Journal, clock: Clo
     search = TimedSearch(journal, clock, 12.0, expected=None)
     total = FULL.total_epochs
     assert search.time.work_seconds() is None
-    assert f"{total} of {total} planned epochs are left. To go on" in search.out_of_time()
+    assert f"{total} of {total} planned epochs are left. To continue" in search.out_of_time()
 
 
 def test_a_larger_budget_completes_the_search(journal: Journal, clock: Clock) -> None:

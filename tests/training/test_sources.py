@@ -17,7 +17,7 @@ from tuner.data.views import prepare_views
 from tuner.features.shards import StoredRows
 from tuner.features.store import FeatureStore, RecomputedRows
 from tuner.hyperband.pinning import declared_space
-from tuner.hyperband.schedule import may_go_on
+from tuner.hyperband.schedule import running_or_promotable
 from tuner.observer import Counting, Note, RungBegins, RungEnds, SearchEvent, SearchObserver
 from tuner.runs.checkpoint import state_file
 from tuner.runs.records import TrialRecord
@@ -385,7 +385,7 @@ class StateWatcher(SearchObserver):
         records = oracle.records()
         on_disk = states_below(self.run)
         needed = {record.id for record in records if record.recipe}
-        needed |= may_go_on(oracle.schedule, [oracle._standing(record) for record in records])
+        needed |= running_or_promotable(oracle.schedule, oracle.standings(records))
         assert event.best is not None
         assert on_disk == {*needed, event.best.id}
         self.looked += 1

@@ -1,9 +1,9 @@
-"""The Keras Tuner oracle of a search: which configuration is trained next, and how far.
+"""The Keras Tuner oracle: draws configurations and returns the trial to train next.
 
-It keeps nothing to itself. What comes next follows from the journal (`schedule.next_task`), and
-configuration number n is drawn from (seed, n), so that a search that was interrupted goes on as if
-it had not been. Keras Tuner makes a new trial for each rung; here a trial is one configuration, and
-a promotion hands the same trial out again.
+It has no state of its own. Which trial starts or is promoted follows from the journal
+(`schedule.next_task`), and configuration n is drawn from (seed, n), so an interrupted search
+resumes exactly. Keras Tuner makes a new trial for each rung; here a trial is one configuration,
+and a promotion returns the same trial again.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,9 +20,9 @@ from tuner.hyperband.schedule import (
     Task,
     closing_task,
     hyperband,
-    may_go_on,
+    interrupted_task,
     next_task,
-    unfinished_task,
+    running_or_promotable,
 )
 from tuner.metrics.objective import Objective
 from tuner.runs.journal import Journal
@@ -30,7 +30,7 @@ from tuner.runs.outcomes import Outcomes
 from tuner.runs.ranking import rank
 from tuner.runs.records import FAILED, RUNNING, RungRecord, TrialRecord, trial_name
 
-# Draws in a row that were all tried before, after which the space counts as exhausted.
+# Draws in a row that repeat earlier configurations, after which the space counts as exhausted.
 _DRAWS = 2000
 
 
@@ -38,21 +38,27 @@ class JournalOracle(keras_tuner.oracles.HyperbandOracle):
     """Hyperband over a journal.
 
     Args:
-        journal: where trials are kept.
+        journal: stores the trials.
         hyperparameters: the declared space.
-        objective: "val_accuracy", "val_balanced_accuracy" (maximised) or "val_loss" (minimised).
+        objective: a name of `tuner.metrics.objective.OBJECTIVES`.
         max_epochs: epochs of a trial that is never stopped.
-        factor: each rung keeps about one trial in `factor`.
-        iterations: how often Hyperband is run.
-        seed: seed of the drawn configurations; 0 is a seed like any other.
-        pinned: hyperparameters that are not searched, name to value, as `pin` gives them.
+        factor: each rung promotes about one trial in `factor`.
+        iterations: how often the brackets are run.
+        seed: of the drawn configurations; 0 is a seed like any other.
+        pinned: fixed hyperparameters by name, from `pin`.
         recipes: known-good configurations by name, trained first.
 
     Attributes:
         schedule: the whole search.
         recipes: the configurations that are trained first, by name.
         omitted_recipes: names of the recipes that contradict a pinned hyperparameter.
-        closing: whether time is left for one more finalist alone; see `schedule.closing_task`.
+        closing: whether only the leading trial is trained from now on (`schedule.closing_task`).
+
+    Example:
+        >>> oracle = JournalOracle(journal, declared_space(space), max_epochs=10)
+        >>> trial = oracle.create_trial("tuner0")
+        >>> trial.hyperparameters["tuner/epochs"]
+        10
     """
 
     def __init__(
@@ -89,12 +95,12 @@ class JournalOracle(keras_tuner.oracles.HyperbandOracle):
         self.closing = False
 
     def follow(self, schedule: Schedule) -> None:
-        """Takes another schedule, such as one that fits into a time budget."""
+        """Use another schedule, such as one that fits a time budget."""
         self.schedule = schedule
         self.max_epochs = schedule.max_epochs
 
     def records(self) -> list[TrialRecord]:
-        """Every trial of the search, in the order in which they began."""
+        """Every trial of the search, in the order of their numbers."""
         return self._journal.trials()
 
     def record(self, trial: int) -> TrialRecord:
@@ -102,16 +108,16 @@ class JournalOracle(keras_tuner.oracles.HyperbandOracle):
         return self._journal.trial(trial)
 
     def winner(self) -> TrialRecord | None:
-        """The trial that the search chose so far, or None while no rung is finished."""
+        """The best trial so far, or None while no rung is finished."""
         return next(iter(rank(self.records(), self.objective.direction)), None)
 
     @keras_tuner.synchronized
     def create_trial(self, tuner_id: str) -> kt_trial.Trial:
-        """Hands out the next rung of a new or a promoted trial, or one that was interrupted.
+        """Return the next rung to train: of a new, a promoted or an interrupted trial.
 
         Returns:
-            A Keras Tuner trial. Its hyperparameters name the rung's epochs as `tuner/epochs` and
-            `tuner/initial_epoch`. Status IDLE: ask again later; STOPPED: the search is complete.
+            A Keras Tuner trial; train it from epoch `tuner/initial_epoch` to `tuner/epochs` of its
+            hyperparameters. Status IDLE: call again later; STOPPED: the search is complete.
         """
         task, values = self._next()
         if isinstance(task, Pause):
@@ -120,11 +126,11 @@ class JournalOracle(keras_tuner.oracles.HyperbandOracle):
                 self.hyperparameters.copy(),
                 status=kt_trial.TrialStatus.IDLE if idle else kt_trial.TrialStatus.STOPPED,
             )
-        return self._hand_out(task, self._begin(task, values), tuner_id)
+        return self._start(task, self._begin(task, values), tuner_id)
 
     @keras_tuner.synchronized
     def end_trial(self, trial: kt_trial.Trial) -> None:
-        """Marks a trial as failed, unless `finish_rung` has been told of its result."""
+        """Mark a trial as failed, unless `finish_rung` has stored its result."""
         self.ongoing_trials = {
             tuner_id: ongoing
             for tuner_id, ongoing in self.ongoing_trials.items()
@@ -143,13 +149,13 @@ class JournalOracle(keras_tuner.oracles.HyperbandOracle):
         epochs: Sequence[Mapping[str, float]],
         outcomes: Outcomes | None = None,
     ) -> None:
-        """Notes a trial's result at the end of a rung.
+        """Store a trial's result at the end of a rung.
 
         Args:
-            trial: as `create_trial` handed it out.
-            rung: what it reached.
+            trial: from `create_trial`.
+            rung: its score and seconds.
             epochs: metrics of each of the rung's epochs, in order.
-            outcomes: what the trial made of the validation images at its last epoch.
+            outcomes: predictions for the validation images after its last epoch.
         """
         trial.score = rung.score
         trial.best_step = rung.end_epoch - 1
@@ -159,36 +165,31 @@ class JournalOracle(keras_tuner.oracles.HyperbandOracle):
         )
 
     def standings(self, records: Sequence[TrialRecord]) -> list[Standing]:
-        """How far trials have come, as the schedule sees them."""
+        """The rungs and scores of trials, for the functions of `schedule`."""
         return [self._standing(record) for record in records]
 
     @property
     def complete(self) -> bool:
-        """Whether nothing is left to be trained, or to be tried anew."""
+        """Whether nothing is left to train."""
         task, _ = self._scheduled(self.records())
         return task is Pause.DONE
 
-    def finalist(self) -> TrialRecord | None:
-        """The trial that would be brought to its last rung if time were short now, or None."""
+    def leader(self) -> TrialRecord | None:
+        """The trial to train to its last rung if time is short now, or None."""
         records = self.records()
         task = closing_task(self.schedule, self.standings(records))
         return None if isinstance(task, Pause) else records[task.trial or 0]
 
-    def take_smaller_steps(self, trial: kt_trial.Trial, batch_size: int) -> None:
-        """Notes that a trial takes fewer images a step than the search."""
+    def set_batch_size(self, trial: kt_trial.Trial, batch_size: int) -> None:
+        """Store a trial's own batch size, smaller than that of the search."""
         self._journal.set_batch_size(int(trial.trial_id), batch_size)
 
-    def sample(self, count: int) -> list[dict[str, Any]]:
-        """Hyperparameters of configurations like those of the search, for estimates."""
-        random = np.random.default_rng(self._draw_seed)
-        return [self._sample(random) for _ in range(count)]
-
     def expected_epochs(self, name: str, choices: Sequence[Any]) -> dict[Any, float]:
-        """Epochs that the search is expected to train at each value of a hyperparameter.
+        """Expected epochs of the whole search at each value of a hyperparameter.
 
         Args:
             name: of the hyperparameter.
-            choices: its values, each as likely to be drawn as any other unless one is pinned.
+            choices: its values, equally likely unless one is pinned.
         """
         drawn = [self._pinned[name]] if name in self._pinned else list(choices)
         recipes = [recipe[name] for recipe in self.recipes.values() if name in recipe]
@@ -199,9 +200,9 @@ class JournalOracle(keras_tuner.oracles.HyperbandOracle):
         return epochs
 
     def configuration(self, number: int) -> Mapping[str, Any]:
-        """Hyperparameters of the trial of a number, begun or still to come; recipes come first.
+        """Hyperparameters of trial `number`, begun or still to come; recipes come first.
 
-        One that is still to come may be drawn anew, if another trial has its hyperparameters.
+        One that is still to come changes in the end if another trial already has its values.
         """
         records = self.records()
         if number < len(records):
@@ -210,19 +211,19 @@ class JournalOracle(keras_tuner.oracles.HyperbandOracle):
             return list(self.recipes.values())[number]
         return self._sample(np.random.default_rng((self._draw_seed, number)))
 
-    def needed_states(self, keep: int) -> set[int]:
-        """Numbers of the trials whose weights something can still need.
+    def needed_checkpoints(self, keep: int) -> set[int]:
+        """Numbers of the trials whose checkpoints may still be needed.
 
-        Those are the best `keep`, the recipes, and all that may be promoted or are running.
+        Those are the best `keep`, the recipes, and all that are running or may be promoted.
         """
         records = self.records()
         best = rank(records, self.objective.direction)[: max(keep, 1)]
         recipes = [record for record in records if record.recipe]
-        going = may_go_on(self.schedule, self.standings(records))
-        return {record.id for record in (*best, *recipes)} | going
+        promotable = running_or_promotable(self.schedule, self.standings(records))
+        return {record.id for record in (*best, *recipes)} | promotable
 
-    def note_parameters(self, trial: int, parameters: int) -> None:
-        """Notes how many scalars a trial trains; between equal scores the fewer win."""
+    def set_parameters(self, trial: int, parameters: int) -> None:
+        """Store how many scalars a trial trains; between equal scores fewer win."""
         self._journal.set_parameters(trial, parameters)
 
     def get_best_trials(self, num_trials: int = 1) -> list[kt_trial.Trial]:
@@ -231,10 +232,10 @@ class JournalOracle(keras_tuner.oracles.HyperbandOracle):
         return [self._keras_trial(record) for record in best]
 
     def save(self) -> None:
-        """Does nothing: the journal is written with every change."""
+        """Do nothing: the journal is written with every change."""
 
     def reload(self) -> None:
-        """Does nothing: the journal is read whenever it is asked."""
+        """Do nothing: the journal is read on every call."""
 
     def _contradicts(self, recipe: Mapping[str, Any]) -> bool:
         return any(recipe.get(name, value) != value for name, value in self._pinned.items())
@@ -250,17 +251,17 @@ class JournalOracle(keras_tuner.oracles.HyperbandOracle):
         )
 
     def _next(self) -> tuple[Task | Pause, Mapping[str, Any]]:
-        """What is trained next, with its hyperparameters."""
+        """The next task, with its hyperparameters."""
         records = self.records()
         standings = self.standings(records)
         closing = closing_task(self.schedule, standings) if self.closing else None
-        task = closing or self._unfinished(standings)
+        task = closing or self._interrupted(standings)
         if task is None:
             return self._scheduled(records)
         return task, self._values(task, records) or {}
 
     def _scheduled(self, records: Sequence[TrialRecord]) -> tuple[Task | Pause, Mapping[str, Any]]:
-        """What the schedule says, which goes on without new configurations when none is left."""
+        """The schedule's next task, without new configurations once the space is exhausted."""
         standings = self.standings(records)
         task = next_task(self.schedule, standings)
         values = self._values(task, records)
@@ -269,18 +270,18 @@ class JournalOracle(keras_tuner.oracles.HyperbandOracle):
             values = self._values(task, records)
         return task, values or {}
 
-    def _unfinished(self, standings: Sequence[Standing]) -> Task | None:
-        """The rung of a trial whose process ended while it was training it."""
+    def _interrupted(self, standings: Sequence[Standing]) -> Task | None:
+        """The rung of a trial whose process ended while training it."""
         ongoing = {int(trial.trial_id) for trial in self.ongoing_trials.values()}
         for standing in standings:
             if standing.running and standing.trial not in ongoing:
-                return unfinished_task(self.schedule, standing)
+                return interrupted_task(self.schedule, standing)
         return None
 
     def _values(
         self, task: Task | Pause, records: Sequence[TrialRecord]
     ) -> Mapping[str, Any] | None:
-        """Hyperparameters of the task; None when a new configuration is wanted and none is left."""
+        """Hyperparameters of the task; None if it needs a new configuration and none is left."""
         if isinstance(task, Pause):
             return {}
         if task.trial is not None:
@@ -290,7 +291,7 @@ class JournalOracle(keras_tuner.oracles.HyperbandOracle):
         return self._draw(len(records), [record.hyperparameters for record in records])
 
     def _draw(self, number: int, tried: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
-        """Draws configuration number `number`, different from all that were tried."""
+        """Draw configuration number `number`, different from all tried ones."""
         random = np.random.default_rng((self._draw_seed, number))
         for _ in range(_DRAWS):
             values = self._sample(random)
@@ -299,7 +300,7 @@ class JournalOracle(keras_tuner.oracles.HyperbandOracle):
         return None
 
     def _sample(self, random: np.random.Generator) -> dict[str, Any]:
-        """Values of the active hyperparameters, parents before children."""
+        """Draw the active hyperparameters, parents before children."""
         drawn = self.hyperparameters.copy()
         drawn.values = {}
         for declared in drawn.space:
@@ -316,7 +317,7 @@ class JournalOracle(keras_tuner.oracles.HyperbandOracle):
             return self._journal.begin_trial(values, recipe=task.slot)
         return self._journal.begin_trial(values, slot=task.slot)
 
-    def _hand_out(self, task: Task, record: TrialRecord, tuner_id: str) -> kt_trial.Trial:
+    def _start(self, task: Task, record: TrialRecord, tuner_id: str) -> kt_trial.Trial:
         trial = self._keras_trial(record)
         trial.hyperparameters.values |= {
             "tuner/initial_epoch": task.start_epoch,

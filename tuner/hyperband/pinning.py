@@ -1,4 +1,4 @@
-"""Pin hyperparameters of a search space (`--fix name=value`)."""
+"""Fix hyperparameters of a search space (`--fix name=value`)."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,7 +9,7 @@ from tuner.errors import SettingsError
 
 
 def declared_space(space: keras_tuner.HyperModel) -> keras_tuner.HyperParameters:
-    """The hyperparameters of a space; one that does not declare them is built once to see them."""
+    """The hyperparameters of a space; one that does not declare them is built once."""
     hyperparameters = keras_tuner.HyperParameters()
     space.declare_hyperparameters(hyperparameters)
     if not hyperparameters.space:
@@ -18,14 +18,18 @@ def declared_space(space: keras_tuner.HyperModel) -> keras_tuner.HyperParameters
 
 
 def pin(space: keras_tuner.HyperParameters, fixed: Mapping[str, str]) -> dict[str, Any]:
-    """Pinned hyperparameters as values of the declared type.
+    """Parse fixed hyperparameters to values of the declared type.
 
     Args:
         space: the declared hyperparameters.
-        fixed: name to the value as it was typed.
+        fixed: name to the value as text.
 
     Raises:
         SettingsError: a name or a value is not in the space; the message lists the choices.
+
+    Example:
+        >>> pin(declared_space(ResNet50Space(num_classes=5)), {"unfreeze_blocks": "0"})
+        {'unfreeze_blocks': 0}
     """
     declared = {hyperparameter.name: hyperparameter for hyperparameter in space.space}
     for name in fixed:

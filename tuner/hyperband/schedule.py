@@ -1,9 +1,8 @@
-"""Hyperband's arithmetic: brackets, rungs, and what is to be done next.
+"""Hyperband: brackets, rungs, and which trial starts or is promoted next (`next_task`).
 
 Li et al. 2018, "Hyperband: A Novel Bandit-Based Approach to Hyperparameter Optimization", JMLR 18;
-bracket sizes as in keras_tuner.Hyperband. Everything here is a pure function: what comes next
-follows from the schedule and from how far each trial has come, and from nothing else, so that a
-search that was interrupted goes on exactly as it would have.
+bracket sizes as in keras_tuner.Hyperband. All functions are pure: the next task depends on the
+schedule and on the standing of each trial alone, so an interrupted search resumes exactly.
 """
 
 import math
@@ -18,8 +17,8 @@ class Rung:
 
     Attributes:
         size: number of trials.
-        start_epoch: epochs they have behind them.
-        end_epoch: epochs they have behind them afterwards.
+        start_epoch: epochs done before it.
+        end_epoch: epochs done after it.
     """
 
     size: int
@@ -32,8 +31,8 @@ class Bracket:
     """One successive-halving schedule.
 
     Attributes:
-        number: how many halvings it has; 0 trains everything to the end.
-        rungs: from the widest to the longest.
+        number: of halvings; 0 trains every trial to the end.
+        rungs: in order, each with fewer trials than the one before.
     """
 
     number: int
@@ -47,7 +46,7 @@ class Schedule:
     Attributes:
         brackets: one Hyperband iteration, the most aggressive bracket first.
         iterations: how often the brackets are run, each time with new configurations.
-        recipes: names of the configurations that are trained first, outside the brackets.
+        recipes: names of configurations that are trained first, outside the brackets.
     """
 
     brackets: tuple[Bracket, ...]
@@ -60,7 +59,7 @@ class Schedule:
         return self.brackets[0].rungs[-1].end_epoch
 
     def rungs(self, bracket: int) -> tuple[Rung, ...]:
-        """Those of the bracket of that number."""
+        """The rungs of a bracket, by its number."""
         return next(each.rungs for each in self.brackets if each.number == bracket)
 
     @property
@@ -82,13 +81,13 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Standing:
-    """How far one trial has come.
+    """The rungs of one trial so far.
 
     Attributes:
-        trial: the trial's number.
-        slot: (iteration, bracket number), or the name of the recipe that it trains.
-        scores: score of each rung that it finished; higher is better.
-        running: whether it is being trained on its next rung.
+        trial: its number.
+        slot: (iteration, bracket number), or the name of its recipe.
+        scores: one for each finished rung; higher is better.
+        running: whether its next rung is in training.
         failed: whether it failed on its next rung.
     """
 
@@ -99,21 +98,21 @@ class Standing:
     failed: bool = False
 
     def entered(self, rung: int) -> bool:
-        """Whether it has begun the rung of that number."""
+        """Whether it has begun a rung, by the rung's number within the bracket."""
         begun = len(self.scores) + (self.running or self.failed)
         return begun > rung
 
 
 @dataclass(frozen=True)
 class Task:
-    """What is to be trained next.
+    """The rung of a trial to train next.
 
     Attributes:
         slot: as in Standing.
-        trial: number of the trial that goes on, or None for a new configuration.
+        trial: number of the promoted trial, or None for a new configuration.
         rung: number of the rung within its bracket.
-        start_epoch: epochs that the trial has behind it.
-        end_epoch: epochs that it is to have behind it.
+        start_epoch: epochs done before it.
+        end_epoch: epochs done after it.
     """
 
     slot: tuple[int, int] | str
@@ -134,8 +133,12 @@ def hyperband(max_epochs: int, factor: int) -> tuple[Bracket, ...]:
     """The brackets of one Hyperband iteration, the most aggressive first.
 
     Args:
-        max_epochs: epochs of the last rung of every bracket, at least 1.
-        factor: each rung keeps about one trial in `factor`, at least 2.
+        max_epochs: epochs of a trial that reaches the last rung, at least 1.
+        factor: each rung promotes about one trial in `factor`, at least 2.
+
+    Example:
+        >>> [rung.size for rung in hyperband(max_epochs=9, factor=3)[0].rungs]
+        [9, 3, 1]
     """
     most = 0
     while factor ** (most + 1) <= max_epochs:
@@ -143,16 +146,17 @@ def hyperband(max_epochs: int, factor: int) -> tuple[Bracket, ...]:
     return tuple(_bracket(number, max_epochs, factor) for number in range(most, -1, -1))
 
 
-def plan(schedule: Schedule, factor: int, cost: Callable[[Schedule], float]) -> Schedule:
-    """The largest schedule of the same kind that is affordable.
+def largest_affordable(
+    schedule: Schedule, factor: int, cost: Callable[[Schedule], float]
+) -> Schedule:
+    """The affordable schedule with the most epochs: fewer `max_epochs`, fewer brackets, or both.
 
-    With fewer `max_epochs`, or without its last brackets, or both; of those that are affordable the
-    one that trains the most epochs in all, and of such the one whose finalists train the longest.
+    Between equal sums of epochs, the one with larger `max_epochs`.
 
     Args:
-        schedule: the search as it was asked for.
+        schedule: the whole search.
         factor: of its brackets.
-        cost: what a schedule costs as a share of what there is: affordable up to 1.
+        cost: of a schedule, as a share of what can be spent: affordable up to 1.
 
     Returns:
         The schedule; if none is affordable, one bracket of a single epoch.
@@ -167,24 +171,24 @@ def plan(schedule: Schedule, factor: int, cost: Callable[[Schedule], float]) -> 
 
 
 def shortened(schedule: Schedule, factor: int, max_epochs: int, brackets: int) -> Schedule:
-    """A schedule of the same kind with other `max_epochs` and only its first brackets."""
+    """The same search with other `max_epochs` and only its first brackets."""
     return replace(schedule, brackets=hyperband(max_epochs, factor)[:brackets])
 
 
 def next_task(
     schedule: Schedule, standings: Sequence[Standing], exhausted: bool = False
 ) -> Task | Pause:
-    """Decides what is to be trained next.
+    """The next rung to train: recipes first, then bracket by bracket, rung by rung.
 
-    A trial that fails on its first rung is replaced by a new configuration, and one that fails
-    later by the next best of the rung below, so that every rung has the size that the schedule
-    says. When the space has no configuration left, a bracket that could not be filled trains what
-    it has to the end.
+    Once every trial of a rung has a score, the best are promoted in order (`_bracket_task`). A
+    trial that fails on its first rung is replaced by a new configuration, and one that fails later
+    by the next best of the rung below, so that every rung has its full size. When the space has no
+    configuration left, all trials of an unfilled bracket are trained to the end.
 
     Args:
         schedule: the search.
         standings: every trial that was ever begun.
-        exhausted: whether the space has no configuration left that was not tried.
+        exhausted: whether every configuration of the space was tried.
     """
     begun = {standing.slot for standing in standings}
     for recipe in schedule.recipes:
@@ -202,10 +206,10 @@ def next_task(
 
 
 def closing_task(schedule: Schedule, standings: Sequence[Standing]) -> Task | Pause:
-    """What is to be trained next when there is time for one more finalist alone.
+    """The next rung of the leading trial, for when time suffices for it alone.
 
-    That is the trial of the newest bracket that has come furthest, the best of those, on its next
-    rung; ahead of its turn, if the rung below is not complete.
+    The leader is the trial of the newest bracket with the most rungs, and the best of those. It is
+    promoted even if the rung below is not complete.
 
     Args:
         schedule: the search.
@@ -223,8 +227,8 @@ def closing_task(schedule: Schedule, standings: Sequence[Standing]) -> Task | Pa
     return _task(newest, leader.trial, rungs, len(leader.scores))
 
 
-def may_go_on(schedule: Schedule, standings: Sequence[Standing]) -> set[int]:
-    """Numbers of the trials that can still be promoted, or are running.
+def running_or_promotable(schedule: Schedule, standings: Sequence[Standing]) -> set[int]:
+    """Numbers of the trials that are running or may still be promoted.
 
     Args:
         schedule: the search.
@@ -237,7 +241,7 @@ def may_go_on(schedule: Schedule, standings: Sequence[Standing]) -> set[int]:
         rungs = schedule.rungs(standing.slot[1])
         above = rungs[len(standing.scores) :]
         beside = [other for other in standings if other.slot == standing.slot]
-        # Where the space had too few configurations to fill a bracket, all of them go on.
+        # Where the space had too few configurations to fill a bracket, all of them are promoted.
         filled = sum(not other.failed or bool(other.scores) for other in beside)
         short = filled < rungs[0].size
         passed = sum(len(other.scores) > len(standing.scores) for other in beside)
@@ -246,8 +250,8 @@ def may_go_on(schedule: Schedule, standings: Sequence[Standing]) -> set[int]:
     return found
 
 
-def unfinished_task(schedule: Schedule, standing: Standing) -> Task:
-    """The rung that a trial was on when its process ended.
+def interrupted_task(schedule: Schedule, standing: Standing) -> Task:
+    """The rung that a trial was training when its process ended.
 
     Args:
         schedule: the search.
@@ -275,7 +279,10 @@ def _bracket(number: int, max_epochs: int, factor: int) -> Bracket:
 def _bracket_task(
     bracket: Bracket, slot: tuple[int, int], members: Sequence[Standing], exhausted: bool
 ) -> Task | Pause | None:
-    """The bracket's next task; WAIT while it cannot be known; None when the bracket is done."""
+    """The bracket's next task: where promotion is decided.
+
+    WAIT while a running trial can still change it; None when the bracket is done.
+    """
     filled = [member for member in members if not member.failed or member.scores]
     keeps_all = len(filled) < bracket.rungs[0].size
     if keeps_all and not exhausted:
@@ -289,7 +296,7 @@ def _bracket_task(
         )
         waiting = [member for member in ranked if not member.entered(number)]
         inside = [
-            member for member in ranked if member.entered(number) and not _fell(member, number)
+            member for member in ranked if member.entered(number) and not _failed_on(member, number)
         ]
         if waiting and (keeps_all or len(inside) < rung.size):
             return _task(slot, waiting[0].trial, bracket.rungs, number)
@@ -300,6 +307,6 @@ def _task(slot: tuple[int, int], trial: int | None, rungs: Sequence[Rung], numbe
     return Task(slot, trial, number, rungs[number].start_epoch, rungs[number].end_epoch)
 
 
-def _fell(member: Standing, rung: int) -> bool:
-    """Whether the trial failed on that rung."""
+def _failed_on(member: Standing, rung: int) -> bool:
+    """Whether the trial failed on a rung, by the rung's number."""
     return member.failed and len(member.scores) == rung

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from tuner.errors import TuneError
 from tuner.hyperband.oracle import JournalOracle
-from tuner.hyperband.schedule import Schedule, plan, shortened
+from tuner.hyperband.schedule import Schedule, largest_affordable, shortened
 from tuner.runs.journal import Journal
 from tuner.text import duration
 
@@ -56,7 +56,9 @@ class TimeBudget:
             seconds_of: estimate for a schedule.
         """
         affordable = max(1e-9, self.left() * _PLANNED_SHARE)
-        return plan(schedule, factor, lambda candidate: seconds_of(candidate) / affordable)
+        return largest_affordable(
+            schedule, factor, lambda candidate: seconds_of(candidate) / affordable
+        )
 
 
 @contextlib.contextmanager
@@ -108,7 +110,7 @@ def must_close(oracle: JournalOracle, budget: TimeBudget) -> bool:
 
     One more rung, as long as the longest so far, would make it too short.
     """
-    leader = oracle.finalist() if budget.limited else None
+    leader = oracle.leader() if budget.limited else None
     if leader is None:
         return False
     longest = max(rung.seconds for record in oracle.records() for rung in record.rungs)
@@ -122,8 +124,8 @@ def out_of_time(oracle: JournalOracle, seconds: float | None) -> str:
     left = max(1, total - sum(record.epochs for record in oracle.records()))
     about = "" if seconds is None else f", about {duration(seconds)} of work"
     return (
-        f"The time budget is used up: {left} of {total} planned epochs are left{about}. To go on, "
-        "resume the run with a larger budget."
+        f"The time budget is used up: {left} of {total} planned epochs are left{about}. "
+        "To continue, resume the run with a larger budget."
     )
 
 

@@ -248,7 +248,7 @@ class HyperbandTuner(keras_tuner.Tuner):
         last = dict(result.epochs[-1])
         rung = RungRecord(record.epochs, end, last[self.oracle.objective.name], result.seconds)
         if record.parameters is None:
-            self.oracle.note_parameters(record.id, result.parameters)
+            self.oracle.set_parameters(record.id, result.parameters)
         self.oracle.finish_rung(trial, rung, result.epochs, result.outcomes)
         self._time.finish_rung(end, result.seconds)
         note_spent(self._budget, self._journal)
@@ -383,7 +383,7 @@ class HyperbandTuner(keras_tuner.Tuner):
                 raise
         assert self._source is not None
         self._source.forget()
-        self.oracle.take_smaller_steps(trial, half)
+        self.oracle.set_batch_size(trial, half)
         self._observer.note(
             f"Trial {trial_name(record.id)} ran out of memory: it goes on with {half} images a "
             f"step instead of {self._settings.batch_size}."
@@ -397,7 +397,9 @@ class HyperbandTuner(keras_tuner.Tuner):
     def _drop_states(self) -> None:
         """Deletes the weights that nothing can need any more."""
         near = near_best(self._journal, self._validation_labels, self.oracle.objective.name)
-        numbers = self.oracle.needed_states(self._keep) | may_be_simplest(near[0] if near else ())
+        numbers = self.oracle.needed_checkpoints(self._keep) | may_be_simplest(
+            near[0] if near else ()
+        )
         needed = {trial_name(number) for number in numbers}
         for folder in (self._folder / "trials").glob("*"):
             if folder.name not in needed:
