@@ -47,7 +47,7 @@ def test_looks_of_all_runs_on_the_same_images(tmp_path: Path) -> None:
     look = look_now(first, 0, images)
     assert (look.run, look.trial, look.trials) == ("first", "0000", 1)
     list_look(first, look)
-    first.journal.add_look(0, look.__dict__, {})
+    first.journal.log_evaluation(0, look.__dict__, {})
     assert all_looks(first, images) == [look]  # noted twice, and one look
     assert all_looks(second, images) == [look]
     assert all_looks(second, others) == []
@@ -61,7 +61,7 @@ def test_a_look_at_nearly_the_same_images_is_counted(tmp_path: Path) -> None:
     first.journal.begin_trial({}, slot=(0, 0))
     grown, other = dataset("aa", "bb", "cc"), dataset("dd")
     note_look(first, 0, look_now(first, 0, dataset("aa", "bb")), {})
-    assert len(first.journal.looks()) == 1
+    assert len(first.journal.evaluation_log()) == 1
     (row,) = look_rows(second, grown)
     assert (row["run"], row["shared"], row["of"]) == ("first", 2, 3)
     assert "images" not in row

@@ -245,7 +245,7 @@ def test_an_opponent_with_the_weights_of_another_network_is_left_out(
     assert found.name == "plain head"
     assert "belong to another network" in found.reason
     assert not found.may_return
-    assert len(run.journal.looks()) == 1
+    assert len(run.journal.evaluation_log()) == 1
 
 
 def test_a_run_from_before_the_balanced_accuracy_still_reads(

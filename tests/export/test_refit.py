@@ -85,7 +85,7 @@ def test_a_refit_on_copies_of_test_images_says_so(refitted: Refit) -> None:
 
 def test_its_test_is_a_look_at_the_test_images(run: Run, refitted: Refit, dataset: Dataset) -> None:
     assert [look.trial for look in all_looks(run, dataset)] == [trial_name(refitted.trial.id)]
-    assert [number for number, _ in run.journal.looks()] == [refitted.trial.id]
+    assert [number for number, _ in run.journal.evaluation_log()] == [refitted.trial.id]
 
 
 def test_the_network_is_another(run: Run, refitted: Refit) -> None:

@@ -91,14 +91,14 @@ def test_without_a_budget_nothing_is_planned(journal: Journal, clock: Clock) -> 
     search = TimedSearch(journal, clock, None).run()
     assert search.oracle.complete
     assert search.oracle.schedule == FULL
-    assert journal.note("plan") is None
+    assert journal.notes().plan is None
     assert search.notes == []
 
 
 def test_a_sufficient_budget_shortens_nothing(journal: Journal, clock: Clock) -> None:
     search = TimedSearch(journal, clock, 10_000.0)
     assert search.oracle.schedule == FULL
-    assert journal.note("plan") == [9, 3]
+    assert journal.notes().plan == [9, 3]
     assert search.notes == []
 
 
@@ -108,7 +108,7 @@ def test_a_plan_fits_and_is_completed_in_time(
 ) -> None:
     search = TimedSearch(journal, clock, seconds)
     assert search.oracle.schedule != FULL
-    assert journal.note("plan") == [
+    assert journal.notes().plan == [
         search.oracle.schedule.max_epochs, len(search.oracle.schedule.brackets),
     ]  # fmt: skip
     assert "Planned for the time budget: the whole search of" in search.notes[0]
@@ -148,7 +148,7 @@ def test_a_search_that_has_begun_is_not_planned_again(journal: Journal, clock: C
     first.train()
     second = TimedSearch(journal, clock, 20.0)
     assert second.oracle.schedule == FULL
-    assert journal.note("plan") is None
+    assert journal.notes().plan is None
 
 
 def test_time_between_rungs_of_earlier_processes_counts(journal: Journal, clock: Clock) -> None:
@@ -156,7 +156,7 @@ def test_time_between_rungs_of_earlier_processes_counts(journal: Journal, clock:
         with charged(TimeBudget(50.0), journal):
             clock.now += seconds
         clock.now += 100.0  # between the processes
-    assert journal.note("spent_seconds") == 12.0
+    assert journal.notes().spent_seconds == 12.0
     later = TimeBudget(50.0)
     with charged(later, journal):
         assert later.left() == 38.0
@@ -191,7 +191,7 @@ def test_an_error_is_not_hidden_by_a_failing_note(
 def test_without_a_budget_nothing_is_noted(journal: Journal, clock: Clock) -> None:
     with charged(TimeBudget(), journal):
         clock.now += 5.0
-    assert journal.note("spent_seconds") is None
+    assert journal.notes().spent_seconds is None
 
 
 @pytest.mark.parametrize("seconds", [10.5, 12.0, 17.0, 25.0, 33.3, 50.0, 70.0])
@@ -201,7 +201,7 @@ def test_where_nothing_is_known_a_finalist_comes_before_the_end(
     search = TimedSearch(journal, clock, seconds, expected=None).run()
     (note,) = search.notes
     assert note.startswith("How long an epoch of this space takes is not known: nothing is planned")
-    assert journal.note("plan") is None
+    assert journal.notes().plan is None
     assert search.longest == 9
     assert clock.now <= seconds + search.epoch_seconds
     assert not search.oracle.complete

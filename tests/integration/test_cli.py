@@ -28,8 +28,8 @@ from tuner.hyperband.schedule import Schedule, hyperband
 from tuner.observer import Counting, EpochEnds, SearchEvent
 from tuner.runs.journal import Journal
 from tuner.runs.lock import sole_writer
+from tuner.runs.notes import Notes
 from tuner.runs.records import RungRecord
-from tuner.runs.run import FINISHED
 from tuner.search import pipeline as search_module
 from tuner.search.estimate import Estimate
 from tuner.terminal.search_progress import SearchProgress
@@ -876,7 +876,7 @@ def damaged(tmp_path: Path) -> Path:
     for number, score in enumerate((0.25, 0.75, 0.5)):
         journal.begin_trial({"width": number}, slot=(0, 0))
         journal.finish_rung(number, RungRecord(0, 1, score, 1.0), [{}], completed=True)
-    journal.set_notes({FINISHED: 1})
+    journal.set_notes(Notes(finished_iterations=1))
     journal.close()
     with contextlib.closing(sqlite3.connect(tmp_path / "begun" / "journal.db")) as connection:
         connection.execute("UPDATE rungs SET score = 0.99 WHERE trial = 0")
@@ -887,7 +887,7 @@ def damaged(tmp_path: Path) -> Path:
 def test_what_is_readable_of_a_damaged_run_is_listed(damaged: Path) -> None:
     result = tune("trials", "--runs-dir", damaged)
     message = sentence(result)
-    assert "journal.db is damaged: a row is not what was written. Put a copy of it back" in message
+    assert "journal.db is damaged: the checksum of a row does not match. Restore a copy" in message
     rows = [line.split() for line in result.stdout.splitlines()[2:5]]
     assert [row[:2] for row in rows] == [["*0001", "0.7500"], ["0002", "0.5000"], ["0000", "-"]]
 
@@ -913,7 +913,7 @@ def test_a_damaged_run_has_no_winner(damaged: Path) -> None:
 def test_a_damaged_run_is_not_resumed(tmp_path: Path, finished: str) -> None:
     runs = small_search().copy_of_runs(tmp_path)
     journal = Journal.open(runs / "small" / "journal.db")
-    journal.set_notes({FINISHED: int(finished)})
+    journal.set_notes(Notes(finished_iterations=int(finished)))
     journal.close()
     with contextlib.closing(sqlite3.connect(runs / "small" / "journal.db")) as connection:
         connection.execute("UPDATE rungs SET score = 0.99 WHERE trial = 0")

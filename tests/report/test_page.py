@@ -58,9 +58,10 @@ from tuner.report.importance import EPOCHS, LEAST_TRIALS, importances
 from tuner.report.label_doubts import Doubts
 from tuner.report.run_data import story_of
 from tuner.report.write import check_page
+from tuner.runs.notes import Notes
 from tuner.runs.outcomes import Outcomes
 from tuner.runs.records import COMPLETED, FAILED, RungRecord, TrialRecord
-from tuner.runs.run import FINISHED, RECIPES, Run, open_run
+from tuner.runs.run import Run, open_run
 from tuner.settings import SearchSettings
 from tuner.storage.cache import Cache, default_cache_dir
 from tuner.terminal.search_progress import SearchProgress
@@ -232,7 +233,7 @@ def test_every_bracket_shows_who_was_promoted(contents: Contents) -> None:
 
 def test_what_may_still_be_promoted_is_not_said_to_have_ended(tmp_path: Path) -> None:
     run = synthetic_run(tmp_path, trials=9, images=140)
-    run.journal.set_notes({FINISHED: 0})
+    run.journal.set_notes(Notes(finished_iterations=0))
     found = gathered(run, tmp_path / "cache")
     assert found.story.state == "interrupted"
     text = page.render(found, NOW)
@@ -240,7 +241,7 @@ def test_what_may_still_be_promoted_is_not_said_to_have_ended(tmp_path: Path) ->
     assert text.count(", no further so far</title>") == len(found.brackets[0].dots) > 0
     assert "</svg>no further so far</li>" in text
     assert "was not promoted, or not yet." in text
-    run.journal.set_notes({FINISHED: run.settings.iterations})
+    run.journal.set_notes(Notes(finished_iterations=run.settings.iterations))
     text = page.render(gathered(run, tmp_path / "cache"), NOW)
     assert "so far" not in text
     assert "went no further</title>" in text
@@ -269,7 +270,7 @@ def test_what_was_planned_is_known_before_every_recipe_has_begun(
     planned = story_of(run).schedule
     assert planned.recipes == ("plain head", "blog head")
     assert (planned.total_trials, planned.total_epochs) == (3, 3)
-    run.journal.set_notes({RECIPES: None})  # as of a run of an older version
+    run.journal._connection.execute("DELETE FROM notes")  # as of a damaged journal
     assert story_of(run).schedule.recipes == ("plain head",)
 
 
@@ -509,7 +510,7 @@ def test_a_real_run_has_every_section(tmp_path: Path) -> None:
     assert " after 1 epoch</title>" in out.read_text("utf-8")
     assert "computing frozen features" in text
     for name in ("python", "keras", "keras-tuner", "numpy"):
-        assert name in run.journal.note("computes")
+        assert name in run.journal.notes().versions
         assert name in text
     assert "blue sky" in text
     assert run.dataset().fingerprint in text
@@ -544,7 +545,7 @@ def all_failed(run: Run) -> None:
     empty(run)
     run.journal.begin_trial({"dropout": 0.1}, slot=(0, 0))
     run.journal.fail(0, "the loss became <b>NaN</b>")
-    run.journal.set_notes({"finished": 0})
+    run.journal.set_notes(Notes(finished_iterations=0))
 
 
 def no_dataset(run: Run) -> None:

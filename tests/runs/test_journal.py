@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from tuner.errors import DamagedJournalError, InputError, RunError, TuneError
 from tuner.runs.journal import Journal
 from tuner.runs.journal_file import SCHEMA_VERSION, salvage
+from tuner.runs.notes import Notes
 from tuner.runs.outcomes import Outcomes
 from tuner.runs.records import COMPLETED, FAILED, RUNNING, STOPPED, RungRecord, TrialRecord
 
@@ -115,36 +116,14 @@ def test_outcomes_stand_beside_their_rung(journal: Journal) -> None:
     assert journal.outcomes(0) is None  # those of an earlier rung are not the score's
 
 
-@pytest.mark.parametrize("read_only", [False, True])
-def test_a_journal_of_the_version_before_has_no_outcomes(
-    journal: Journal, path: Path, read_only: bool
-) -> None:
-    journal.begin_trial({}, slot=(0, 0))
-    journal.finish_rung(0, RungRecord(0, 1, 0.5, 1.0), [{"loss": 1.0}], completed=False)
-    expected = journal.trials()
-    connection = raw(path)
-    connection.executescript("DROP TABLE outcomes; DROP TABLE looks")
-    connection.execute("PRAGMA user_version = 2")
-    connection.close()
-    with contextlib.closing(Journal.open(path, read_only=read_only)) as old:
-        assert old.trials() == expected
-        assert old.outcomes(0) is None
-        assert old.looks() == []
-        if not read_only:
-            made = Outcomes.of(np.array([[0.5, 0.5]]), np.array([0]))
-            old.finish_rung(0, RungRecord(1, 2, 0.5, 1.0), [{}], outcomes=made, completed=False)
-            assert old.outcomes(0) is not None
-    assert raw(path).execute("PRAGMA user_version").fetchone()[0] == (2 if read_only else 3)
-
-
-def test_looks_are_counted_and_results_replaced(journal: Journal) -> None:
+def test_every_evaluation_is_logged_and_results_are_replaced(journal: Journal) -> None:
     journal.begin_trial({}, slot=(0, 0))
     journal.begin_trial({}, slot=(0, 0))
-    assert journal.looks() == []
-    journal.add_look(1, {"when": "yesterday"}, {1: {"right": 3}, 0: {"right": 2}})
-    journal.add_look(0, {"when": "today"}, {0: {"right": 4}})
+    assert journal.evaluation_log() == []
+    journal.log_evaluation(1, {"when": "yesterday"}, {1: {"right": 3}, 0: {"right": 2}})
+    journal.log_evaluation(0, {"when": "today"}, {0: {"right": 4}})
     journal.set_evaluation(1, {"right": 5})
-    assert journal.looks() == [(1, {"when": "yesterday"}), (0, {"when": "today"})]
+    assert journal.evaluation_log() == [(1, {"when": "yesterday"}), (0, {"when": "today"})]
     assert [journal.evaluation(number) for number in (0, 1)] == [{"right": 4}, {"right": 5}]
 
 
@@ -156,7 +135,7 @@ def test_a_damaged_outcome_is_not_taken_for_one(journal: Journal, path: Path) ->
     connection = raw(path)
     connection.execute("UPDATE outcomes SET data = ?", (other,))
     connection.close()
-    with pytest.raises(DamagedJournalError, match="not what was written"):
+    with pytest.raises(DamagedJournalError, match="checksum of a row does not match"):
         journal.outcomes(0)
 
 
@@ -195,13 +174,14 @@ def test_a_smaller_batch_is_noted_and_stays(journal: Journal) -> None:
 
 
 def test_notes_replace_one_another_all_or_none(journal: Journal) -> None:
-    assert journal.note("plan") is None
-    journal.set_notes({"plan": [3, 1], "finished": False})
-    journal.set_notes({"finished": True})
-    assert (journal.note("plan"), journal.note("finished")) == ([3, 1], True)
+    assert journal.notes() == Notes()
+    journal.set_notes(Notes(plan=[3, 1], finished_iterations=0))
+    journal.set_notes(Notes(finished_iterations=2))
+    expected = Notes(plan=[3, 1], finished_iterations=2)
+    assert journal.notes() == expected
     with pytest.raises(TypeError):
-        journal.set_notes({"plan": [9, 9], "finished": object()})
-    assert (journal.note("plan"), journal.note("finished")) == ([3, 1], True)
+        journal.set_notes(Notes(plan=[9, 9], space=[{"name": object()}]))
+    assert journal.notes() == expected
 
 
 def test_evaluations_replace_one_another(journal: Journal) -> None:
@@ -321,19 +301,13 @@ def test_an_unknown_status_is_refused(journal: Journal) -> None:
         journal._update(0, status="LOST")
 
 
-def test_a_newer_schema_is_refused(journal: Journal, path: Path) -> None:
+@pytest.mark.parametrize(("step", "age"), [(1, "a newer"), (-1, "an older")])
+def test_another_schema_is_refused(journal: Journal, path: Path, step: int, age: str) -> None:
     connection = raw(path)
-    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION + step}")
     connection.close()
-    with pytest.raises(RunError, match=r"written by a newer version .* Upgrade"):
-        Journal.open(path)
-
-
-def test_an_older_schema_is_refused(journal: Journal, path: Path) -> None:
-    connection = raw(path)
-    connection.execute("PRAGMA user_version = 1")
-    connection.close()
-    with pytest.raises(RunError, match=r"written by an older version \(schema 1, .* --overwrite"):
+    expected = rf"written by {age} version \(schema {SCHEMA_VERSION + step}, .* --overwrite"
+    with pytest.raises(RunError, match=expected):
         Journal.open(path)
 
 
@@ -410,8 +384,8 @@ def eventful(path: Path) -> None:
             journal.promote(number)
             rung = RungRecord(2, 4, number / 6, 2.5)
             journal.finish_rung(number, rung, metrics, outcomes=_outcomes(9), completed=True)
-    journal.set_notes({"asked": {"a": 1}, "made_from": {"images": "x"}, "finished": True})
-    journal.add_look(1, {"when": "2026-01-02T03:04:05Z"}, {1: {"accuracy": 0.5}})
+    journal.set_notes(Notes(settings={"a": 1}, fingerprint={"images": "x"}, finished_iterations=1))
+    journal.log_evaluation(1, {"when": "2026-01-02T03:04:05Z"}, {1: {"accuracy": 0.5}})
     journal.close()
 
 
@@ -433,8 +407,8 @@ def everything(path: Path) -> list[Any]:
                 for number in range(TRIALS)
                 for rung in (0, 1)
             ),
-            journal.looks(),
-            *(journal.note(name) for name in ("asked", "made_from", "finished", "plan")),
+            journal.evaluation_log(),
+            journal.notes(),
         ]
     finally:
         journal.close()
@@ -552,7 +526,7 @@ def test_a_trial_is_salvaged_up_to_its_damaged_rung(sound: Path, path: Path) -> 
         "UPDATE rungs SET seconds = 0 WHERE trial = 0",
         "UPDATE epochs SET metrics = '{}' WHERE trial = 1 AND epoch = 4",
         "UPDATE evaluations SET results = replace(results, '0.5', '0.6')",
-        "UPDATE notes SET value = 'false' WHERE name = 'finished'",
+        "UPDATE notes SET value = '0' WHERE name = 'finished_iterations'",
     ],
 )
 def test_a_row_that_was_not_written_so_is_damage(sound: Path, path: Path, change: str) -> None:
@@ -560,7 +534,9 @@ def test_a_row_that_was_not_written_so_is_damage(sound: Path, path: Path, change
     connection = raw(path)
     connection.execute(change)
     connection.close()
-    with pytest.raises(DamagedJournalError, match=r"a row is not what was written\. Put a copy of"):
+    with pytest.raises(
+        DamagedJournalError, match=r"the checksum of a row does not match\. Restore a copy"
+    ):
         everything(path)
 
 

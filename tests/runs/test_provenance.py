@@ -1,6 +1,7 @@
 """What a run was begun with: noted once, compared ever after."""
 
 from collections.abc import Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,25 @@ import pytest
 from tuner.errors import RunError
 from tuner.runs import provenance
 from tuner.runs.journal import Journal
-from tuner.runs.provenance import check_asked, note_or_check
+from tuner.runs.notes import Notes
+from tuner.runs.provenance import check_same_search, note_search
+from tuner.settings import SearchSettings
 
-ASKED: dict[str, Any] = {
-    "objective": "val_accuracy", "max_epochs": 10, "hyperband_iterations": 2, "seed": 0,
-    "pinned part of the space": {"dropout": 0.5}, "search space": [{"values": (1, 2)}],
-}  # fmt: skip
-MADE_FROM = {"images": "abc", "weights": "def"}
+SETTINGS = SearchSettings(max_epochs=10, iterations=2)
+BEGUN = Notes(
+    settings=asdict(SETTINGS),
+    pinned={"dropout": 0.5},
+    space=[{"values": (1, 2)}],
+    fingerprint={"images": "abc", "weights": "def"},
+)
+
+
+def with_settings(**changes: Any) -> Notes:
+    return replace(BEGUN, settings=asdict(replace(SETTINGS, **changes)))
+
+
+def check(journal: Journal, now: Notes) -> None:
+    check_same_search("first", journal, now)
 
 
 @pytest.fixture
@@ -27,66 +40,54 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
 
 @pytest.fixture
 def begun(journal: Journal) -> Journal:
-    assert note_or_check(journal, ASKED, MADE_FROM) is None
+    assert note_search(journal, BEGUN) is None
     return journal
 
 
-def test_an_empty_journal_was_asked_nothing(journal: Journal) -> None:
-    check_asked(journal, ASKED)
-    assert journal.note("asked") is None
+def test_an_empty_journal_differs_from_nothing(journal: Journal) -> None:
+    check(journal, BEGUN)
+    assert journal.notes() == Notes()
 
 
 def test_the_same_is_accepted_again_and_again(begun: Journal) -> None:
     for _ in range(2):
-        check_asked(begun, ASKED)  # the tuple is a list by now
-        assert note_or_check(begun, ASKED, MADE_FROM) is None
+        check(begun, BEGUN)  # the tuple is a list by now
+        assert note_search(begun, BEGUN) is None
 
 
 def test_each_difference_is_named(begun: Journal) -> None:
-    asked = ASKED | {"objective": "val_loss", "max_epochs": 20}
     with pytest.raises(RunError) as raised:
-        check_asked(begun, asked)
+        check(begun, with_settings(objective="val_loss", max_epochs=20))
     assert (
-        "the run was begun with other settings: objective was val_accuracy, not val_loss, "
-        "max_epochs was 10, not 20. Go on with the same"
+        "the run first was begun with other settings: --max-epochs was 10, not 20; --objective was "
+        "val_accuracy, not val_loss. Go on with the same"
     ) in str(raised.value)
 
 
 @pytest.mark.parametrize(
-    ("name", "value"),
+    ("now", "expected"),
     [
-        ("pinned part of the space", {"dropout": 0.4}),
-        ("pinned part of the space", {}),
-        ("search space", [{"values": (1, 2, 3)}]),
+        (replace(BEGUN, pinned={"dropout": 0.4}), "the pinned hyperparameters have changed"),
+        (replace(BEGUN, pinned={}), "the pinned hyperparameters have changed"),
+        (replace(BEGUN, space=[{"values": (1, 2, 3)}]), "the search space has changed"),
     ],
 )
-def test_a_changed_space_is_named(begun: Journal, name: str, value: Any) -> None:
-    with pytest.raises(RunError, match=f"other settings: the {name} has changed"):
-        check_asked(begun, ASKED | {name: value})
-
-
-def test_something_that_was_not_asked_before_is_a_difference(begun: Journal) -> None:
-    with pytest.raises(RunError, match="colour was None, not red"):
-        check_asked(begun, ASKED | {"colour": "red"})
-
-
-def test_a_run_that_was_not_asked_for_class_weights_has_none(begun: Journal) -> None:
-    check_asked(begun, ASKED | {"class_weights": "none"})
-    with pytest.raises(RunError, match="class_weights was none, not balanced"):
-        check_asked(begun, ASKED | {"class_weights": "balanced"})
+def test_a_changed_space_is_named(begun: Journal, now: Notes, expected: str) -> None:
+    with pytest.raises(RunError, match=f"other settings: {expected}"):
+        check(begun, now)
 
 
 def test_more_iterations_are_no_difference_and_are_noted(begun: Journal) -> None:
-    more = ASKED | {"hyperband_iterations": 3}
-    check_asked(begun, more)
-    note_or_check(begun, more, MADE_FROM)
-    with pytest.raises(RunError, match="hyperband_iterations was 3, not 2"):
-        check_asked(begun, ASKED)
+    more = with_settings(iterations=3)
+    check(begun, more)
+    note_search(begun, more)
+    with pytest.raises(RunError, match="--iterations was 3, not 2"):
+        check(begun, BEGUN)
 
 
 def test_fewer_iterations_are_refused(begun: Journal) -> None:
-    with pytest.raises(RunError, match="hyperband_iterations was 2, not 1"):
-        check_asked(begun, ASKED | {"hyperband_iterations": 1})
+    with pytest.raises(RunError, match="--iterations was 2, not 1"):
+        check(begun, with_settings(iterations=1))
 
 
 @pytest.mark.parametrize(
@@ -97,37 +98,36 @@ def test_fewer_iterations_are_refused(begun: Journal) -> None:
         ({"images": "x", "weights": "x"}, "the images and weights are not those"),
     ],
 )
-def test_what_a_search_is_made_from_stays(
+def test_images_and_weights_stay_the_same(
     begun: Journal, changed: dict[str, str], expected: str
 ) -> None:
+    now = replace(BEGUN, fingerprint=dict(BEGUN.fingerprint or {}) | changed)
     with pytest.raises(RunError, match=expected):
-        note_or_check(begun, ASKED, MADE_FROM | changed)
-    assert begun.note("made_from") == MADE_FROM
+        note_search(begun, now)
+    assert begun.notes().fingerprint == BEGUN.fingerprint
 
 
-def test_what_is_refused_changes_no_note(begun: Journal) -> None:
+def test_a_refused_search_changes_no_note(begun: Journal) -> None:
+    now = replace(with_settings(iterations=3), fingerprint={"images": "x", "weights": "x"})
     with pytest.raises(RunError):
-        note_or_check(begun, ASKED | {"hyperband_iterations": 3}, {"images": "x", "weights": "x"})
-    check_asked(begun, ASKED)
+        note_search(begun, now)
+    check(begun, BEGUN)
 
 
 @pytest.mark.parametrize(
     ("name", "value"), [("versions", {"tensorflow": "99.0"}), ("processor", "abacus")]
 )
-def test_another_computer_is_told_and_nothing_worse(
+def test_another_computer_gives_a_note_and_nothing_worse(
     begun: Journal, monkeypatch: pytest.MonkeyPatch, name: str, value: Any
 ) -> None:
     monkeypatch.setattr(provenance, name, lambda: value)
-    check_asked(begun, ASKED)
-    note = note_or_check(begun, ASKED, MADE_FROM)
+    check(begun, BEGUN)
+    note = note_search(begun, BEGUN)
     assert note is not None
     assert "another Keras, TensorFlow or processor" in note
 
 
-def test_a_run_that_noted_fewer_versions_is_gone_on_with_silently(begun: Journal) -> None:
-    noted = begun.note("computes")
-    fewer = {name: value for name, value in noted.items() if name not in ("python", "numpy")}
-    begun.set_notes({"computes": fewer})
-    assert note_or_check(begun, ASKED, MADE_FROM) is None
-    begun.set_notes({"computes": noted | {"python": "3.0.0"}})
-    assert note_or_check(begun, ASKED, MADE_FROM) is None
+def test_another_python_gives_no_note(begun: Journal) -> None:
+    noted = dict(begun.notes().versions or {})
+    begun.set_notes(Notes(versions=noted | {"python": "3.0.0"}))
+    assert note_search(begun, BEGUN) is None

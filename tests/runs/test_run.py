@@ -23,9 +23,9 @@ from tuner.runs import run as run_module
 from tuner.runs.journal import Journal
 from tuner.runs.listing import summaries
 from tuner.runs.lock import check_free, sole_writer
+from tuner.runs.notes import Notes
 from tuner.runs.records import RungRecord
 from tuner.runs.run import (
-    FINISHED,
     check_new,
     create_run,
     delete_run,
@@ -394,7 +394,7 @@ def test_a_run_is_done_when_all_its_iterations_are(tmp_path: Path, iterations: i
     states = []
     for done in range(iterations + 1):
         journal = Journal.open(folder / "journal.db")
-        journal.set_notes({FINISHED: done})
+        journal.set_notes(Notes(finished_iterations=done))
         journal.close()
         states += [summary.state for summary in summaries(tmp_path)]
     assert states == ["interrupted"] * iterations + ["done"]

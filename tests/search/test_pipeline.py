@@ -30,7 +30,8 @@ from tuner.errors import DataError, RunError, SettingsError, StoppedError, Weigh
 from tuner.interrupt import StopRequest
 from tuner.observer import Counting, Note, SearchEvent, SearchObserver
 from tuner.runs.lock import sole_writer
-from tuner.runs.run import FINISHED, existing_run, open_run
+from tuner.runs.notes import Notes
+from tuner.runs.run import existing_run, open_run
 from tuner.runs.timings import prepared_seconds
 from tuner.search import tuner as search_module
 from tuner.search.pipeline import SearchControl, SearchFolders, run_search
@@ -401,7 +402,7 @@ def test_a_complete_run_is_not_searched_again(
                 notes.append(event.text)
 
     notes: list[str] = []
-    run_search(settings(copied), "first", folders).journal.set_notes({FINISHED: 1})
+    run_search(settings(copied), "first", folders).journal.set_notes(Notes(finished_iterations=1))
     run_search(settings(copied), "first", folders, resume=True, observer=Listening())
     assert trained == ["first"]
     assert notes == ["The search is complete. Add to it with: tune resume first --iterations 2"]

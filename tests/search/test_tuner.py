@@ -852,13 +852,13 @@ def test_resuming_what_is_not_there_begins_it(tmp_path: Path, stand_in: type[Sta
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        ({"seed": 1}, "seed was 0, not 1"),
-        ({"max_epochs": 4, "factor": 2}, "max_epochs was 9, not 4, factor was 3, not 2"),
-        ({"objective": "val_loss"}, "objective was val_accuracy, not val_loss"),
-        ({"batch_size": 8}, "batch_size was 16, not 8"),
-        ({"class_weights": "balanced"}, "class_weights was none, not balanced"),
-        ({"fixed": {"rate": "0.5"}}, "the pinned part of the space has changed"),
-        ({"iterations": 1}, "hyperband_iterations was 2, not 1"),
+        ({"seed": 1}, "--seed was 0, not 1"),
+        ({"max_epochs": 4, "factor": 2}, "--max-epochs was 9, not 4; --factor was 3, not 2"),
+        ({"objective": "val_loss"}, "--objective was val_accuracy, not val_loss"),
+        ({"batch_size": 8}, "--batch-size was 16, not 8"),
+        ({"class_weights": "balanced"}, "--class-weights was none, not balanced"),
+        ({"fixed": {"rate": "0.5"}}, "the pinned hyperparameters have changed"),
+        ({"iterations": 1}, "--iterations was 2, not 1"),
     ],
 )
 def test_a_search_goes_on_with_its_own_settings_alone(
@@ -1271,7 +1271,7 @@ def test_a_planned_search_is_complete_in_its_time(
     (note,) = told.notes
     assert "Planned for the time budget" in note
     planned = tuner.oracle.schedule
-    assert tuner._journal.note("plan") == [planned.max_epochs, len(planned.brackets)]
+    assert tuner._journal.notes().plan == [planned.max_epochs, len(planned.brackets)]
     # Resumed without a budget it keeps to its plan: it is complete.
     again = arithmetically(tmp_path, resume=True)
     assert again.oracle.schedule == planned

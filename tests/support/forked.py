@@ -258,7 +258,8 @@ def memory(folder: Path) -> dict[str, Any]:
             for trial in trials
             for number in range(len(trial["rungs"]))
         }
-        notes = {name: journal.note(name) for name in ("asked", "made_from", "plan", "finished")}
+        notes = dataclasses.asdict(journal.notes())
+        notes |= {"spent_seconds": None, "prepared_seconds": None}
     states = {
         path.parent.name: _checkpoint(path) for path in sorted(folder.glob("trials/*/state.npz"))
     }

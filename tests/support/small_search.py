@@ -47,7 +47,7 @@ class SmallSearch:
 def forget_looks(run: Path) -> None:
     """Makes a run one whose test images nobody has looked at."""
     with contextlib.closing(sqlite3.connect(run / "journal.db")) as connection:
-        connection.executescript("DELETE FROM evaluations; DELETE FROM looks")
+        connection.executescript("DELETE FROM evaluations; DELETE FROM evaluation_log")
 
 
 @functools.cache

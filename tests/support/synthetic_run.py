@@ -19,9 +19,10 @@ from tuner.report import thumbnails
 from tuner.report.contents import Contents, Doubtful, Validation, gather
 from tuner.report.label_doubts import Doubts
 from tuner.runs.journal import Journal
+from tuner.runs.notes import Notes
 from tuner.runs.outcomes import Outcomes
 from tuner.runs.records import RungRecord
-from tuner.runs.run import FINISHED, RECIPES, Run, create_run
+from tuner.runs.run import Run, create_run
 from tuner.runs.timings import note_seconds
 from tuner.settings import SearchSettings
 from tuner.storage.cache import Cache
@@ -77,7 +78,7 @@ def _dataset(root: Path, images: int) -> Dataset:
 def _search(run: Run, trials: int, dataset: Dataset) -> None:
     """Trains nothing: the schedule asks, and a formula answers."""
     journal, settings = run.journal, run.settings
-    journal.set_notes({"asked": {"search space": _SEARCH_SPACE}, "computes": {"keras": "3.15"}})
+    journal.set_notes(Notes(space=_SEARCH_SPACE, versions={"keras": "3.15"}))
     note_seconds(journal, PREPARED)
     schedule = Schedule(hyperband(settings.max_epochs, 3), settings.iterations, ("plain head",))
     standings: dict[int, Standing] = {}
@@ -87,7 +88,8 @@ def _search(run: Run, trials: int, dataset: Dataset) -> None:
             break
         number, standing = _train(journal, task, standings, settings.max_epochs, dataset)
         standings[number] = standing
-    journal.set_notes({FINISHED: settings.iterations, RECIPES: list(schedule.recipes)})
+    recipes = list(schedule.recipes)
+    journal.set_notes(Notes(finished_iterations=settings.iterations, recipes=recipes))
 
 
 def _train(

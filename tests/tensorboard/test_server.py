@@ -107,7 +107,7 @@ def test_a_run_that_is_searched_is_left_to_its_search(runs: Path, cache: Cache) 
 
 def test_a_run_that_has_not_begun_is_refused(runs: Path, cache: Cache) -> None:
     run = open_run(runs, "small")
-    run.journal.set_notes({"asked": None})
+    run.journal._connection.execute("DELETE FROM notes")
     with pytest.raises(RunError, match="not yet begun"), log_folder([run], cache):
         pass
 
@@ -115,7 +115,7 @@ def test_a_run_that_has_not_begun_is_refused(runs: Path, cache: Cache) -> None:
 def test_of_several_runs_one_that_has_not_begun_is_left_out(runs: Path, cache: Cache) -> None:
     shutil.copytree(runs / "small", runs / "other")
     opened = [open_run(runs, name) for name in ("other", "small")]
-    opened[0].journal.set_notes({"asked": None})
+    opened[0].journal._connection.execute("DELETE FROM notes")
     notes: list[str] = []
     with log_folder(opened, cache, notes.append) as shown:
         assert {name.partition("/")[0] for name in rows(shown)} == {"small"}

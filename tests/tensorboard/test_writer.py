@@ -13,6 +13,7 @@ from tuner.errors import RunError
 from tuner.hyperband.schedule import Schedule, hyperband
 from tuner.observer import EpochEnds, RungBegins, RungEnds, SearchBegins, SearchEnds
 from tuner.runs.journal import Journal
+from tuner.runs.notes import Notes
 from tuner.runs.ranking import rank
 from tuner.runs.records import RungRecord, TrialRecord
 from tuner.tensorboard import event_files
@@ -70,15 +71,8 @@ def begun_journal(path: Path) -> Journal:
     space.Choice("width", [64, 128])
     space.Float("rate", 1e-4, 1e-1, sampling="log")
     journal = Journal.create(path)
-    journal.set_notes(
-        {
-            "asked": {
-                "objective": "val_accuracy",
-                "pinned part of the space": {},
-                "search space": space.get_config()["space"],
-            }
-        }
-    )
+    settings = {"objective": "val_accuracy"}
+    journal.set_notes(Notes(settings=settings, pinned={}, space=space.get_config()["space"]))
     return journal
 
 

@@ -82,7 +82,7 @@ def all_looks(run: Run, dataset: Dataset) -> list[Look]:
 
     Those of the run's journal, and those of other runs in the same folder.
     """
-    own = [Look.from_json(facts) for _, facts in run.journal.looks()]
+    own = [Look.from_json(facts) for _, facts in run.journal.evaluation_log()]
     looks = {*own, *_listed(run.folder.parent)}
     return sorted((look for look in looks if look.shared(dataset)), key=lambda look: look.when)
 
@@ -131,13 +131,13 @@ def note_look(run: Run, trial: int, look: Look, results: Mapping[int, Mapping[st
         run: the run.
         trial: number of the trial that it was done for.
         look: of `look_now`.
-        results: see `journal.Journal.add_look`.
+        results: see `journal.Journal.log_evaluation`.
 
     Raises:
         RunError: it cannot be written.
     """
     list_look(run, look)
-    run.journal.add_look(trial, asdict(look), results)
+    run.journal.log_evaluation(trial, asdict(look), results)
 
 
 def list_look(run: Run, look: Look) -> None:

@@ -8,12 +8,12 @@ from tuner.errors import TuneError
 from tuner.hyperband.oracle import JournalOracle
 from tuner.hyperband.schedule import Schedule, largest_affordable, shortened
 from tuner.runs.journal import Journal
+from tuner.runs.notes import Notes
 from tuner.text import duration
 
 # Share of the time left that a plan may fill by estimate: other work on the machine slows it down.
 _PLANNED_SHARE = 0.7
 # Notes of the journal: wall time of all processes; max_epochs and number of brackets planned.
-_SPENT, _PLAN = "spent_seconds", "plan"
 
 
 class TimeBudget:
@@ -65,7 +65,7 @@ class TimeBudget:
 def charged(budget: TimeBudget, journal: Journal) -> Iterator[None]:
     """Charge a budget with what earlier processes spent, and note in the end what this one did."""
     trained = sum(record.seconds for record in journal.trials())
-    budget.spent_before_seconds = max(trained, journal.note(_SPENT) or 0.0)
+    budget.spent_before_seconds = max(trained, journal.notes().spent_seconds or 0.0)
     try:
         yield
     finally:
@@ -76,7 +76,7 @@ def charged(budget: TimeBudget, journal: Journal) -> Iterator[None]:
 def note_spent(budget: TimeBudget, journal: Journal) -> None:
     """Note what was spent so far, if there is a budget."""
     if budget.limited:
-        journal.set_notes({_SPENT: budget.spent()}, durable=False)
+        journal.set_notes(Notes(spent_seconds=budget.spent()), durable=False)
 
 
 def follow_plan(
@@ -96,11 +96,11 @@ def follow_plan(
         seconds_of: estimate for a schedule; None where nothing is known.
         on_note: called with a sentence for the user, where there is something to say.
     """
-    planned = journal.note(_PLAN)
+    planned = journal.notes().plan
     if planned is None and budget.limited and not oracle.records():
         planned = _plan(oracle, budget, seconds_of, on_note)
         if planned is not None:
-            journal.set_notes({_PLAN: planned})
+            journal.set_notes(Notes(plan=planned))
     if planned is not None:
         oracle.follow(shortened(oracle.schedule, oracle.factor, *planned))
 

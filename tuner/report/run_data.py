@@ -8,13 +8,11 @@ from tuner.data.dataset import Dataset
 from tuner.errors import DamagedJournalError, InputError
 from tuner.hyperband.schedule import Schedule, hyperband, shortened
 from tuner.metrics.scores import chance_rate
+from tuner.runs.notes import Notes
 from tuner.runs.ranking import rank, rank_all
 from tuner.runs.records import COMPLETED, FAILED, TrialRecord
-from tuner.runs.run import RECIPES, Run
-from tuner.runs.timings import prepared_seconds
+from tuner.runs.run import Run
 from tuner.settings import SearchSettings
-
-_PLAN, _ASKED, _COMPUTES = "plan", "asked", "computes"  # notes of the journal
 
 
 @dataclass(frozen=True)
@@ -122,14 +120,12 @@ def story_of(run: Run) -> Story:
     """
     settings, damage = run.settings, None
     curves: dict[int, list[dict[str, float]]] = {}
-    notes: dict[str, Any] = {}
-    prepared: dict[str, float] = {}
+    notes = Notes()
     try:
         journal = run.journal
         records = journal.trials()
         curves = {record.id: journal.epochs(record.id) for record in records}
-        notes = {name: journal.note(name) for name in (_PLAN, _ASKED, _COMPUTES, RECIPES)}
-        prepared = prepared_seconds(journal)
+        notes = journal.notes()
         state = _state(run, records)
     except DamagedJournalError as error:
         records, damage, state = run.salvaged(), str(error), "damaged"
@@ -138,8 +134,8 @@ def story_of(run: Run) -> Story:
         run.name, settings, state, damage, tuple(rank_all(records, settings.direction)),
         next(iter(rank(records, settings.direction)), None), curves,
         _schedule(settings, records, notes),
-        _parameters(notes.get(_ASKED) or {}, records), dataset, _chance(dataset, settings),
-        notes.get(_COMPUTES) or {}, prepared,
+        _parameters(notes, records), dataset, _chance(dataset, settings),
+        dict(notes.versions or {}), dict(notes.prepared_seconds or {}),
     )  # fmt: skip
 
 
@@ -166,21 +162,19 @@ def _chance(dataset: Dataset | None, settings: SearchSettings) -> float | None:
     return chance_rate(counts, settings.objective)
 
 
-def _schedule(
-    settings: SearchSettings, records: Sequence[TrialRecord], notes: dict[str, Any]
-) -> Schedule:
-    recipes, plan = notes.get(RECIPES), notes.get(_PLAN)
-    if recipes is None:  # an older version did not note them, and a damaged journal cannot be asked
+def _schedule(settings: SearchSettings, records: Sequence[TrialRecord], notes: Notes) -> Schedule:
+    recipes, plan = notes.recipes, notes.plan
+    if recipes is None:  # a damaged journal
         recipes = [record.recipe for record in records if record.recipe]
     brackets = hyperband(settings.max_epochs, settings.factor)
     schedule = Schedule(brackets, settings.iterations, tuple(recipes))
     return schedule if plan is None else shortened(schedule, settings.factor, *plan)
 
 
-def _parameters(asked: dict[str, Any], records: Sequence[TrialRecord]) -> tuple[Parameter, ...]:
+def _parameters(notes: Notes, records: Sequence[TrialRecord]) -> tuple[Parameter, ...]:
     """As the search noted them; where it did not, what the trials show."""
-    pinned = asked.get("pinned part of the space", {})
-    declared = [_declared(each["config"], pinned) for each in asked.get("search space", [])]
+    pinned = dict(notes.pinned or {})
+    declared = [_declared(each["config"], pinned) for each in notes.space or ()]
     known = {parameter.name for parameter in declared}
     used = dict.fromkeys(name for record in records for name in record.hyperparameters)
     for name in (name for name in used if name not in known):

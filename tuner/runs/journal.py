@@ -1,9 +1,9 @@
-"""The run's journal: one SQLite file, one row for each configuration with its rungs and epochs.
+"""The run's journal: one SQLite file with a row for each trial, rung and epoch.
 
-The journal is the only memory of a search. Every change is one transaction; what comes next follows
-from these rows alone. A result is synced before it returns; that a trial began is not, since a
-power cut that takes it back costs nothing. Every row carries a checksum, so that a flipped byte is
-never taken for a score. Reading works while another process writes.
+The journal is the only memory of a search: what comes next follows from these rows alone. Every
+change is one transaction. Results are flushed to disk before the call returns; that a trial began
+is not, since losing it in a power cut costs nothing. Every row carries a checksum, so that a
+flipped byte never passes for a score. Other processes can read while one writes.
 """
 
 import contextlib
@@ -16,96 +16,93 @@ from typing import Any
 
 from tuner.errors import DamagedJournalError, RunError, TuneError
 from tuner.runs.journal_file import (
-    _ADDED,
-    _OLDEST_READ,
-    _RUNG,
-    _SCHEMA,
-    _TRIAL,
+    RUNG_COLUMNS,
+    SCHEMA,
     SCHEMA_VERSION,
-    _checksum,
-    _connect,
-    _explanation,
-    _insert,
-    _of_content,
-    _records,
-    _sound,
+    TRIAL_COLUMNS,
+    checksum,
+    connect,
+    explanation,
+    insert,
+    is_about_content,
+    is_sound,
+    to_records,
 )
+from tuner.runs.notes import Notes
 from tuner.runs.outcomes import Outcomes
 from tuner.runs.records import COMPLETED, FAILED, RUNNING, STOPPED, RungRecord, TrialRecord
 from tuner.storage.atomic import sync
 
-_PARTIAL = ".journal.db."  # of what is being made; the process's number follows
+_PARTIAL = ".journal.db."  # prefix of a journal that is being made; the process id follows
 
 
 class Journal:
-    """An open journal.
+    """An open journal; make one with `create` or `open`.
+
+    Example:
+        >>> journal = Journal.open(Path("runs/first/journal.db"), read_only=True)
+        >>> [trial.score for trial in journal.trials()]
 
     Args:
-        path: the file, which exists; `create` and `open` are the ways to get one.
-        read_only: whether it cannot be written.
+        path: an existing file.
+        read_only: whether writing is refused.
     """
 
     def __init__(self, path: Path, read_only: bool = False) -> None:
         self._path = path
         self._known: list[TrialRecord] = []
-        self._read_at: tuple[int, int] | None = None  # others' changes to the file, and this one's
+        self._read_at: tuple[int, int] | None = None  # changes by other processes, and by this one
         with self._explained():
-            self._connection = _connect(path, "ro" if read_only else "rw")
+            self._connection = connect(path, "ro" if read_only else "rw")
             self._connection.execute("PRAGMA foreign_keys = ON")
 
     @classmethod
     def create(cls, path: Path) -> "Journal":
-        """Makes a new, empty journal; it appears under its name when it is whole."""
+        """Make an empty journal; the file appears under its name once it is complete."""
         new = path.with_name(f"{_PARTIAL}{os.getpid()}")
         new.touch()
         journal = cls(new)
         with journal._explained():
-            # Not yet with a write-ahead log: what closing cannot copy out of that, it does not say.
+            # WAL comes later: closing does not report what it could not copy out of the log.
             journal._connection.execute("PRAGMA journal_mode = MEMORY")
-            journal._connection.executescript(_SCHEMA)
+            journal._connection.executescript(SCHEMA)
         journal.close()
         new.rename(path)
         sync(path.parent)
         journal = cls(path)
-        journal._log_ahead()
+        journal._enable_wal()
         return journal
 
     @classmethod
     def open(cls, path: Path, *, read_only: bool = False) -> "Journal":
-        """Opens a journal.
+        """Open an existing journal.
 
         Raises:
-            RunError: it is missing, or was written by another version.
-            DamagedJournalError: it holds bytes that were not written so.
+            RunError: it is missing, or another version wrote it.
+            DamagedJournalError: its bytes are not those that were written.
         """
         if not path.is_file():
             raise RunError(f"there is no journal at {path}.")
         journal = cls(path, read_only)
         version = journal._query("PRAGMA user_version")[0][0]
-        if version > SCHEMA_VERSION:
-            raise RunError(
-                f"the journal {path} was written by a newer version (schema {version}, this one "
-                f"reads up to {SCHEMA_VERSION}). Upgrade tune-resnet50."
-            )
         if version < 1:
             raise RunError(f"{path} is not a journal of this program.")
-        if version < _OLDEST_READ:
+        if version != SCHEMA_VERSION:
+            age = "a newer" if version > SCHEMA_VERSION else "an older"
             raise RunError(
-                f"the journal {path} was written by an older version (schema {version}, this one "
-                f"reads {_OLDEST_READ} to {SCHEMA_VERSION}). Begin the search again with "
-                "--overwrite."
+                f"the journal {path} was written by {age} version (schema {version}, this one "
+                f"reads {SCHEMA_VERSION}). Use that version, or start over with --overwrite."
             )
-        # Not quick_check, which takes an index on trust: rows behind a damaged one are not found.
-        verdict = journal._query("PRAGMA integrity_check(1)")[0][0]
-        if verdict != "ok":
-            raise journal._damaged(verdict)
+        # quick_check would not notice a damaged index, behind which rows are not found.
+        result = journal._query("PRAGMA integrity_check(1)")[0][0]
+        if result != "ok":
+            raise journal._damaged(result)
         if not read_only:
-            journal._log_ahead()
-            journal._bring_up_to_date()
+            journal._enable_wal()
         return journal
 
     def close(self) -> None:
-        """Closes the file; the journal cannot be used afterwards."""
+        """Close the file; the journal cannot be used afterwards."""
         self._connection.close()
 
     def begin_trial(
@@ -115,32 +112,32 @@ class Journal:
         recipe: str | None = None,
         slot: tuple[int, int] | None = None,
     ) -> TrialRecord:
-        """Adds a configuration, running.
+        """Add a running trial.
 
         Args:
             hyperparameters: the active ones, by name.
             recipe: name of the recipe that it trains, or
-            slot: (iteration, bracket) that it belongs to.
+            slot: its (Hyperband iteration, bracket).
         """
         iteration, bracket = slot or (None, None)
         with self._transaction(durable=False) as execute:
             number = execute("SELECT COUNT(*) FROM trials").fetchone()[0]
             values = json.dumps(dict(hyperparameters))
             row = (number, recipe, iteration, bracket, values, RUNNING, None, None, None)
-            _insert(execute, f"INSERT INTO trials ({_TRIAL}, crc)", row)
+            insert(execute, f"INSERT INTO trials ({TRIAL_COLUMNS}, crc)", row)
         return self.trial(number)
 
     def promote(self, trial: int) -> TrialRecord:
-        """Marks a trial as running again, on its next rung."""
+        """Mark a trial as running again, on its next rung."""
         self._update(trial, durable=False, status=RUNNING, message=None)
         return self.trial(trial)
 
     def set_parameters(self, trial: int, parameters: int) -> None:
-        """Notes how many scalars the trial trains."""
+        """Note how many scalars the trial trains."""
         self._update(trial, durable=False, parameters=parameters)
 
     def set_batch_size(self, trial: int, batch_size: int) -> None:
-        """Notes that the trial takes fewer images a step than the search."""
+        """Note that the trial has a smaller batch size than the search."""
         self._update(trial, batch_size=batch_size)
 
     def finish_rung(
@@ -152,62 +149,60 @@ class Journal:
         outcomes: Outcomes | None = None,
         completed: bool,
     ) -> None:
-        """Adds a finished rung with its epochs.
+        """Add a finished rung with its epochs.
 
         Args:
             trial: number of the trial.
-            rung: what it reached.
-            epochs: the metrics of each of the rung's epochs, in order.
-            outcomes: what the trial made of the validation images at its last epoch.
-            completed: whether the trial has been trained to the full number of epochs.
+            rung: its epochs, score and time.
+            epochs: metrics of each of the rung's epochs, in order.
+            outcomes: predictions for the validation images after the last epoch.
+            completed: whether the trial has been trained for all its epochs.
         """
         with self._transaction() as execute:
             counted = execute("SELECT COUNT(*) FROM rungs WHERE trial = ?", (trial,))
             number = counted.fetchone()[0]
-            # As SQLite gives them back, without a negative zero, since the checksum is of that.
+            # Without negative zero, which SQLite returns as zero: the checksum must match.
             score, seconds = float(rung.score) + 0.0, float(rung.seconds) + 0.0
             row = (trial, number, rung.start_epoch, rung.end_epoch, score, seconds)
-            _insert(execute, "INSERT INTO rungs", row)
+            insert(execute, "INSERT INTO rungs", row)
             for epoch, metrics in enumerate(epochs, start=rung.start_epoch + 1):
-                _insert(execute, "INSERT INTO epochs", (trial, epoch, json.dumps(metrics)))
+                insert(execute, "INSERT INTO epochs", (trial, epoch, json.dumps(metrics)))
             if outcomes is not None:
-                _insert(execute, "INSERT INTO outcomes", (trial, number, outcomes.to_bytes()))
+                insert(execute, "INSERT INTO outcomes", (trial, number, outcomes.to_bytes()))
             self._change(execute, trial, {"status": COMPLETED if completed else STOPPED})
 
     def fail(self, trial: int, message: str) -> None:
-        """Marks a trial as failed, with the reason."""
+        """Mark a trial as failed, with the reason."""
         self._update(trial, status=FAILED, message=message)
 
     def trial(self, number: int) -> TrialRecord:
-        """The trial of that number."""
+        """The trial with this number."""
         return self._read(number)[0]
 
     def trials(self) -> list[TrialRecord]:
-        """Every trial, in the order in which they began; read again when something has changed."""
+        """All trials in the order they began; cached until a process changes the file."""
         state = (self._query("PRAGMA data_version")[0][0], self._connection.total_changes)
         if state != self._read_at:
             self._known, self._read_at = self._read(), state
         return list(self._known)
 
     def epochs(self, trial: int) -> list[dict[str, float]]:
-        """Metrics of each epoch of a trial, from the first."""
+        """Metrics of each epoch of a trial, in order."""
         rows = self._rows(
             "SELECT trial, epoch, metrics, crc FROM epochs WHERE trial = ? ORDER BY epoch", (trial,)
         )
         return [json.loads(metrics) for _, _, metrics in rows]
 
     def outcomes(self, trial: int, rung: int | None = None) -> Outcomes | None:
-        """What a trial made of the validation images at the end of a rung.
+        """A trial's predictions for the validation images at the end of a rung.
 
         Args:
             trial: number of the trial.
-            rung: which of its rungs, from 0; None for the highest that it has finished.
+            rung: index of the rung; None for the last finished one.
 
         Returns:
-            As `finish_rung` was given them; None where it was not, as by versions before this.
+            The `outcomes` of `finish_rung`; None if none were passed, or no rung has finished.
         """
-        if self._is_old():
-            return None
         last = "(SELECT MAX(number) FROM rungs WHERE trial = ?1)" if rung is None else "?2"
         rows = self._rows(
             f"SELECT * FROM outcomes WHERE trial = ?1 AND number = {last}",
@@ -216,100 +211,93 @@ class Journal:
         return Outcomes.from_bytes(rows[0][2]) if rows else None
 
     def set_evaluation(self, trial: int, results: Mapping[str, Any]) -> None:
-        """Notes what a trial's model reached on the test images, in place of earlier results."""
-        self.add_look(trial, None, {trial: results})
+        """Note a trial's results on the test images, in place of earlier ones."""
+        with self._transaction() as execute:
+            self._put_evaluation(execute, trial, results)
 
-    def add_look(
-        self, trial: int, look: Mapping[str, Any] | None, results: Mapping[int, Mapping[str, Any]]
+    def log_evaluation(
+        self, trial: int, entry: Mapping[str, Any], results: Mapping[int, Mapping[str, Any]]
     ) -> None:
-        """Notes that the test images were looked at, and what that gave, all of it or nothing.
+        """Log one evaluation on the test images together with its results.
 
         Args:
-            trial: number of the trial that it was done for.
-            look: what is to be remembered of it; None for no look.
-            results: number of a trial to what it reached, as JSON can hold it.
+            trial: number of the trial that was evaluated.
+            entry: what the log keeps, such as when.
+            results: number of a trial to its results, as JSON can hold them.
         """
         with self._transaction() as execute:
             for number, reached in results.items():
-                row = (number, json.dumps(dict(reached)))
-                _insert(execute, "INSERT OR REPLACE INTO evaluations", row)
-            if look is not None:
-                count = execute("SELECT COUNT(*) FROM looks").fetchone()[0]
-                _insert(execute, "INSERT INTO looks", (count, trial, json.dumps(dict(look))))
+                self._put_evaluation(execute, number, reached)
+            count = execute("SELECT COUNT(*) FROM evaluation_log").fetchone()[0]
+            row = (count, trial, json.dumps(dict(entry)))
+            insert(execute, "INSERT INTO evaluation_log", row)
 
-    def looks(self) -> list[tuple[int, dict[str, Any]]]:
-        """Each time that the test images were looked at: for which trial, and what was noted."""
-        if self._is_old():
-            return []
-        rows = self._rows("SELECT * FROM looks ORDER BY number")
-        return [(trial, json.loads(facts)) for _, trial, facts in rows]
+    def evaluation_log(self) -> list[tuple[int, dict[str, Any]]]:
+        """Every logged evaluation on the test images, oldest first: (trial, entry)."""
+        rows = self._rows("SELECT * FROM evaluation_log ORDER BY number")
+        return [(trial, json.loads(entry)) for _, trial, entry in rows]
 
     def evaluation(self, trial: int) -> dict[str, Any] | None:
-        """What `set_evaluation` noted, or None."""
+        """A trial's latest results on the test images, or None."""
         rows = self._rows("SELECT * FROM evaluations WHERE trial = ?", (trial,))
         return json.loads(rows[0][1]) if rows else None
 
-    def set_notes(self, notes: Mapping[str, Any], durable: bool = True) -> None:
-        """Notes facts about the search, all of them or none, in place of earlier ones.
+    def set_notes(self, notes: Notes, durable: bool = True) -> None:
+        """Note facts about the search in one transaction, in place of earlier ones.
 
         Args:
-            notes: name to a value that JSON can hold.
-            durable: whether they are synced; a power cut may take back those that are not.
+            notes: fields that are None stay as they were.
+            durable: whether to flush to disk; a power cut may undo notes that are not flushed.
         """
         with self._transaction(durable) as execute:
-            for name, value in notes.items():
-                _insert(execute, "INSERT OR REPLACE INTO notes", (name, json.dumps(value)))
+            for name, value in vars(notes).items():
+                if value is not None:
+                    row = (name, json.dumps(value))
+                    insert(execute, "INSERT OR REPLACE INTO notes", row)
 
-    def note(self, name: str) -> Any:
-        """What `set_notes` noted under that name, as JSON gives it back, or None."""
-        rows = self._rows("SELECT * FROM notes WHERE name = ?", (name,))
-        return json.loads(rows[0][1]) if rows else None
+    def notes(self) -> Notes:
+        """All facts that `set_notes` noted, as JSON returns them."""
+        rows = self._rows("SELECT * FROM notes")
+        return Notes(**{name: json.loads(value) for name, value in rows})
+
+    @staticmethod
+    def _put_evaluation(execute: Any, trial: int, results: Mapping[str, Any]) -> None:
+        row = (trial, json.dumps(dict(results)))
+        insert(execute, "INSERT OR REPLACE INTO evaluations", row)
 
     def _update(self, trial: int, durable: bool = True, **changes: Any) -> None:
         with self._transaction(durable) as execute:
             self._change(execute, trial, changes)
 
     def _change(self, execute: Any, trial: int, changes: Mapping[str, Any]) -> None:
-        """Changes columns of a trial's row, and its checksum with them."""
-        names = _TRIAL.split(", ")
-        (old,) = self._rows(f"SELECT {_TRIAL}, crc FROM trials WHERE id = ?", (trial,))
+        """Change columns of a trial's row, and its checksum with them."""
+        names = TRIAL_COLUMNS.split(", ")
+        (old,) = self._rows(f"SELECT {TRIAL_COLUMNS}, crc FROM trials WHERE id = ?", (trial,))
         row = tuple((dict(zip(names, old, strict=True)) | dict(changes)).values())
         columns = ", ".join(f"{name} = ?" for name in [*names, "crc"])
-        execute(f"UPDATE trials SET {columns} WHERE id = ?", (*row, _checksum(row), trial))
+        execute(f"UPDATE trials SET {columns} WHERE id = ?", (*row, checksum(row), trial))
 
     def _read(self, trial: int | None = None) -> list[TrialRecord]:
-        """One trial, or all."""
+        """Read one trial, or all."""
         one, chosen = ("", ()) if trial is None else ("WHERE {} = ?", (trial,))
         of_trials, of_rungs = one.format("id"), one.format("trial")
-        trials = f"SELECT {_TRIAL}, crc FROM trials {of_trials} ORDER BY id"
-        rungs = f"SELECT {_RUNG}, crc FROM rungs {of_rungs} ORDER BY trial, number"
-        return _records(self._rows(trials, chosen), self._rows(rungs, chosen))
+        trials = f"SELECT {TRIAL_COLUMNS}, crc FROM trials {of_trials} ORDER BY id"
+        rungs = f"SELECT {RUNG_COLUMNS}, crc FROM rungs {of_rungs} ORDER BY trial, number"
+        return to_records(self._rows(trials, chosen), self._rows(rungs, chosen))
 
     def _rows(self, sql: str, arguments: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-        """Rows without the checksum, which is their last column and has been compared."""
+        """Rows without their last column, the checksum, which is verified here."""
         rows = self._query(sql, arguments)
-        if not all(_sound(row) for row in rows):
-            raise self._damaged("a row is not what was written")
+        if not all(is_sound(row) for row in rows):
+            raise self._damaged("the checksum of a row does not match")
         return [row[:-1] for row in rows]
 
     def _query(self, sql: str, arguments: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         with self._explained():
             return self._connection.execute(sql, arguments).fetchall()
 
-    def _bring_up_to_date(self) -> None:
-        """Adds what a journal of an older version lacks."""
-        if self._is_old():
-            with self._transaction() as execute:
-                for statement in filter(str.strip, _ADDED.split(";")):
-                    execute(statement)
-                execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-
-    def _is_old(self) -> bool:
-        """Whether it lacks what this version adds: only where it cannot be written."""
-        return bool(self._query("PRAGMA user_version")[0][0] < SCHEMA_VERSION)
-
-    def _log_ahead(self) -> None:
-        """Lets others read while this process writes; the file remembers it."""
+    def _enable_wal(self) -> None:
+        """Switch to a write-ahead log, so that others can read while this process writes."""
         self._query("PRAGMA journal_mode = WAL")
 
     @contextlib.contextmanager
@@ -327,13 +315,13 @@ class Journal:
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:
-        """Turns what SQLite raises about the file into a sentence."""
+        """Turn SQLite errors about the file into errors of this program."""
         try:
             yield
         except sqlite3.OperationalError as error:
-            if _of_content(error):
+            if is_about_content(error):
                 raise self._damaged(str(error)) from error
-            raise TuneError(_explanation(self._path, error)) from error
+            raise TuneError(explanation(self._path, error)) from error
         except sqlite3.IntegrityError:
             raise
         except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
@@ -341,11 +329,11 @@ class Journal:
 
     def _damaged(self, reason: str) -> DamagedJournalError:
         return DamagedJournalError(
-            f"the journal {self._path} is damaged: {' '.join(reason.split())[:200]}. Put a copy of "
-            "it back, or begin the search again with --overwrite."
+            f"the journal {self._path} is damaged: {' '.join(reason.split())[:200]}. "
+            "Restore a copy, or start over with --overwrite."
         )
 
 
 def is_unused(folder: Path) -> bool:
-    """Whether a folder holds nothing, or only what a killed `Journal.create` left."""
+    """Whether a folder is empty, apart from what a killed `Journal.create` left."""
     return all(path.name.startswith(_PARTIAL) for path in folder.iterdir())

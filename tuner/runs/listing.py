@@ -7,7 +7,7 @@ from pathlib import Path
 from tuner.errors import TuneError
 from tuner.runs.journal import Journal
 from tuner.runs.ranking import rank
-from tuner.runs.run import FINISHED, Run, open_run, run_names
+from tuner.runs.run import Run, open_run, run_names
 from tuner.settings import SearchSettings
 from tuner.storage.disk import folder_bytes
 
@@ -47,7 +47,7 @@ def _summary(folder: Path) -> RunSummary:
         journal = Journal.open(folder / "journal.db", read_only=True)
         with contextlib.closing(journal):
             records = journal.trials()
-            done = journal.note(FINISHED) == settings.iterations
+            done = journal.notes().finished_iterations == settings.iterations
             state = "done" if done else "interrupted"
         trials = len(records)
         ranked = rank(records, settings.direction)

@@ -1,97 +1,117 @@
-"""What a run was begun with, so that nothing else is ever mixed into it."""
+"""What a run was begun with: settings, images, weights. Nothing else may be mixed into it."""
 
-import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from tuner.data.dataset import Dataset
 from tuner.environment import all_versions, processor, versions
 from tuner.errors import DataError, RunError
 from tuner.runs.journal import Journal
 from tuner.runs.lock import check_free
+from tuner.runs.notes import Notes
 from tuner.runs.run import Run
 from tuner.settings import SearchSettings
+from tuner.storage.digests import sha256
 
-_ASKED, _MADE_FROM, _COMPUTES = "asked", "made_from", "computes"
-_ITERATIONS = "hyperband_iterations"
-# What a search was asked that began before it could be asked.
-_UNASKED = {"class_weights": "none"}
+_START_OVER = "or start over with --overwrite."
 
 
-def what_was_asked(journal: Journal) -> dict[str, Any]:
-    """What a search was asked when it began, by name.
+def notes_of_begun(journal: Journal) -> Notes:
+    """The notes of a search that has begun to train.
 
     Raises:
-        RunError: it has not begun.
+        RunError: it has not.
     """
-    noted = journal.note(_ASKED)
-    if noted is None:
+    notes = journal.notes()
+    if notes.settings is None:
         raise RunError("the search has not yet begun to train: nothing is known of it.")
-    return _UNASKED | noted
+    return notes
 
 
-def check_asked(journal: Journal, asked: Mapping[str, Any]) -> None:
-    """Compares what a search is asked with what it was asked when it began.
+def check_same_settings(name: str, before: SearchSettings, now: SearchSettings) -> None:
+    """Check that a run can be resumed with these settings.
 
     Args:
-        journal: of the run; an empty one was asked nothing.
-        asked: by name; more `hyperband_iterations` than before are no difference.
+        name: of the run.
+        before: the settings that it was begun with.
+        now: the settings to resume with; more iterations than before are no difference.
 
     Raises:
-        RunError: there is a difference; the message names each.
+        RunError: settings differ; the message lists each.
     """
-    noted, asked = journal.note(_ASKED), _as_json(asked)
-    if noted is None:
+    _refuse(name, _differences(before, now))
+
+
+def check_same_search(name: str, journal: Journal, now: Notes) -> None:
+    """Check settings and search space against those that a journal's search was begun with.
+
+    Args:
+        name: of the run.
+        journal: of the run; an empty one differs from nothing.
+        now: `settings`, `pinned` and `space` to resume with.
+
+    Raises:
+        RunError: there is a difference.
+    """
+    before = journal.notes()
+    if before.settings is None:
         return
-    noted = _UNASKED | noted
-    if asked[_ITERATIONS] > noted[_ITERATIONS]:
-        asked[_ITERATIONS] = noted[_ITERATIONS]
-    differences = [
-        f"{name} was {noted.get(name)}, not {value}"
-        if isinstance(value, (str, int, float))
-        else f"the {name} has changed"
-        for name, value in asked.items()
-        if value != noted.get(name)
-    ]
+    settings = SearchSettings(**(now.settings or {}))
+    differences = _differences(SearchSettings(**before.settings), settings)
+    for what, old, new in (
+        ("pinned hyperparameters have", before.pinned, now.pinned),
+        ("search space has", before.space, now.space),
+    ):
+        if old != json.loads(json.dumps(new)):  # the journal returns lists for tuples
+            differences.append(f"the {what} changed")
+    _refuse(name, differences)
+
+
+def _differences(before: SearchSettings, now: SearchSettings) -> list[str]:
+    iterations = min(now.iterations, before.iterations)  # more may be added
+    return before.differences(replace(now, iterations=iterations))
+
+
+def _refuse(name: str, differences: Sequence[str]) -> None:
     if differences:
         raise RunError(
-            f"the run was begun with other settings: {', '.join(differences)}. Go on with the "
-            "same, or begin again and overwrite it."
+            f"the run {name} was begun with other settings: {'; '.join(differences)}. Go on with "
+            f"the same, choose another --run, {_START_OVER}"
         )
 
 
-def note_or_check(
-    journal: Journal, asked: Mapping[str, Any], made_from: Mapping[str, str]
-) -> str | None:
-    """Notes what a search was asked and is made from, or compares it with what was noted.
+def note_search(journal: Journal, now: Notes) -> str | None:
+    """Note what a search begins with, or compare its fingerprint with the one that was noted.
 
     Args:
         journal: of the run.
-        asked: as for `check_asked`, which comes before.
-        made_from: name of what the search is made from, such as "images", to its digest.
+        now: `settings`, `pinned`, `space` (see `check_same_search`, which comes before) and
+            `fingerprint`.
 
     Returns:
-        What the user should know, or None.
+        A sentence for the user, or None.
 
     Raises:
-        RunError: the search is made from something else.
+        RunError: the images or weights differ.
     """
-    noted = journal.note(_MADE_FROM)
-    if noted is None:
-        computes = all_versions() | {"processor": processor()}
-        journal.set_notes({_ASKED: asked, _MADE_FROM: made_from, _COMPUTES: computes})
+    before = journal.notes()
+    if before.fingerprint is None:
+        journal.set_notes(replace(now, versions=all_versions() | {"processor": processor()}))
         return None
-    changed = [name for name, digest in made_from.items() if noted.get(name) != digest]
+    changed = [
+        name
+        for name, digest in (now.fingerprint or {}).items()
+        if before.fingerprint.get(name) != digest
+    ]
     if changed:
         raise RunError(
             f"the {' and '.join(changed)} are not those that the run was begun with. Put them "
-            "back, or begin again and overwrite it."
+            f"back, {_START_OVER}"
         )
-    journal.set_notes({_ASKED: asked})
-    if _differs(journal.note(_COMPUTES) or {}):
+    journal.set_notes(now)
+    if _computes_differently(before.versions or {}):
         return (
             "The run was begun with another Keras, TensorFlow or processor: its results may differ "
             "in their last digits from those of a search never interrupted."
@@ -99,37 +119,28 @@ def note_or_check(
     return None
 
 
-def _differs(noted: Mapping[str, str]) -> bool:
-    """Whether what decides the last digits is not what was noted; Python and NumPy do not."""
+def _computes_differently(noted: Mapping[str, str]) -> bool:
+    """Whether what decides the last digits has changed; Python and NumPy do not decide them."""
     decides = versions() | {"processor": processor()}
     return any(noted.get(name) != value for name, value in decides.items())
 
 
-def _as_json(values: Mapping[str, Any]) -> dict[str, Any]:
-    """As a journal gives it back: with lists for tuples, for one."""
-    found: dict[str, Any] = json.loads(json.dumps(values))
-    return found
+def check_resumable(run: Run, settings: SearchSettings) -> None:
+    """Check that no process is searching in a run, and that its settings are these.
 
-
-_WEIGHTS_FILE = "weights_file"  # note of the journal: its SHA-256
-
-
-def _check_same_settings(run: Run, settings: SearchSettings) -> None:
-    """Raises RunError unless a run can be gone on with under these settings."""
+    Raises:
+        RunError: it cannot be resumed.
+    """
     check_free(run.folder)
-    asked = settings
-    if settings.iterations > run.settings.iterations:
-        asked = replace(settings, iterations=run.settings.iterations)  # more are added to it
-    differences = run.settings.differences(asked)
-    if differences:
-        raise RunError(
-            f"the run {run.name} was begun with other settings: {'; '.join(differences)}. Go on "
-            "with the same, choose another --run, or begin again with --overwrite."
-        )
+    check_same_settings(run.name, run.settings, settings)
 
 
-def _check_same_images(run: Run, dataset: Dataset) -> None:
-    """Raises DataError unless the images are those that the run was begun with."""
+def check_same_images(run: Run, dataset: Dataset) -> None:
+    """Check that the images are those that a run was begun with.
+
+    Raises:
+        DataError: images were added, removed or changed.
+    """
     before = {file.path: file for file in run.dataset(dataset.root).files}
     now = {file.path: file for file in dataset.files}
     changes = {
@@ -145,35 +156,32 @@ def _check_same_images(run: Run, dataset: Dataset) -> None:
     if found:
         raise DataError(
             f"the images have changed since the run {run.name} was begun: {'; '.join(found)}. Put "
-            "them back, or begin again with --overwrite."
+            f"them back, {_START_OVER}"
         )
-
-
-def _more(run: Run) -> str:
-    return f"tune resume {run.name} --iterations {run.settings.iterations + 1}"
 
 
 def check_same_weights(run: Run, settings: SearchSettings) -> None:
-    """Raises RunError if a weights file is not the one that the run was begun with."""
-    noted, found = run.journal.note(_WEIGHTS_FILE), _weights_digest(settings)
+    """Check that a weights file is the one that a run was begun with.
+
+    Raises:
+        RunError: it is not.
+    """
+    noted, found = run.journal.notes().weights_digest, weights_digest(settings)
     if noted is not None and found is not None and noted != found:
         raise RunError(
             f"{settings.weights} does not hold the weights that the run {run.name} was begun with. "
-            "Put the file back, or begin again with --overwrite."
+            f"Put the file back, {_START_OVER}"
         )
 
 
-def _weights_digest(settings: SearchSettings) -> str | None:
-    """Of the weights file; None where there is none, or where the space will say what is wrong."""
+def weights_digest(settings: SearchSettings) -> str | None:
+    """SHA-256 of the weights file; None if there is none (the search space reports a bad path)."""
     path = Path(settings.weights)
-    if not path.is_file():
-        return None
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return sha256(path) if path.is_file() else None
 
 
-def _updated(noted: SearchSettings, asked: SearchSettings) -> SearchSettings:
-    """A run's settings with what may have changed: where files lie, iterations, time budget."""
-    # What is not there was not compared: it is refused where it is needed.
-    weights = asked.weights if Path(asked.weights).is_file() else noted.weights
-    return replace(asked, weights=weights)
+def updated_settings(noted: SearchSettings, now: SearchSettings) -> SearchSettings:
+    """A run's settings with what may change on resume: paths, iterations, time budget."""
+    # A weights file that is missing was not compared; it is refused where it is needed.
+    weights = now.weights if Path(now.weights).is_file() else noted.weights
+    return replace(now, weights=weights)

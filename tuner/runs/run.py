@@ -24,10 +24,6 @@ from tuner.storage.disk import nearest_existing
 # 60 letters of up to four bytes, a prefix and a process id fit into a file name of 255 bytes.
 _NAME = re.compile(r"\w[\w.-]{0,59}")
 
-# Note of the journal: how many Hyperband iterations are complete, 0 while the search is not.
-FINISHED = "finished"
-RECIPES = "recipes"  # names of those that the schedule begins with
-
 
 @dataclass(frozen=True)
 class Run:
@@ -54,7 +50,7 @@ class Run:
     @property
     def complete(self) -> bool:
         """Whether the search has done all that its settings ask for."""
-        return bool(self.journal.note(FINISHED) == self.settings.iterations)
+        return self.journal.notes().finished_iterations == self.settings.iterations
 
     def salvaged(self) -> list[TrialRecord]:
         """What can still be read of a damaged journal's trials."""

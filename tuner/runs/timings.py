@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 
 from tuner.errors import TuneError
 from tuner.runs.journal import Journal
+from tuner.runs.notes import Notes
 
 READING, DECODING, FEATURES = "reading images", "decoding images", "computing frozen features"
-_NOTE = "prepared_seconds"  # note of the journal: wall time of all processes, by what was done
 
 
 @contextlib.contextmanager
@@ -37,9 +37,9 @@ def note_seconds(journal: Journal, seconds: Mapping[str, float]) -> None:
     """Adds to what the run's earlier processes spent, by what was done."""
     known = prepared_seconds(journal)
     added = {name: known.get(name, 0.0) + spent for name, spent in seconds.items()}
-    journal.set_notes({_NOTE: known | added}, durable=False)
+    journal.set_notes(Notes(prepared_seconds=known | added), durable=False)
 
 
 def prepared_seconds(journal: Journal) -> dict[str, float]:
     """Wall time of all the run's processes by what was done; empty where none was noted."""
-    return dict(journal.note(_NOTE) or {})
+    return dict(journal.notes().prepared_seconds or {})

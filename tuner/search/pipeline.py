@@ -24,14 +24,13 @@ from tuner.errors import StoppedError
 from tuner.hyperband.pinning import declared_space, pin
 from tuner.interrupt import StopRequest
 from tuner.observer import SearchObserver
+from tuner.runs.notes import Notes
 from tuner.runs.provenance import (
-    _WEIGHTS_FILE,
-    _check_same_images,
-    _check_same_settings,
-    _more,
-    _updated,
-    _weights_digest,
+    check_resumable,
+    check_same_images,
     check_same_weights,
+    updated_settings,
+    weights_digest,
 )
 from tuner.runs.run import Run, check_new, create_run, existing_run, update_run
 from tuner.runs.timings import DECODING, READING, note_seconds, timed
@@ -200,19 +199,22 @@ def _begin(
 
     def create() -> Run:
         run = create_run(folders.runs_dir, name, settings, dataset, overwrite)
-        run.journal.set_notes({_WEIGHTS_FILE: _weights_digest(settings)})
+        run.journal.set_notes(Notes(weights_digest=weights_digest(settings)))
         return run
 
     return Plan(settings, dataset, create, imbalance(dataset, settings), seconds)
 
 
 def _resume(run: Run, settings: SearchSettings, folders: SearchFolders, progress: Progress) -> Plan:
-    _check_same_settings(run, settings)
+    check_resumable(run, settings)
     dataset, seconds = _scan(settings, folders, progress)
-    _check_same_images(run, dataset)
+    check_same_images(run, dataset)
     check_same_weights(run, settings)
-    run = update_run(run, _updated(run.settings, settings), dataset)
-    note = f"The search is complete. Add to it with: {_more(run)}" if run.complete else None
+    run = update_run(run, updated_settings(run.settings, settings), dataset)
+    note = None
+    if run.complete:
+        more = f"tune resume {run.name} --iterations {run.settings.iterations + 1}"
+        note = f"The search is complete. Add to it with: {more}"
     return Plan(settings, dataset, lambda: run, note, seconds, run.complete)
 
 

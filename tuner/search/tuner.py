@@ -42,10 +42,11 @@ from tuner.observer import (
 from tuner.runs.checkpoint import read_checkpoint, remove_leftovers, state_file
 from tuner.runs.journal import Journal
 from tuner.runs.lock import sole_writer
-from tuner.runs.provenance import check_asked, note_or_check
+from tuner.runs.notes import Notes
+from tuner.runs.provenance import check_same_search, note_search
 from tuner.runs.ranking import may_be_simplest, near_best
 from tuner.runs.records import RungRecord, TrialRecord, trial_name
-from tuner.runs.run import FINISHED, RECIPES, open_journal
+from tuner.runs.run import open_journal
 from tuner.runs.timings import FEATURES, noted
 from tuner.search.rung import RungTrainer, TimeIsUp
 from tuner.settings import SearchSettings
@@ -146,18 +147,10 @@ class HyperbandTuner(keras_tuner.Tuner):
         self._observer = Observers(observer, self.summaries)
         oracle = make_oracle(self._settings, hypermodel, declared, self._journal)
         super().__init__(oracle, hypermodel, directory=str(directory), project_name=project_name)
-        self._asked = {
-            "objective": self._settings.objective,
-            "max_epochs": self._settings.max_epochs,
-            "factor": self._settings.factor,
-            "hyperband_iterations": self._settings.iterations,
-            "seed": self._settings.seed,
-            "batch_size": self._settings.batch_size,
-            "class_weights": self._settings.class_weights,
-            "pinned part of the space": pinned,
-            "search space": declared.get_config()["space"],
-        }
-        check_asked(self._journal, self._asked)
+        self._notes = Notes(
+            settings=asdict(self._settings), pinned=pinned, space=declared.get_config()["space"]
+        )
+        check_same_search(project_name, self._journal, self._notes)
 
     def search(
         self,
@@ -194,7 +187,9 @@ class HyperbandTuner(keras_tuner.Tuner):
             self._validation_labels = images.validation.y
             with noted(self._journal, FEATURES):
                 self._source = self._make_source(images, cache)
-            note = note_or_check(self._journal, self._asked, self._source.fingerprint)
+            note = note_search(
+                self._journal, replace(self._notes, fingerprint=self._source.fingerprint)
+            )
             if note:
                 self._observer.note(note)
             self._time = TimeEstimator(self.oracle, self._source.epoch_seconds, self._budget)
@@ -392,7 +387,8 @@ class HyperbandTuner(keras_tuner.Tuner):
 
     def _note_standing(self) -> None:
         iterations = self.oracle.schedule.iterations if self.oracle.complete else 0
-        self._journal.set_notes({FINISHED: iterations, RECIPES: list(self.oracle.schedule.recipes)})
+        recipes = list(self.oracle.schedule.recipes)
+        self._journal.set_notes(Notes(finished_iterations=iterations, recipes=recipes))
 
     def _drop_states(self) -> None:
         """Deletes the weights that nothing can need any more."""

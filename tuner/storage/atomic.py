@@ -1,4 +1,4 @@
-"""Files that are either there whole or not at all, also after a power cut."""
+"""Atomic files: complete or absent, even after a power cut."""
 
 import contextlib
 import errno
@@ -7,28 +7,26 @@ import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, cast
-
-from tuner.storage.direct_io import UncachedFile
+from typing import IO, TYPE_CHECKING
 
 if TYPE_CHECKING:  # these need TensorFlow
     import numpy as np
 
 
 @contextlib.contextmanager
-def replacing(path: Path, cached: bool = True) -> Iterator[IO[bytes]]:
-    """Opens a temporary file that takes the place of `path` when the block ends without error.
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """Open a temporary file that replaces `path` when the block ends without an error.
 
-    The bytes are synced before the name changes, and the folder after it.
+    The bytes are flushed to disk before the rename, and the folder after it.
 
-    Args:
-        path: the file.
-        cached: whether it is soon read again.
+    Example:
+        >>> with replacing(Path("labels.json")) as file:
+        ...     file.write(b"[]")
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with temporary.open("wb") if cached else UncachedFile(temporary) as file:
-            yield cast("IO[bytes]", file)
+        with temporary.open("wb") as file:
+            yield file
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -36,39 +34,39 @@ def replacing(path: Path, cached: bool = True) -> Iterator[IO[bytes]]:
         with contextlib.suppress(OSError):
             temporary.unlink()
         if isinstance(error, OSError) and error.filename is None:
-            error.filename = str(path)  # writing and syncing know only a descriptor
+            error.filename = str(path)  # errors of write and fsync name no file
         raise
     sync(path.parent)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a whole text file, UTF-8."""
+    """Write a text file (UTF-8) atomically."""
     with replacing(path) as file:
         file.write(text.encode("utf-8"))
 
 
 def read_text(path: Path) -> str:
-    """Reads a text file, UTF-8.
+    """Read a text file (UTF-8).
 
     Raises:
-        OSError: it cannot be read, or is no file; see `open_file`.
-        UnicodeDecodeError: it is no UTF-8.
+        OSError: the path cannot be read, or is not a regular file; see `open_file`.
+        UnicodeDecodeError: the bytes are not UTF-8.
     """
     with open_file(path) as file:
         return file.read().decode("utf-8")
 
 
 def open_file(path: Path) -> io.BufferedReader:
-    """Opens a file that somebody else may have put there, to read it.
+    """Open a regular file that may come from elsewhere, for reading.
 
     Raises:
-        OSError: it cannot be opened, or is a folder, or a pipe or a device, which may never end.
+        OSError: it cannot be opened, or is a folder, a pipe or a device (which may never end).
     """
-    # Without waiting: opening a pipe would last until somebody writes to it.
+    # Non-blocking: opening a pipe would otherwise wait for a writer.
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     mode = os.fstat(descriptor).st_mode
     if stat.S_ISREG(mode):
-        return open(descriptor, "rb")  # noqa: PTH123 - of a descriptor
+        return open(descriptor, "rb")  # noqa: PTH123 - a descriptor
     os.close(descriptor)
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
@@ -76,24 +74,24 @@ def open_file(path: Path) -> io.BufferedReader:
 
 
 def write_arrays(path: Path, arrays: "dict[str, np.ndarray]") -> None:
-    """Writes arrays by name as an .npz file; nothing in it is pickled."""
+    """Write arrays by name to an .npz file, atomically and without pickle."""
     import numpy as np
 
-    with replacing(path, cached=False) as file:
+    with replacing(path) as file:
         np.savez(file, allow_pickle=False, **arrays)
 
 
 def read_arrays(path: Path) -> "dict[str, np.ndarray]":
-    """Reads what `write_arrays` wrote."""
+    """Read an .npz file of `write_arrays`, without pickle."""
     import numpy as np
 
-    # Opened here: NumPy leaves a file open that it finds damaged.
+    # Opened here: NumPy does not close a damaged file.
     with open_file(path) as file, np.load(file, allow_pickle=False) as arrays:
         return dict(arrays)
 
 
 def sync(path: Path) -> None:
-    """Makes a file's bytes, or the names in a folder, last."""
+    """Flush a file or directory to disk (fsync)."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -25,7 +25,7 @@ from tuner.observer import (
     SearchObserver,
 )
 from tuner.runs.journal import Journal
-from tuner.runs.provenance import what_was_asked
+from tuner.runs.provenance import notes_of_begun
 from tuner.runs.ranking import rank
 from tuner.runs.records import COMPLETED, FAILED, STOPPED, RungRecord, TrialRecord, trial_name
 from tuner.tensorboard import event_files, hparams
@@ -238,10 +238,10 @@ class SummaryWriter(SearchObserver):
 
 
 def _searched(journal: Journal) -> hparams.Searched:
-    noted = what_was_asked(journal)
-    config = {"space": noted["search space"], "values": {}}
+    noted = notes_of_begun(journal)
+    config = {"space": list(noted.space or ()), "values": {}}
     space = keras_tuner.HyperParameters.from_config(config)
-    return hparams.Searched(space, noted["pinned part of the space"], noted["objective"])
+    return hparams.Searched(space, noted.pinned or {}, (noted.settings or {})["objective"])
 
 
 def _history(
