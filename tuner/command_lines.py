@@ -1,25 +1,64 @@
-"""Commands in remedies, with the user's own images and options in place of DATA."""
+"""`tune` commands as text that can be pasted into a shell."""
 
-import re
 import shlex
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from tuner.settings import SearchSettings
 
-_COMMAND = re.compile(r"tune (search|data|diagnose) DATA")
-# What `tune data` takes of them.
-_OF_SPLITS = frozenset(
+# The options of `tune search` that `tune data` has too.
+_SPLIT_OPTIONS = frozenset(
     {"--val-fraction", "--test-fraction", "--split-seed", "--drop-leaks", "--keep-conflicts"}
 )
+_FLAGS = ("crop", "drop_leaks", "keep_conflicts")
 
 
-def options_of(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, str]:
-    """The options that were not left at their defaults.
+@dataclass(frozen=True)
+class Command:
+    """A `tune` command on a dataset.
+
+    Example:
+        >>> str(Command("search", ("--image-size", "224")).on("my photos", {"--crop": ""}))
+        "tune search 'my photos' --crop --image-size 224"
+
+    Attributes:
+        name: "search", "data" or "diagnose".
+        arguments: its options and their values.
+        data: path of the dataset.
+    """
+
+    name: str
+    arguments: tuple[str, ...] = ()
+    data: str = "DATA"
+
+    def on(self, data: str, options: Mapping[str, str]) -> "Command":
+        """The command on the user's data, with the user's options where it sets none itself.
+
+        Args:
+            data: path of the dataset.
+            options: as `changed_options` returns them.
+        """
+        added = [
+            word
+            for option, value in options.items()
+            if option not in self.arguments and (self.name != "data" or option in _SPLIT_OPTIONS)
+            for word in (option, value)
+            if word
+        ]
+        return Command(self.name, (*added, *self.arguments), data)
+
+    def __str__(self) -> str:
+        """Quoted for a shell."""
+        return shlex.join(["tune", self.name, self.data, *self.arguments])
+
+
+def changed_options(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, str]:
+    """The options that differ from their defaults.
 
     Args:
         values: by name, such as image_size.
-        defaults: of at least these.
+        defaults: of at least these names.
 
     Returns:
         Option to value, such as {"--image-size": "64"}; the value of a flag is empty.
@@ -31,33 +70,8 @@ def options_of(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[s
     }
 
 
-def addressed(text: str, data: str, options: Mapping[str, str]) -> str:
-    """A sentence whose commands can be typed as they stand.
-
-    Args:
-        text: with commands such as `tune search DATA`.
-        data: the path that takes the place of DATA.
-        options: as `options_of` gives them; those that the sentence goes on with are left out.
-    """
-
-    def command(found: re.Match[str]) -> str:
-        rest = text[found.end() :].partition("tune ")[0]  # the next command has options of its own
-        taken = [
-            (name, value)
-            for name, value in options.items()
-            if f"{name} " not in rest and (found[1] != "data" or name in _OF_SPLITS)
-        ]
-        words = [word for pair in taken for word in pair if word]
-        return shlex.join(["tune", found[1], data, *words])
-
-    return _COMMAND.sub(command, text)
-
-
-_FLAGS = ("crop", "drop_leaks", "keep_conflicts")
-
-
 def search_command(settings: SearchSettings, name: str) -> str:
-    """The `tune search` that does the same again, with every option that is no default.
+    """The `tune search` command that repeats a search, with every option that is no default.
 
     Args:
         settings: of the search.

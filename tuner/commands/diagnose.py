@@ -63,7 +63,7 @@ def diagnose(
     Example: tune diagnose photos --model my_model.keras
     """
     prepare_device()
-    from tuner.command_lines import options_of
+    from tuner.command_lines import changed_options
     from tuner.data.dataset import SplitOptions
     from tuner.data.load import load_dataset
     from tuner.data.survey import listed
@@ -88,8 +88,8 @@ def diagnose(
         say_dataset(progress, dataset)
         found = run_prepared(dataset, cache, prepared, progress.count)
     images = {"weights": weights, "image_size": image_size, "crop": crop}
-    asked = options_of(images | dataclasses.asdict(split), dataclasses.asdict(DEFAULTS))
-    found = found.addressed(str(data), asked)
+    asked = changed_options(images | dataclasses.asdict(split), dataclasses.asdict(DEFAULTS))
+    found = found.on(str(data), asked)
     if as_json:
         print_json(found.to_json())
     else:

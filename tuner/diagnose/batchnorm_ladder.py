@@ -1,16 +1,17 @@
 """The BatchNorm ladder: one head over every way in which people have treated the backbone's BN.
 
-Head, images, split, order and seeds are the same, and what BatchNormalization does in training and
-in validation differs; `tutorial` and `thawed` are trained end to end, and their weights move too.
-Where BatchNormalization uses the statistics of a batch, an image's features depend on the batch
-that it stands in: then the images are dealt into batches of 32 a few times, from a fixed seed, each
-deal is one view, and epoch e trains on view e mod their number. So a treatment is computed once for
-all seeds; what is trained end to end alone is computed anew.
+Head, images, split, order and seeds are the same; what BatchNormalization does in training and in
+validation differs. `tutorial`, `thawed` and `fine_tuned` are trained end to end, so their weights
+change too. Where BatchNormalization uses the statistics of a batch, an image's features depend on
+its batch: then the images are dealt into batches of 32 several times, from a fixed seed, each deal
+is one view, and epoch e trains on view e mod their number. So the features of a treatment are
+computed once for all seeds.
 """
 
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cached_property
 
 import keras
 import numpy as np
@@ -19,192 +20,188 @@ import tensorflow as tf
 from search_spaces.backbone import preprocess
 from search_spaces.recipes import plain_head
 from search_spaces.resnet50 import Configuration
+from tuner.counting import Progress, silent
 from tuner.diagnose.batchnorm_statistics import batchnorms, recalibrate
 from tuner.diagnose.batchnorm_treatments import (
-    _BUILDERS,
-    _END_TO_END,
-    _HEAD_FIRST,
-    _LIKE_FROZEN,
+    BUILDERS,
+    END_TO_END,
     FINE_TUNED,
+    HEAD_FIRST,
+    LIKE_FROZEN,
     TREATMENTS,
     Treatment,
 )
-from tuner.diagnose.experiment_data import Evidence, compiled, features_of
+from tuner.diagnose.experiment_data import (
+    ExperimentData,
+    Program,
+    batch_features,
+    compiled,
+    features_of,
+)
 from tuner.diagnose.head_training import EPOCHS, HeadFit
 from tuner.environment import release_memory
 from tuner.training.rows import Rows
 
 BATCH = 32
-# Deals of the training images into batches. An epoch of legacy training met a new deal each time;
-# over four, what a head can learn of one deal's statistics is averaged out.
+# Deals of the training images into batches, to average out what a head can learn of one deal. In
+# the original defect every epoch had a new deal.
 _VIEWS = 4
-# Backwards takes twice as long as forwards.
-_PASSES_OF_AN_EPOCH = 3
+# A training epoch in forward passes: the backward pass takes twice as long.
+_PASSES_PER_EPOCH = 3
 _FINE_TUNING_RATE = 1e-5  # https://keras.io/guides/transfer_learning/
+_LOSS = "sparse_categorical_crossentropy"
 
 
 class Ladder:
     """Trains the same head over each treatment.
 
     Args:
-        evidence: images and features.
+        data: images and features.
         seeds: of the head's initial weights and of the order of the images.
         epochs: of each head on features.
-        end_to_end_epochs: of what is trained end to end.
-        end_to_end_seeds: how many of the seeds that gets, at least 1.
+        end_to_end_epochs: of each network trained end to end.
+        end_to_end_seeds: how many of the seeds train end to end, at least 1.
     """
 
     def __init__(
         self,
-        evidence: Evidence,
+        data: ExperimentData,
         seeds: Sequence[int] = (0, 1, 2),
         *,
         epochs: int = EPOCHS,
         end_to_end_epochs: int = 2,
         end_to_end_seeds: int = 1,
     ) -> None:
-        self._evidence = evidence
+        self._data = data
         self._seeds = tuple(seeds)
         self._epochs = epochs
         self._end_to_end_epochs = end_to_end_epochs
         self._end_to_end_seeds = self._seeds[:end_to_end_seeds]
         self._configuration = Configuration.of(plain_head())
-        self._frozen: Treatment | None = None
-        self._dealt: list[Rows] = []
-        self._batchwise: tuple[keras.Model, Callable[[np.ndarray], np.ndarray]] | None = None
 
     def run(
-        self,
-        names: Sequence[str] = TREATMENTS,
-        on_progress: Callable[[int, int], None] | None = None,
+        self, names: Sequence[str] = TREATMENTS, on_progress: Progress = silent
     ) -> list[Treatment]:
-        """Trains the head over some treatments.
+        """Train the head over some treatments.
 
         Args:
             names: keys of HISTORY.
-            on_progress: is told (passes over the training images done, of about how many): before
-                each treatment, after each epoch that is trained end to end, and in the end.
+            on_progress: counts passes over the training images, approximately: before each
+                treatment, after each end-to-end epoch, and at the end.
         """
         results: list[Treatment] = []
         whole, done = sum(map(self._passes, names)), 0
 
-        def tell(further: int = 0) -> None:
-            if on_progress is not None:
-                on_progress(done + further, whole)
+        def report(further: int = 0) -> None:
+            on_progress("BatchNorm treatments", done + further, whole)
 
         for name in names:
-            tell()
-            results.append(self._run_one(name, tell))
+            report()
+            results.append(self._run_one(name, report))
             done += self._passes(name)
             release_memory()
-        tell()
+        report()
         return results
 
     def _passes(self, name: str) -> int:
-        """About how long a treatment takes, in passes over the training images."""
-        if name not in _END_TO_END:
+        if name not in END_TO_END:
             return _VIEWS if name == "legacy" else 1
-        return _PASSES_OF_AN_EPOCH * self._end_to_end_epochs * len(self._end_to_end_seeds)
+        return _PASSES_PER_EPOCH * self._end_to_end_epochs * len(self._end_to_end_seeds)
 
-    def _run_one(self, name: str, tell: Callable[[int], None]) -> Treatment:
-        if name in _LIKE_FROZEN:
+    def _run_one(self, name: str, report: Callable[[int], None]) -> Treatment:
+        if name in LIKE_FROZEN:
             return self._like_frozen(name)
-        if name in _END_TO_END:
-            return self._trained_whole(name, tell)
-        if name == "frozen":
-            return self.frozen()
-        return {
-            "legacy": self._legacy,
-            "own_input_batch": self._own_input_batch,
-            "recalibrated": self._recalibrated,
-        }[name]()
-
-    def frozen(self) -> Treatment:
-        """What this program builds; trained once."""
-        if self._frozen is None:
-            evidence = self._evidence
-            self._frozen = self._over(
-                "frozen", [evidence.pooled_training], evidence.pooled_validation, equals_frozen=True
+        if name in END_TO_END:
+            return self._trained_end_to_end(name, report)
+        if name == "legacy":
+            return self._over(
+                name, self._dealt, self._data.pooled_validation, self._moved_by_batches()
             )
-        return self._frozen
+        if name == "own_input_batch":
+            return self._own_input_batch()
+        return self._recalibrated() if name == "recalibrated" else self.frozen
+
+    @cached_property
+    def frozen(self) -> Treatment:
+        """BatchNorm in inference mode, as this program builds it."""
+        data = self._data
+        found = self._over("frozen", [data.pooled_training], data.pooled_validation)
+        return replace(found, equals_frozen=True)
 
     def recalibrated_backbone(self) -> keras.Model:
-        """A backbone of its own with moving statistics of the training images, frozen."""
+        """A frozen copy of the backbone with moving statistics of the training images."""
         network = self._copy(trainable=False)
-        recalibrate(network, self._evidence.training.x)
+        recalibrate(network, self._data.training.x)
         return network
 
     def _like_frozen(self, name: str) -> Treatment:
-        """Shown to be the same function; then its head is the same too."""
-        evidence, frozen, base = self._evidence, self.frozen(), self._copy(trainable=False)
-        images = preprocess(tf.cast(evidence.training.x[:BATCH], tf.float32))
-        expected = evidence.backbone.model(images, training=False)
-        found = _BUILDERS[name](base, keras.layers.Identity())(images, training=True)
-        network = _BUILDERS[name](base, self._head(seed=0))
+        """Check that a treatment computes the same function as `frozen`, then reuse its heads."""
+        data, base = self._data, self._copy(trainable=False)
+        images = preprocess(tf.cast(data.training.x[:BATCH], tf.float32))
+        expected = data.backbone.model(images, training=False)
+        found = BUILDERS[name](base, keras.layers.Identity())(images, training=True)
+        network = BUILDERS[name](base, self._head(seed=0))
         network.compile("adam", _LOSS)
         before = _statistics(base)
-        network.train_on_batch(images, evidence.training.y[:BATCH])
+        network.train_on_batch(images, data.training.y[:BATCH])
         moved = _differing(before, _statistics(base))
         if not np.array_equal(expected, found):  # this Keras uses statistics of the batch
-            return self._over(name, self._dealt_training(), evidence.pooled_validation, moved)
-        return replace(frozen, name=name, moved=moved)
-
-    def _legacy(self) -> Treatment:
-        training, validation = self._dealt_training(), self._evidence.pooled_validation
-        return self._over("legacy", training, validation, self._moved_by_batches())
+            return self._over(name, self._dealt, data.pooled_validation, moved)
+        return replace(self.frozen, name=name, moved=moved)
 
     def _own_input_batch(self) -> Treatment:
-        program, validation = self._in_training()[1], self._evidence.validation
-        one, other = (
-            Rows(batch_features(program, validation.x, deal), validation.y)
+        program, validation = self._batchwise[1], self._data.validation
+        fits, others = (
+            self._fits(self._dealt, Rows(batch_features(program, validation.x, deal), validation.y))
             for deal in deals(len(validation.y), 2, seed=1)
         )
-        fits, beside = (self._fits(self._dealt_training(), rows) for rows in (one, other))
         changed = [
-            (here.probabilities.argmax(axis=1) != there.probabilities.argmax(axis=1)).mean()
-            for here, there in zip(fits, beside, strict=True)
+            (fit.probabilities.argmax(axis=1) != other.probabilities.argmax(axis=1)).mean()
+            for fit, other in zip(fits, others, strict=True)
         ]
-        found = self._treatment("own_input_batch", fits)
-        moved = self._moved_by_batches()
-        return replace(found, moved=moved, batch_dependent=float(np.mean(changed)))
+        found = self._treatment("own_input_batch", fits, self._moved_by_batches())
+        return replace(found, batch_dependent=float(np.mean(changed)))
 
     def _recalibrated(self) -> Treatment:
-        evidence, network = self._evidence, self.recalibrated_backbone()
-        moved = _differing(_statistics(evidence.backbone.model), _statistics(network))
+        data, network = self._data, self.recalibrated_backbone()
+        moved = _differing(_statistics(data.backbone.model), _statistics(network))
         program = compiled(network, training=False)
         training, validation = (
-            Rows(features_of(program, rows.x), rows.y)
-            for rows in (evidence.training, evidence.validation)
+            Rows(features_of(program, rows.x), rows.y) for rows in (data.training, data.validation)
         )
         return self._over("recalibrated", [training], validation, moved)
 
-    def _trained_whole(self, name: str, tell: Callable[[int], None]) -> Treatment:
-        """Trains backbone and head together, by Keras's own `fit`."""
+    def _trained_end_to_end(self, name: str, report: Callable[[int], None]) -> Treatment:
+        """Train backbone and head together, by Keras's own `fit`."""
         epochs = itertools.count(1)
-
-        def told() -> None:
-            tell(_PASSES_OF_AN_EPOCH * next(epochs))
-
-        fits = [self._fit_whole(name, seed, told) for seed in self._end_to_end_seeds]
+        fits = [
+            self._fit_end_to_end(name, seed, lambda: report(_PASSES_PER_EPOCH * next(epochs)))
+            for seed in self._end_to_end_seeds
+        ]
         rights, train, moved = zip(*fits, strict=True)
         return Treatment(
-            name, np.stack(rights), tuple(float(right.mean()) for right in rights), train,
-            max(moved), len(_statistics(self._evidence.backbone.model)), self._end_to_end_epochs,
-            equals_frozen=False,
-        )  # fmt: skip
+            name=name,
+            right=np.stack(rights),
+            val_accuracies=tuple(float(right.mean()) for right in rights),
+            train_accuracies=train,
+            moved=max(moved),
+            statistics=len(_statistics(self._data.backbone.model)),
+            epochs=self._end_to_end_epochs,
+        )
 
-    def _fit_whole(
+    def _fit_end_to_end(
         self, name: str, seed: int, on_epoch: Callable[[], None]
     ) -> tuple[np.ndarray, float, int]:
-        training, validation = self._evidence.training, self._evidence.validation
+        """Correct validation images, training accuracy, and moved statistics."""
+        training, validation = self._data.training, self._data.validation
         base, head = self._copy(trainable=True), self._head(seed)
-        if name in _HEAD_FIRST:
+        if name in HEAD_FIRST:
             self._fit_head(head, seed)
         for layer in batchnorms(base):
             layer.trainable = name != FINE_TUNED
         pixels = keras.Input(base.input_shape[1:])
-        network = keras.Model(pixels, _BUILDERS[name](base, head)(preprocess(pixels)))
-        rate = _FINE_TUNING_RATE if name in _HEAD_FIRST else self._configuration.learning_rate
+        network = keras.Model(pixels, BUILDERS[name](base, head)(preprocess(pixels)))
+        rate = _FINE_TUNING_RATE if name in HEAD_FIRST else self._configuration.learning_rate
         network.compile(keras.optimizers.Adam(rate), _LOSS, metrics=["accuracy"])
         before, images = _statistics(base), np.asarray(training.x)
         accuracy = 0.0
@@ -218,73 +215,63 @@ class Ladder:
         return right, accuracy, _differing(before, _statistics(base))
 
     def _fit_head(self, head: keras.Model, seed: int) -> None:
-        """The tutorial's first half: the head alone, on the frozen base."""
-        rows = self._evidence.pooled_training
+        """Train the head alone on the frozen base, as the tutorial does first."""
+        rows = self._data.pooled_training
         head.compile(keras.optimizers.Adam(self._configuration.learning_rate), _LOSS)
         for epoch in range(self._epochs):
             order = np.random.default_rng((seed, epoch)).permutation(len(rows.y))
             head.fit(rows.x[order], rows.y[order], BATCH, shuffle=False, verbose=0)
 
     def _over(
-        self,
-        name: str,
-        training: Sequence[Rows],
-        validation: Rows,
-        moved: int = 0,
-        equals_frozen: bool = False,
+        self, name: str, training: Sequence[Rows], validation: Rows, moved: int = 0
     ) -> Treatment:
         """The head of every seed on given features."""
-        found = self._treatment(name, self._fits(training, validation))
-        return replace(found, moved=moved, equals_frozen=equals_frozen)
+        return self._treatment(name, self._fits(training, validation), moved)
 
     def _fits(self, training: Sequence[Rows], validation: Rows) -> list[HeadFit]:
         return [
-            self._evidence.heads.fit(self._configuration, training, validation, self._epochs, seed)
+            self._data.heads.fit(self._configuration, training, validation, self._epochs, seed)
             for seed in self._seeds
         ]
 
-    def _treatment(self, name: str, fits: Sequence[HeadFit]) -> Treatment:
+    def _treatment(self, name: str, fits: Sequence[HeadFit], moved: int) -> Treatment:
         return Treatment(
-            name,
-            np.stack([fit.right for fit in fits]),
-            tuple(fit.val_accuracies[-1] for fit in fits),
-            tuple(fit.train_accuracies[-1] for fit in fits),
-            0,
-            len(_statistics(self._evidence.backbone.model)),
-            self._epochs,
-            equals_frozen=False,
+            name=name,
+            right=np.stack([fit.right for fit in fits]),
+            val_accuracies=tuple(fit.val_accuracies[-1] for fit in fits),
+            train_accuracies=tuple(fit.train_accuracies[-1] for fit in fits),
+            moved=moved,
+            statistics=len(_statistics(self._data.backbone.model)),
+            epochs=self._epochs,
         )
 
-    def _dealt_training(self) -> list[Rows]:
-        """The training images by batch statistics, once for each deal; computed once."""
-        if not self._dealt:
-            program, training = self._in_training()[1], self._evidence.training
-            self._dealt = [
-                Rows(batch_features(program, training.x, deal), training.y)
-                for deal in deals(len(training.y), _VIEWS, seed=0)
-            ]
-        return self._dealt
+    @cached_property
+    def _dealt(self) -> list[Rows]:
+        """The training images' features by batch statistics, once for each deal."""
+        program, training = self._batchwise[1], self._data.training
+        return [
+            Rows(batch_features(program, training.x, deal), training.y)
+            for deal in deals(len(training.y), _VIEWS, seed=0)
+        ]
 
-    def _in_training(self) -> tuple[keras.Model, Callable[[np.ndarray], np.ndarray]]:
-        """A backbone that normalises by the batch, as history had it, and its program; made once.
+    @cached_property
+    def _batchwise(self) -> tuple[keras.Model, Program]:
+        """A backbone that normalises by the batch, as in the original defect, and its program.
 
-        A frozen layer's updates were not run then (its `updates` were empty): a momentum of 1 keeps
-        the moving statistics where they are.
+        A momentum of 1 keeps the moving statistics: a frozen layer's updates did not run then.
         """
-        if self._batchwise is None:
-            network = self._copy(trainable=True)
-            for layer in batchnorms(network):
-                layer.momentum = 1.0
-            self._batchwise = network, compiled(network, training=True)
-        return self._batchwise
+        network = self._copy(trainable=True)
+        for layer in batchnorms(network):
+            layer.momentum = 1.0
+        return network, compiled(network, training=True)
 
     def _moved_by_batches(self) -> int:
-        network, _ = self._in_training()
-        return _differing(_statistics(self._evidence.backbone.model), _statistics(network))
+        network, _ = self._batchwise
+        return _differing(_statistics(self._data.backbone.model), _statistics(network))
 
     def _copy(self, *, trainable: bool) -> keras.Model:
-        """A backbone of its own, with the pretrained weights."""
-        original = self._evidence.backbone.lend(0)
+        """A copy of the backbone, with the pretrained weights."""
+        original = self._data.backbone.lend(0)
         copy = keras.models.clone_model(original)
         copy.set_weights(original.get_weights())
         for layer in copy.layers:
@@ -293,15 +280,16 @@ class Ladder:
 
     def _head(self, seed: int) -> keras.Model:
         """Model from pooled features to probabilities."""
-        evidence = self._evidence
-        return evidence.space.build_suffix(self._configuration, evidence.backbone.lend(0), seed)
-
-
-_LOSS = "sparse_categorical_crossentropy"
+        data = self._data
+        return data.space.build_suffix(self._configuration, data.backbone.lend(0), seed)
 
 
 def deals(count: int, times: int, seed: int) -> list[list[np.ndarray]]:
-    """Index arrays of batches of about 32 that hold every image once, drawn anew each time."""
+    """Deal images into batches of about 32, several times.
+
+    Returns:
+        For each deal, the index arrays of its batches, which together hold every image once.
+    """
     random = np.random.default_rng(seed)
     return [
         np.array_split(random.permutation(count), max(1, round(count / BATCH)))
@@ -309,27 +297,8 @@ def deals(count: int, times: int, seed: int) -> list[list[np.ndarray]]:
     ]
 
 
-def batch_features(
-    program: Callable[[np.ndarray], np.ndarray], pixels: np.ndarray, batches: Sequence[np.ndarray]
-) -> np.ndarray:
-    """Pooled features with the statistics of the batches, as BatchNorm has them in training.
-
-    Args:
-        program: `compiled(network, training=True)` of a backbone whose BatchNorm is trainable; its
-            moving statistics change, but for a momentum of 1. One serves all batches: to trace a
-            network takes seconds.
-        pixels: uint8, shape (n, image_size, image_size, 3).
-        batches: index arrays that hold every image once.
-
-    Returns:
-        float32, shape (n, 2048).
-    """
-    features = np.concatenate([program(pixels[batch]) for batch in batches])
-    return features[np.argsort(np.concatenate(batches))]
-
-
 def _statistics(network: keras.Model) -> list[np.ndarray]:
-    """Moving means and variances, as arrays of their own."""
+    """Copies of the moving means and variances."""
     return [
         variable.numpy().copy()
         for layer in batchnorms(network)

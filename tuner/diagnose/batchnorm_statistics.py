@@ -1,7 +1,7 @@
-"""Moving statistics of a backbone's BatchNorm, measured anew on given images.
+"""Measure the moving statistics of a backbone's BatchNorm on given images.
 
-What BatchNorm normalises by came with the pretrained weights, from other images. Where those of the
-user's own images do better, they are written to a weights file that a search takes.
+The pretrained moving statistics come from other images. Where those of the user's images do better,
+they are written to a weights file that a search can use.
 """
 
 import os
@@ -14,22 +14,22 @@ from tuner.diagnose.experiment_data import compiled
 from tuner.errors import WeightsError
 
 _SUFFIX = ".weights.h5"
-# Of the batch that statistics are measured in: 512 images of 64 px, 42 of 224; about 2 GB.
+# Of the batch that measures statistics: 512 images of 64 px, 42 of 224; about 2 GB.
 _PIXELS = 512 * 64 * 64
 _FEWEST_IMAGES = 32
 
 
 def recalibrate(network: keras.Model, pixels: np.ndarray) -> None:
-    """Sets a backbone's moving statistics to those of given images.
+    """Set a backbone's moving statistics to those of given images.
 
-    All are measured in one large batch, so that each layer's are those of what the layers below
-    really give it. Averages over small batches are not (precise BN; Wu and Johnson 2021,
-    arXiv:2105.07576): on drawings, a channel that is silent in most batches had a variance near 0,
-    and was blown up a hundredfold.
+    One large batch measures all of them, so that the statistics of each layer fit the output of the
+    layers below. Averages over small batches do not (precise BN; Wu and Johnson 2021,
+    arXiv:2105.07576): on drawings, a channel that is 0 in most batches got a variance near 0, and
+    was amplified a hundredfold.
 
     Args:
-        network: a backbone. Whether its layers are trainable makes no difference, and stays.
-        pixels: uint8, shape (n, image_size, image_size, 3); evenly spaced ones are taken.
+        network: a backbone. Its trainable flags do not matter, and stay.
+        pixels: uint8, shape (n, image_size, image_size, 3); an evenly spaced sample is used.
     """
     most = max(_FEWEST_IMAGES, round(_PIXELS / (pixels.shape[1] * pixels.shape[2])))
     chosen = np.linspace(0, len(pixels) - 1, min(most, len(pixels))).astype(np.int64)
@@ -37,8 +37,8 @@ def recalibrate(network: keras.Model, pixels: np.ndarray) -> None:
     before = [(layer.momentum, layer.trainable) for layer in layers]
     try:
         for layer in layers:
-            layer.momentum = 0.0  # then the moving statistics are those of the last batch
-            layer.trainable = True  # a frozen BatchNorm is in inference mode and measures nothing
+            layer.momentum = 0.0  # the moving statistics become those of the last batch
+            layer.trainable = True  # a frozen BatchNorm measures nothing
         compiled(network, training=True)(pixels[chosen])
     finally:
         for layer, (momentum, trainable) in zip(layers, before, strict=True):
@@ -51,9 +51,13 @@ def batchnorms(network: keras.Model) -> list[keras.layers.BatchNormalization]:
 
 
 def check_weights_target(path: Path) -> None:
-    """Raises WeightsError unless weights can be written to a new file of that name."""
+    """Check that weights can be written to a new file.
+
+    Raises:
+        WeightsError: they cannot.
+    """
     if not path.name.endswith(_SUFFIX):
-        raise WeightsError(f"{path} must end in {_SUFFIX} to be read again: choose another name.")
+        raise WeightsError(f"{path} must end in {_SUFFIX}: choose another name.")
     if not path.parent.is_dir():
         raise WeightsError(f"there is no folder {path.parent} to write {path.name} to: make it.")
     if os.path.lexists(path):
@@ -63,7 +67,7 @@ def check_weights_target(path: Path) -> None:
 
 
 def write_weights(network: keras.Model, path: Path) -> None:
-    """Writes a backbone's weights whole or not at all, as `tune search --weights` reads them.
+    """Write a backbone's weights atomically, for `tune search --weights`.
 
     Args:
         network: a backbone.

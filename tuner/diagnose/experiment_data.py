@@ -1,7 +1,8 @@
-"""What experiments on stuck accuracy look at: the images, their pooled features, and heads."""
+"""The data of all experiments: images, their pooled features, and heads to train on those."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import keras
@@ -10,23 +11,25 @@ import tensorflow as tf
 
 from search_spaces.backbone import PretrainedBackbone, preprocess
 from search_spaces.resnet50 import ResNet50Space
-from tuner.counting import Progress, telling
+from tuner.counting import Progress, silent
 from tuner.diagnose.head_training import Heads
 from tuner.features.shards import BATCH
 from tuner.features.store import FeatureStore
 from tuner.storage.cache import Cache
 from tuner.training.rows import Rows
 
+Program = Callable[[np.ndarray], np.ndarray]  # from a batch of uint8 pixels to features
+
 
 @dataclass(frozen=True)
-class Evidence:
-    """Images of a dataset and what the frozen backbone makes of them.
+class ExperimentData:
+    """Images of a dataset and their features on the frozen backbone.
 
     Attributes:
         space: decides image size, weights and the number of classes.
         backbone: the space's.
         training: images, uint8, shape (n, image_size, image_size, 3), with their class numbers.
-        validation: the same of the images that decide.
+        validation: the same of the images that accuracy is measured on.
         pooled_training: features of the training images, float32, shape (n, 2048), with the class
             numbers.
         pooled_validation: the same of the validation images.
@@ -41,8 +44,8 @@ class Evidence:
     pooled_validation: Rows
     heads: Heads
 
-    def first(self, training: int, validation: int) -> "Evidence":
-        """The same of the first images alone, for what takes long for each of them."""
+    def first(self, training: int, validation: int) -> "ExperimentData":
+        """The first images alone, for experiments that take long for each image."""
         return replace(
             self,
             training=_first(self.training, training),
@@ -52,83 +55,52 @@ class Evidence:
         )
 
 
-def gather(
+def extract_features(
     space: ResNet50Space,
     training: Rows,
     validation: Rows,
     cache: Cache,
-    on_progress: Progress | None = None,
+    on_progress: Progress = silent,
     network: keras.Model | None = None,
-) -> Evidence:
-    """Computes the pooled features that are not in the cache yet.
+) -> ExperimentData:
+    """Compute the pooled features that are not in the cache yet.
 
     Args:
         space: decides image size, weights and the number of classes.
         training: images, uint8, shape (n, image_size, image_size, 3), with their class numbers.
-        validation: the same of the images that decide.
+        validation: the same of the images that accuracy is measured on.
         cache: keeps the features.
-        on_progress: is told (what is done, images done, of how many).
-        network: as `space.build_backbone` returns it, where there is one already.
+        on_progress: counts images.
+        network: as `space.build_backbone` returns it; None to build it.
     """
     backbone = PretrainedBackbone(space.build_backbone() if network is None else network)
     store = FeatureStore(backbone.lend(0), cache)
     store.stored = (0,)
 
     def pooled(rows: Rows, what: str) -> Rows:
-        features: np.ndarray = store.open(rows.x, telling(on_progress, what)).rows(0)[:]
+        features: np.ndarray = store.open(rows.x, partial(on_progress, what)).rows(0)[:]
         return Rows(features, rows.y)
 
-    return Evidence(
-        space, backbone, training, validation,
-        pooled(training, "training features"), pooled(validation, "validation features"),
-        Heads(space, backbone),
-    )  # fmt: skip
-
-
-def frozen_features(
-    network: keras.Model, pixels: np.ndarray, prepare: Callable[[Any], Any] = preprocess
-) -> np.ndarray:
-    """Pooled features with the moving statistics, computed anew.
-
-    Args:
-        network: a backbone.
-        pixels: uint8, shape (n, image_size, image_size, 3).
-        prepare: from float32 images, 0 to 255, to what the network gets.
-
-    Returns:
-        float32, shape (n, 2048).
-    """
-    return features_of(compiled(network, training=False, prepare=prepare), pixels)
-
-
-def features_of(
-    program: Callable[[np.ndarray], np.ndarray],
-    pixels: np.ndarray,
-    on_images: Callable[[int], None] = lambda done: None,
-) -> np.ndarray:
-    """The same by a program of `compiled`, which serves any number of calls.
-
-    Args:
-        program: from a batch of pixels to features.
-        pixels: as for `frozen_features`.
-        on_images: is told how many images are done, after each batch.
-    """
-    features = []
-    for start in range(0, len(pixels), BATCH):
-        features.append(program(pixels[start : start + BATCH]))
-        on_images(min(start + BATCH, len(pixels)))
-    return np.concatenate(features)
+    return ExperimentData(
+        space,
+        backbone,
+        training,
+        validation,
+        pooled_training=pooled(training, "training features"),
+        pooled_validation=pooled(validation, "validation features"),
+        heads=Heads(space, backbone),
+    )
 
 
 def compiled(
     network: keras.Model, *, training: bool, prepare: Callable[[Any], Any] = preprocess
-) -> Callable[[np.ndarray], np.ndarray]:
-    """A program from a batch of uint8 pixels to a network's output, in either mode.
+) -> Program:
+    """Compile a network into a function of uint8 pixels.
 
     Args:
         network: a backbone.
-        training: whether it is called as in training.
-        prepare: as for `frozen_features`.
+        training: whether it runs in training mode.
+        prepare: from float32 RGB images, 0 to 255, to the network's input.
     """
     signature = tf.TensorSpec((None, *network.input_shape[1:]), tf.uint8)
 
@@ -137,6 +109,44 @@ def compiled(
         return network(prepare(tf.cast(images, tf.float32)), training=training)
 
     return lambda pixels: run(tf.constant(pixels)).numpy()
+
+
+def features_of(
+    program: Program, pixels: np.ndarray, on_images: Callable[[int], None] = lambda done: None
+) -> np.ndarray:
+    """Features of any number of images.
+
+    Args:
+        program: as `compiled` returns it.
+        pixels: uint8, shape (n, image_size, image_size, 3).
+        on_images: called with the number of images done, after each batch.
+
+    Returns:
+        float32, shape (n, 2048).
+    """
+    features = []
+    for start in range(0, len(pixels), BATCH):
+        features.append(program(pixels[start : start + BATCH]))
+        on_images(min(start + BATCH, len(pixels)))
+    return np.concatenate(features)
+
+
+def batch_features(
+    program: Program, pixels: np.ndarray, batches: Sequence[np.ndarray]
+) -> np.ndarray:
+    """Features with the statistics of given batches, as BatchNorm has them in training.
+
+    Args:
+        program: `compiled(network, training=True)` of a backbone whose BatchNorm is trainable; its
+            moving statistics change unless their momentum is 1.
+        pixels: uint8, shape (n, image_size, image_size, 3).
+        batches: index arrays that together hold every image once.
+
+    Returns:
+        float32, shape (n, 2048).
+    """
+    features = np.concatenate([program(pixels[batch]) for batch in batches])
+    return features[np.argsort(np.concatenate(batches))]
 
 
 def _first(rows: Rows, count: int) -> Rows:

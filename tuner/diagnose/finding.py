@@ -1,20 +1,57 @@
-"""What an experiment found, and whether it could be chance.
+"""The outcome of an experiment, what to do about it, and whether it could be chance.
 
-An experiment changes one thing and asks the same validation images again. What it gains is tested
-on pairs, image by image, and corrected for how many things were tried: of twenty that do nothing,
-one looks as if it did.
+An experiment changes one thing and predicts the same validation images again. Its gain is tested
+on pairs, image by image, and corrected for the number of tests: of twenty changes without effect,
+one looks significant.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from tuner.command_lines import Command
 from tuner.metrics.significance import corrected
 
-# Chance that a finding which is none passes, after correction for all that were tried.
+# Causes of stuck accuracy.
+WRONG_LABELS, CONFLICTS = "wrong labels", "conflicting labels"
+LEAK, IMBALANCE = "leak", "class imbalance"
+TOO_FEW_IMAGES, IMAGE_SIZE = "too few images", "image size"
+FEATURES, WEAK_HEAD, OVERFITTING = "limit of the features", "weak head", "overfitting"
+BATCHNORM_STATISTICS = "BatchNorm statistics"
+BATCHNORM_IN_TRAINING, LAGGING = "BatchNorm in training mode", "lagging head BatchNorm"
+SCALED_INPUT, LEARNING_RATE = "scaled input", "learning rate"
+
+# Corrected p value up to which a gain is significant.
 SIGNIFICANCE = 0.05
-# Gains below a point are not worth a sentence.
+# Gains below a point are not reported.
 LEAST_GAIN = 0.01
+_TOO_LITTLE = "costs too little to measure here"
+
+
+@dataclass(frozen=True)
+class Remedy:
+    """What to do about a finding: a sentence, with the commands that it names.
+
+    Example:
+        >>> str(Remedy((Command("search"), " finds a better head.")))
+        'tune search DATA finds a better head.'
+    """
+
+    parts: tuple[str | Command, ...] = ()
+
+    def on(self, data: str, options: Mapping[str, str]) -> "Remedy":
+        """The remedy with commands on the user's own data; see `Command.on`."""
+        return Remedy(
+            tuple(p.on(data, options) if isinstance(p, Command) else p for p in self.parts)
+        )
+
+    def __bool__(self) -> bool:
+        """Whether there is anything to do."""
+        return bool(self.parts)
+
+    def __str__(self) -> str:
+        """The sentence."""
+        return "".join(map(str, self.parts))
 
 
 @dataclass(frozen=True)
@@ -22,29 +59,26 @@ class Finding:
     """The outcome of one experiment on why accuracy is stuck.
 
     Attributes:
-        cause: short name of what was examined, such as "wrong labels".
-        sentence: what was found, with its figures, where it is a cause.
-        gain: validation accuracy, as a share of one, that removing the cause would gain; what is
-            lost is negative. Where it was not measured, the most that it could be, or 0.
-        p_value: chance of such a gain where there is none; None for what was counted, or could not
-            be tried, so that chance has no part in it.
-        remedy: what to do where it is a cause, one sentence with the command; empty where nothing
-            is to be done.
-        numbers: all figures of the experiment, for JSON.
-        corrected_p_value: the p value that holds for all that was tried together (Holm 1979), which
-            `judged` fills in; that of what is certain is its own.
-        certain: whether it is a fault that was seen in the user's own model: a cause whatever it
-            costs on these images.
-        harmless: what was found where it is no cause; empty where that is the same sentence.
+        cause: what was examined, such as "wrong labels".
+        sentence: the result with its figures, if it is a cause.
+        gain: validation accuracy gained by removing the cause, -1 to 1; the upper bound, or 0,
+            where it was not measured.
+        p_value: of that gain, one-sided; None for what was counted or could not be tested.
+        remedy: what to do if it is a cause.
+        numbers: all figures, for JSON.
+        certain: whether the fault was observed in the user's own model, which makes it a cause
+            whatever it costs on these images.
+        harmless: the result if it is no cause; empty where that is `sentence`.
         measured: whether an experiment measured the gain.
-        overstated: whether the gain is what accuracy is overstated by: it goes with the cause.
+        overstated: whether the gain is by how much accuracy is overstated, and lost with the cause.
+        corrected_p_value: corrected for all tests of a diagnosis (Holm 1979); see `judge`.
     """
 
     cause: str
     sentence: str
     gain: float
     p_value: float | None
-    remedy: str = ""
+    remedy: Remedy = Remedy()
     numbers: Mapping[str, Any] = field(default_factory=dict)
     certain: bool = False
     harmless: str = ""
@@ -53,66 +87,67 @@ class Finding:
     corrected_p_value: float | None = None
 
     @property
+    def is_cause(self) -> bool:
+        """Whether the fault is certain, or the gain counts."""
+        return self.certain or self.counts
+
+    @property
     def counts(self) -> bool:
-        """Whether the gain is a point and no chance, after correction where there was one."""
-        chance = self.p_value if self.corrected_p_value is None else self.corrected_p_value
+        """Whether the gain is at least a point and significant."""
+        chance = self._chance
         return self.gain >= LEAST_GAIN and (chance is None or chance <= SIGNIFICANCE)
 
     @property
     def effect(self) -> str:
-        """What the cause does to accuracy, in words with the figure."""
+        """The effect on accuracy, such as "+3.1 points"."""
         points = f"{'' if self.measured else 'at most '}{100 * self.gain:.1f} points"
         if self.overstated:
             return f"overstated by {points}"
         if not self.measured:
-            return points if self.gain else "what it costs was not measured"
-        if self.certain and not self.counts:
-            return "costs too little to measure here"
-        return f"+{points}"
+            return points if self.gain else "cost not measured"
+        return _TOO_LITTLE if self.certain and not self.counts else f"+{points}"
 
     @property
     def cost(self) -> str:
-        """The same of a mistake that was made to see what it costs."""
-        if not self.counts:
-            return "costs too little to measure here"
-        return f"costs {100 * self.gain:.1f} points"
+        """The effect of a mistake that was made on purpose, such as "costs 3.1 points"."""
+        return f"costs {100 * self.gain:.1f} points" if self.counts else _TOO_LITTLE
 
     @property
     def certainty(self) -> str:
-        """How sure that is: the corrected p value, or what took its place."""
-        chance = self.p_value if self.corrected_p_value is None else self.corrected_p_value
+        """The p value, or "counted", and whether the fault was seen in the user's model."""
+        chance = self._chance
         is_counted = not self.certain and (self.measured or self.overstated)
-        told = f"p {chance:.2g}" if chance is not None else "counted" if is_counted else ""
-        return ", ".join(filter(None, [told, "seen in your model" if self.certain else ""]))
+        basis = f"p {chance:.2g}" if chance is not None else "counted" if is_counted else ""
+        return ", ".join(filter(None, [basis, "seen in your model" if self.certain else ""]))
+
+    @property
+    def _chance(self) -> float | None:
+        return self.p_value if self.corrected_p_value is None else self.corrected_p_value
 
     def to_json(self) -> dict[str, Any]:
-        """All fields, and what is told of them."""
-        told = {"effect": self.effect, "cost": self.cost, "certainty": self.certainty}
-        return asdict(self) | told
+        """All fields, with the effect in words."""
+        words = {"effect": self.effect, "cost": self.cost, "certainty": self.certainty}
+        return asdict(self) | {"remedy": str(self.remedy)} | words
 
 
-def judged(findings: Sequence[Finding]) -> list[tuple[Finding, bool]]:
-    """Whether each finding is a cause, the one rule for all of them.
+def judge(findings: Sequence[Finding]) -> list[Finding]:
+    """Correct the p values of findings for each other, and keep what holds then.
 
-    It is where the gain is at least a point and no chance, after correction for all that were
-    tested. What is certain, because it was counted or seen in the user's model, needs no correction
-    and takes none from the others.
+    Certain and counted findings need no correction, and take no part in that of the others.
 
     Returns:
-        In the same order: each with its corrected p value and the sentence and the remedy that this
-        verdict leaves it, and the verdict.
+        The findings in the same order, each with its corrected p value. Those that are no cause
+        have the harmless sentence and no remedy.
     """
-    chances = iter(corrected([each.p_value for each in findings if _is_tested(each)]))  # type: ignore[misc]
-    results = []
+    tested = [each.p_value for each in findings if each.p_value is not None and not each.certain]
+    corrections = iter(corrected(tested))
+    judged = []
     for each in findings:
-        chance = next(chances) if _is_tested(each) else each.p_value
+        chance = each.p_value
+        if chance is not None and not each.certain:
+            chance = next(corrections)
         each = replace(each, corrected_p_value=chance)
-        is_cause = each.certain or each.counts
-        if not is_cause:
-            each = replace(each, sentence=each.harmless or each.sentence, remedy="")
-        results.append((replace(each, harmless=""), is_cause))
-    return results
-
-
-def _is_tested(finding: Finding) -> bool:
-    return finding.p_value is not None and not finding.certain
+        if not each.is_cause:
+            each = replace(each, sentence=each.harmless or each.sentence, remedy=Remedy())
+        judged.append(replace(each, harmless=""))
+    return judged

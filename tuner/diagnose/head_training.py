@@ -1,4 +1,4 @@
-"""Heads trained on pooled features, for experiments that compare what they are trained on."""
+"""Train heads on pooled features, for experiments that compare what they are trained on."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,23 +10,22 @@ from search_spaces.resnet50 import Configuration, ResNet50Space
 from tuner.training.compiled import Programs
 from tuner.training.rows import Rows
 
-# A head that can overfit, and does as long as nothing holds it back.
+# A head without regularisation, which can overfit.
 HEAD = Configuration(head_width=256, dropout=0.0, l2=1e-6)
-# Of the plain head, wherever two sets of features are compared.
+# Of a plain head, wherever two sets of features are compared.
 EPOCHS = 12
 
 
 @dataclass(frozen=True)
 class HeadFit:
-    """What one training of a head gave.
+    """The result of training a head.
 
     Attributes:
         probabilities: of the validation rows after the last epoch, shape (rows, classes).
-        right: whether each validation row is named rightly then, bool, shape (rows,).
-        train_accuracies: accuracy on the training rows by epoch, as they were met, 0 to 1.
-        val_accuracies: accuracy on the validation rows after each epoch, 0 to 1.
-        train_losses: mean cross-entropy by epoch, in nats.
-        val_losses: the same of the validation rows.
+        right: whether each validation row is classified correctly then, bool, shape (rows,).
+        train_accuracies: of each epoch, accumulated while training, 0 to 1.
+        val_accuracies: after each epoch, 0 to 1.
+        train_losses: mean cross-entropy of each epoch, in nats.
     """
 
     probabilities: np.ndarray
@@ -34,7 +33,6 @@ class HeadFit:
     train_accuracies: tuple[float, ...]
     val_accuracies: tuple[float, ...]
     train_losses: tuple[float, ...]
-    val_losses: tuple[float, ...]
 
 
 class Heads:
@@ -59,14 +57,14 @@ class Heads:
         epochs: int,
         seed: int,
     ) -> HeadFit:
-        """Trains a head from the beginning.
+        """Train a new head.
 
         Args:
             configuration: the head; `unfreeze_blocks` is 0.
             training: views of the training rows, (rows, 2048) each; epoch e trains on view e mod
                 their number.
-            validation: rows that it is evaluated on.
-            epochs: how many, at least 1.
+            validation: the rows it is evaluated on.
+            epochs: at least 1.
             seed: of the initial weights, of dropout and of the order of the rows.
         """
         trainer = self._programs.trainer(configuration, seed, (seed,))
@@ -81,5 +79,4 @@ class Heads:
             tuple(each.accuracy for each in metrics),
             tuple(each.val_accuracy for each in metrics),
             tuple(each.loss for each in metrics),
-            tuple(each.val_loss for each in metrics),
         )

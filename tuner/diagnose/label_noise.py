@@ -1,13 +1,12 @@
-"""Wrong labels, by what the other images say about each (confident learning).
+"""Wrong labels, by what the other images predict for each (confident learning).
 
-Cross-validated logistic regression on pooled features gives each image class probabilities that
-its own label had no part in, and confident learning (Northcutt, Jiang & Chuang 2021, Journal of
-Artificial Intelligence Research 70, arXiv:1911.00068; the cleanlab package) names the labels that
-they speak against. Where features are weak it names many images that are merely hard: a seventh of
-a set without any wrong label. So how many are wrong is counted where nothing is hard: among the
-fifth of all images whose class is told most clearly, the others' verdict is right almost always,
-and a label that differs from it is wrong. That share holds for all images if labels are wrong
-whatever the image shows.
+Cross-validated logistic regression on pooled features gives each image out-of-fold class
+probabilities, and confident learning (Northcutt, Jiang & Chuang 2021, Journal of Artificial
+Intelligence Research 70, arXiv:1911.00068; the cleanlab package) flags the labels they contradict.
+Where features are weak it flags many images that are merely hard: a seventh of a set without any
+wrong label. So wrong labels are counted where nothing is hard: among the fifth of all images with
+the most confident predictions, these are right almost always, and a label that differs is wrong.
+That share holds for all images if labels are wrong whatever the image shows.
 """
 
 import warnings
@@ -17,39 +16,39 @@ from dataclasses import dataclass
 import numpy as np
 
 from search_spaces.resnet50 import Configuration
-from tuner.diagnose.causes import CAUSE
-from tuner.diagnose.finding import Finding
+from tuner.command_lines import Command
+from tuner.counting import Progress, silent
+from tuner.diagnose.finding import WRONG_LABELS, Finding, Remedy
 from tuner.diagnose.head_training import Heads
 from tuner.features.classifiers import folds, logistic_regression, out_of_fold, projection
 from tuner.metrics.significance import paired_gain
 from tuner.text import percent
 from tuner.training.rows import Rows
 
-# Share of wrong labels up to which a set counts as clean. Of drawings whose labels are right 0.4 to
-# 1.1 % of the clearest differ, of digits none.
+# Share of wrong labels that counts as clean. Of drawings with correct labels 0.4 to 1.1 % of the
+# most confident predictions differ, of digits none.
 TOLERATED = 0.03
-# The same of classes with few images, of which the others tell less: in images of the mean class.
-# Of drawings whose labels are right 9 % of the clearest differ where a class has 15 images, 5 %
-# where it has 26 and 2 % where it has 40.
+# The same for classes with few images, in images of the mean class. Of drawings with correct labels
+# 9 % of the most confident predictions differ with 15 images a class, 5 % with 26, 2 % with 40.
 _TOLERATED_IMAGES = 2.0
 _CLEAREST = 0.2  # of all images
 _STRENGTH = 1e-3
-_LEAST_IMAGES = 50  # a fifth of fewer proves nothing
+_LEAST_IMAGES = 50
 _FOLDS, _REPEATS = 5, 2
 _CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
 class WrongLabels:
-    """What was found out about a set's labels.
+    """The wrong labels of a dataset.
 
     Attributes:
         finding: the outcome; see `find_wrong_labels` for its gain.
-        share: estimate of the share of wrong labels, 0 to 1.
+        share: estimated share of wrong labels, 0 to 1.
         interval: 95 % interval of `share`.
-        rows: the suspects, as many as `share` means, the most suspicious first: row numbers of the
-            training rows followed by the validation rows, int64, shape (suspects,).
-        suggested: the class that the other images give each suspect, int64, shape (suspects,).
+        rows: the suspects, as many as `share` implies, the most suspicious first: row numbers of
+            the training rows followed by the validation rows, int64, shape (suspects,).
+        suggested: the class that the other images suggest for each, int64, shape (suspects,).
     """
 
     finding: Finding
@@ -68,47 +67,51 @@ def find_wrong_labels(
     groups: np.ndarray | None = None,
     epochs: int = 20,
     seed: int = 0,
-    on_progress: Callable[[int, int], None] | None = None,
+    on_progress: Progress = silent,
 ) -> WrongLabels:
-    """Finds labels that the other images speak against, and what setting them right would gain.
+    """Find labels that the other images contradict, and what correcting them would gain.
 
     The gain has two parts. A validation image with a wrong label counts as a mistake of a head that
-    names it rightly: of accuracy `a` measured with a share `w` of wrong labels, `a w / (1 - w)` is
-    lost. And a head that is trained without the suspects is better on the validation images that
-    are no suspects; a loss there counts as none, because a label can be set right as well.
+    classifies it correctly: of accuracy `a` measured with a share `w` of wrong labels,
+    `a w / (1 - w)` is lost. And a head trained without the suspects is better on the validation
+    images that are no suspects; a loss there counts as none, because labels can be corrected
+    instead.
 
     Args:
         heads: trains the two heads.
         configuration: the head.
         training: pooled features, float32, shape (rows, channels), and labels.
         validation: the same.
-        groups: of the training rows followed by the validation rows, shape (rows,): images that
-            are alike, and would speak for each other. None where each stands alone.
-        epochs: that the heads are trained.
+        groups: of the training rows followed by the validation rows, shape (rows,): images of one
+            group are never on two sides. None where each image is its own.
+        epochs: of the heads.
         seed: of the folds and the heads.
-        on_progress: told (steps done, of how many).
+        on_progress: counts folds and heads.
 
     Returns:
         The finding, whose p value is that of more than 3 % of wrong labels, or of more than two
-        images of a class where that is more; and the suspects. Of fewer than 50 images nothing can
-        be told.
+        images of a class where that is more; and the suspects. Fewer than 50 images give no answer.
     """
-    tell = _Progress(on_progress, _FOLDS * _REPEATS + 2)
+    steps = iter(range(1, _FOLDS * _REPEATS + 3))
+
+    def step() -> None:
+        on_progress("wrong labels", next(steps), _FOLDS * _REPEATS + 2)
+
     labels = np.concatenate([training.y, validation.y]).astype(np.int64)
     features = np.concatenate([training.x[:], validation.x[:]])
-    probabilities = _probabilities(features, labels, groups, seed, tell.step)
+    probabilities = _probabilities(features, labels, groups, seed, step)
     if np.isfinite(probabilities).all(axis=1).sum() < _LEAST_IMAGES:
-        return _untold(len(labels))
+        return _too_few(len(labels))
     count = _Count.of(labels, probabilities)
     rows = suspects(labels, probabilities, round(count.share * len(labels)))
     kept = np.ones(len(labels), bool)
     kept[rows] = False
     kept_training, kept_validation = np.split(kept, [len(training.y)])
     before = heads.fit(configuration, [training], validation, epochs, seed).right
-    tell.step()
+    step()
     cleaned = Rows(training.x[kept_training], training.y[kept_training])
     after = heads.fit(configuration, [cleaned], validation, epochs, seed).right
-    tell.step()
+    step()
     gain = _Gain.of(before, after, kept_validation)
     return WrongLabels(
         _finding(count, gain, len(rows), len(labels)),
@@ -124,30 +127,33 @@ def suspects(labels: np.ndarray, probabilities: np.ndarray, most: int) -> np.nda
 
     Args:
         labels: int class numbers, shape (rows,).
-        probabilities: of each row by a model that was fitted without it, shape (rows, classes);
-            rows of NaN are passed over.
-        most: no more than so many.
+        probabilities: out-of-fold, shape (rows, classes); rows of NaN are skipped.
+        most: limit of rows.
 
     Returns:
         int64 row numbers.
     """
     from cleanlab.filter import find_label_issues
 
-    judged = np.flatnonzero(np.isfinite(probabilities).all(axis=1))
-    if not most or not len(judged):
+    predicted = np.flatnonzero(np.isfinite(probabilities).all(axis=1))
+    if not most or not len(predicted):
         return np.empty(0, np.int64)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of classes with few images
         found = find_label_issues(
-            labels[judged], probabilities[judged], filter_by="prune_by_noise_rate",
-            return_indices_ranked_by="self_confidence", n_jobs=1, verbose=False,
-        )  # fmt: skip
-    return judged[np.asarray(found, np.int64)[:most]]
+            labels[predicted],
+            probabilities[predicted],
+            filter_by="prune_by_noise_rate",
+            return_indices_ranked_by="self_confidence",
+            n_jobs=1,
+            verbose=False,
+        )
+    return predicted[np.asarray(found, np.int64)[:most]]
 
 
 @dataclass(frozen=True)
 class _Count:
-    """Labels that differ from the verdict of the others, among the images that are clearest."""
+    """Labels that differ from the prediction, among the most confident predictions."""
 
     different: int
     clearest: int
@@ -173,7 +179,7 @@ class _Count:
 
 @dataclass(frozen=True)
 class _Gain:
-    """What right labels would gain: in the validation images, and by training."""
+    """What correct labels would gain: in the validation images, and by training."""
 
     accuracy: float
     validation_share: float
@@ -203,25 +209,18 @@ def _probabilities(
 ) -> np.ndarray:
     """Out-of-fold class probabilities, the mean of several divisions into folds."""
     projected = projection(features).transform(features)
+    classifier = logistic_regression(_STRENGTH)
+    parts = [folds(labels, groups, _FOLDS, seed + repeat) for repeat in range(_REPEATS)]
     return np.mean(
-        [
-            out_of_fold(
-                logistic_regression(_STRENGTH),
-                projected,
-                labels,
-                folds(labels, groups, _FOLDS, seed + repeat),
-                on_fold,
-            )
-            for repeat in range(_REPEATS)
-        ],
-        axis=0,
+        [out_of_fold(classifier, projected, labels, each, on_fold) for each in parts], axis=0
     )
 
 
-def _untold(images: int) -> WrongLabels:
-    sentence = f"Of {images} images too few can be judged by others to tell how many are wrong."
-    nobody = np.empty(0, np.int64)
-    return WrongLabels(Finding(CAUSE, sentence, 0.0, None), 0.0, (0.0, 1.0), nobody, nobody)
+def _too_few(images: int) -> WrongLabels:
+    sentence = f"{images} images are too few to estimate how many labels are wrong."
+    nothing = np.empty(0, np.int64)
+    finding = Finding(WRONG_LABELS, sentence, 0.0, None)
+    return WrongLabels(finding, 0.0, (0.0, 1.0), nothing, nothing)
 
 
 def _finding(count: _Count, gain: _Gain, found: int, images: int) -> Finding:
@@ -238,31 +237,23 @@ def _finding(count: _Count, gain: _Gain, found: int, images: int) -> Finding:
         "training_p_value": gain.training_p_value,
     }
     low, high = count.interval
-    evidence = (
-        f"of the {count.clearest} images that the others tell most clearly, {count.different} "
+    figures = (
+        f"of the {count.clearest} images with the most confident predictions, {count.different} "
         "have another label"
     )
     sentence = (
         f"About {percent(count.share, 0)} of the labels are wrong ({percent(low, 0)} to "
-        f"{percent(high, 0)}): {evidence}; {found} of {images} images are "
-        f"suspects, and right labels would gain {100 * gain.total:.1f} points."
+        f"{percent(high, 0)}): {figures}; {found} of {images} images are suspects, and correct "
+        f"labels would gain {100 * gain.total:.1f} points."
     )
-    remedy = (
-        f"tune diagnose DATA --json lists the {found} suspects: look at them, the first ones "
-        "first, give each its class (another folder, or another label in the table), and diagnose "
-        "again."
+    remedy = Remedy(
+        (
+            Command("diagnose", ("--json",)),
+            f" lists the {found} suspects: check them from the first on, move each to its class "
+            "(another folder, or another label in the table), and diagnose again.",
+        )
     )
-    harmless = f"No sign of wrong labels that do harm: {evidence}."
-    return Finding(CAUSE, sentence, gain.total, count.p_value, remedy, numbers, harmless=harmless)
-
-
-class _Progress:
-    """Counts steps and tells whoever wants to know."""
-
-    def __init__(self, on_progress: Callable[[int, int], None] | None, count: int) -> None:
-        self._tell, self._count, self._done = on_progress, count, 0
-
-    def step(self) -> None:
-        self._done += 1
-        if self._tell is not None:
-            self._tell(self._done, self._count)
+    harmless = f"No sign of harmful wrong labels: {figures}."
+    return Finding(
+        WRONG_LABELS, sentence, gain.total, count.p_value, remedy, numbers, harmless=harmless
+    )

@@ -1,7 +1,7 @@
-"""Experiment: what a head's lagging BatchNorm statistics cost."""
+"""Experiment: what lagging BatchNorm statistics in a head cost."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,9 +11,9 @@ import numpy as np
 from search_spaces.backbone import PretrainedBackbone
 from search_spaces.head import HeadStatistics, head_batchnorms, statistics_rows
 from search_spaces.resnet50 import Configuration, ResNet50Space, compile_classifier
-from tuner.counting import Told, tell_counts
-from tuner.diagnose.causes import LAGGING
-from tuner.diagnose.finding import Finding
+from tuner.command_lines import Command
+from tuner.counting import Progress, silent
+from tuner.diagnose.finding import LAGGING, Finding, Remedy
 from tuner.diagnose.head_training import HEAD
 from tuner.errors import SettingsError
 from tuner.metrics.significance import paired_gain
@@ -21,8 +21,8 @@ from tuner.text import percent
 from tuner.training.rows import Rows
 
 BATCHNORM_HEAD = replace(HEAD, head_batchnorm=True)
-
-_LAGGING_HEADS = 3
+_HEADS = 3
+_WHAT = "lagging BatchNorm"
 
 
 def lagging_batchnorm(
@@ -36,80 +36,93 @@ def lagging_batchnorm(
     configuration: Configuration = BATCHNORM_HEAD,
     batch_size: int = 32,
     seed: int = 0,
-    on_progress: Told = None,
+    on_progress: Progress = silent,
 ) -> Finding:
-    """What moving statistics that lag behind the weights cost: keras issue #7177, in a head.
+    """Measure what moving statistics that lag behind the weights cost (keras issue #7177).
 
     Three heads are trained by `fit`. After each epoch the same weights are evaluated twice: with
-    the moving statistics as `fit` left them, and with those of the training rows. The gain is the
-    mean over the epochs: the lag is largest after the first, and over after some hundreds of steps.
+    the moving statistics that `fit` left, and with those of the training rows. The gain is the mean
+    over the epochs: the lag is largest after the first, and gone after some hundreds of steps.
 
     Args:
         space: decides the number of classes.
         backbone: the space's backbone.
         training: pooled features, float32, shape (rows, channels), and labels.
         validation: the same.
-        momentum: of the head's BatchNorm, 0 to below 1; 0.99 is what Keras takes.
-        epochs: that it is trained.
+        momentum: of the head's BatchNorm, 0 to below 1; Keras's default is 0.99.
+        epochs: of each head.
         configuration: the head; it has BatchNorm.
         batch_size: rows of a step.
         seed: of the first head's weights and order of the rows; the others have the next ones.
-        on_progress: told (epochs trained, of how many), before the first one too.
+        on_progress: counts epochs.
 
     Returns:
-        Beside the gain, the number "initial_share": how much of the moving statistics is still what
-        they began with after the last epoch.
+        Beside the gain, the number "initial_share": the weight that the initial statistics still
+        have after the last epoch.
 
     Raises:
         SettingsError: the head has no BatchNorm.
     """
-    seen, accuracies = [], []
-    tell_counts(on_progress, 0, _LAGGING_HEADS * epochs)
-    for number in range(_LAGGING_HEADS):
+    count = _HEADS * epochs
+    on_progress(_WHAT, 0, count)
+    runs, accuracies = [], []
+    for head in range(_HEADS):
 
-        def told(done: int, before: int = number * epochs) -> None:
-            tell_counts(on_progress, before + done, _LAGGING_HEADS * epochs)
+        def on_epoch(done: int, before: int = head * epochs) -> None:
+            on_progress(_WHAT, before + done, count)
 
-        model = _lagging_head(space, backbone, configuration, momentum, seed + number)
-        statistics = _Statistics(training, validation, told)
+        model = _head(space, backbone, configuration, momentum, seed + head)
+        run = _EvaluateTwice(training, validation, on_epoch)
         history = model.fit(
-            training.x[:], training.y, batch_size, epochs, verbose=0, callbacks=[statistics]
+            training.x[:], training.y, batch_size, epochs, verbose=0, callbacks=[run]
         ).history
-        seen.append(statistics)
+        runs.append(run)
         accuracies.append(history["accuracy"])
-    before, after = (
-        np.array([getattr(each, name) for each in seen]) for name in ("moving", "current")
-    )
+    initial_share = momentum ** (epochs * math.ceil(len(training.y) / batch_size))
+    return _finding(runs, accuracies, momentum, initial_share)
+
+
+def _finding(
+    runs: Sequence["_EvaluateTwice"],
+    accuracies: Sequence[list[float]],
+    momentum: float,
+    initial_share: float,
+) -> Finding:
+    before, after = np.array([run.moving for run in runs]), np.array([run.current for run in runs])
     moving, current = (right.mean(axis=(0, 2)).tolist() for right in (before, after))
-    images = len(validation.y)
+    images = before.shape[2]
     gain, p_value = paired_gain(before.reshape(-1, images), after.reshape(-1, images))
-    steps = epochs * math.ceil(len(training.y) / batch_size)
-    initial = momentum**steps
     numbers = {
         "momentum": momentum,
         "moving_val_accuracies": moving,
         "current_val_accuracies": current,
         "train_accuracies": np.mean(accuracies, axis=0).tolist(),
-        "initial_share": initial,
+        "initial_share": initial_share,
     }
-    evidence = (
-        f"A head BatchNorm of momentum {momentum:g} validates at {percent(moving[0])} after epoch "
-        f"1 and {percent(moving[-1])} after epoch {epochs}; the same weights with current "
-        f"statistics reach {percent(current[0])} and {percent(current[-1])}, as {percent(initial)} "
-        f"of the moving ones is what they began with then"
+    figures = (
+        f"a head with BatchNorm momentum {momentum:g} reaches {percent(moving[0])} after epoch 1 "
+        f"and {percent(moving[-1])} after epoch {len(moving)}, and the same weights with current "
+        f"statistics {percent(current[0])} and {percent(current[-1])}; the initial statistics "
+        f"still weigh {percent(initial_share)}"
     )
     return Finding(
         LAGGING,
-        f"{evidence}: the lag costs {100 * gain:.1f} points on the mean.",
+        f"The lag costs {100 * gain:.1f} points on average: {figures}.",
         gain,
         p_value,
-        "Measure the head's statistics before validating, as tune search DATA does.",
+        Remedy(
+            (
+                "Re-estimate the head's statistics before each validation, as ",
+                Command("search"),
+                " does.",
+            )
+        ),
         numbers,
-        harmless=f"{evidence}: that is no lag to speak of.",
+        harmless=f"The lag is negligible: {figures}.",
     )
 
 
-def _lagging_head(
+def _head(
     space: ResNet50Space,
     backbone: PretrainedBackbone,
     configuration: Configuration,
@@ -127,8 +140,8 @@ def _lagging_head(
     return model
 
 
-class _Statistics(keras.callbacks.Callback):
-    """Evaluates each epoch with the moving statistics, and with current ones; leaves no trace."""
+class _EvaluateTwice(keras.callbacks.Callback):
+    """Evaluates each epoch with the moving statistics and with current ones, and restores them."""
 
     def __init__(self, training: Rows, validation: Rows, on_epoch: Callable[[int], None]) -> None:
         super().__init__()

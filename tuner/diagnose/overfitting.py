@@ -1,18 +1,18 @@
-"""What training a head can and cannot do about stuck accuracy: experiments on pooled features.
+"""Experiment: whether a head overfits, and whether regularisation cures it.
 
-Each returns a finding whose gain is tested on the same validation images. Where the best of several
-is compared with one, it is chosen on one half of the validation images and judged on the other, so
-that the gain is not that of the luckiest.
+The best of several heads is chosen on one half of the validation images and scored on the other,
+so that its gain is free of selection bias.
 """
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from search_spaces.resnet50 import Configuration
-from tuner.counting import Told, tell_counts
-from tuner.diagnose.causes import OVERFITTING
-from tuner.diagnose.finding import Finding
+from tuner.command_lines import Command
+from tuner.counting import Progress, silent
+from tuner.diagnose.finding import OVERFITTING, Finding, Remedy
 from tuner.diagnose.head_training import HEAD, Heads
 from tuner.metrics.significance import best_of, paired_gain
 from tuner.text import percent
@@ -21,7 +21,8 @@ from tuner.training.rows import Rows
 DROPOUTS = (0.0, 0.3, 0.6)
 L2_STRENGTHS = (1e-6, 1e-4, 1e-2)
 
-# A head that names so many of its training images, and so many fewer validation images, overfits.
+# A head overfits if its training accuracy is at least this, and exceeds its validation accuracy by
+# at least the gap.
 OVERFITTED, OVERFITTING_GAP = 0.97, 0.05
 
 
@@ -33,7 +34,7 @@ def overfitting(
     configuration: Configuration = HEAD,
     epochs: int = 20,
     seed: int = 0,
-    on_progress: Told = None,
+    on_progress: Progress = silent,
 ) -> Finding:
     """Whether a head overfits, and whether dropout (0 to 0.6) or L2 (1e-6 to 1e-2) cures it.
 
@@ -42,51 +43,50 @@ def overfitting(
         training: pooled features, float32, shape (rows, channels), and labels.
         validation: the same.
         configuration: the head; its dropout and L2 are replaced.
-        epochs: that each is trained.
+        epochs: of each head.
         seed: of the heads.
-        on_progress: told (heads done, of how many).
+        on_progress: counts heads.
     """
     grid = [(dropout, l2) for dropout in DROPOUTS for l2 in L2_STRENGTHS]
     fits = []
-    for number, (dropout, l2) in enumerate(grid, start=1):
+    for done, (dropout, l2) in enumerate(grid, start=1):
         tried = replace(configuration, dropout=dropout, l2=l2)
         fits.append(heads.fit(tried, [training], validation, epochs, seed))
-        tell_counts(on_progress, number, len(grid))
-    plain = fits[0]
+        on_progress("overfitting", done, len(grid))
     rights = np.stack([each.right for each in fits])
-    gain, p_value = paired_gain(plain.right, best_of(rights))
-    accuracies = rights.mean(axis=1)
-    train, val = plain.train_accuracies[-1], float(accuracies[0])
-    overfits = train >= OVERFITTED and train - val >= OVERFITTING_GAP
+    gain, p_value = paired_gain(fits[0].right, best_of(rights))
+    accuracies = [float(accuracy) for accuracy in rights.mean(axis=1)]
+    train, val = fits[0].train_accuracies[-1], accuracies[0]
     numbers = {
         "grid": [
-            {"dropout": dropout, "l2": l2, "val_accuracy": float(accuracy)}
+            {"dropout": dropout, "l2": l2, "val_accuracy": accuracy}
             for (dropout, l2), accuracy in zip(grid, accuracies, strict=True)
         ],
         "train_accuracy": train,
         "val_accuracy": val,
-        "overfits": overfits,
+        "overfits": train >= OVERFITTED and train - val >= OVERFITTING_GAP,
     }
-    return _overfitting(Finding(OVERFITTING, "", gain, p_value, "", numbers), accuracies)
+    return _finding(gain, p_value, numbers)
 
 
-def _overfitting(found: Finding, accuracies: np.ndarray) -> Finding:
-    train, val = found.numbers["train_accuracy"], found.numbers["val_accuracy"]
-    spread = f"{percent(accuracies.min())} to {percent(accuracies.max())}"
-    reached = f"training accuracy is {percent(train)} and validation {percent(val)}"
-    if not found.numbers["overfits"]:
-        sentence = f"The head does not overfit: {reached} unregularised."
-        return replace(found, sentence=sentence, gain=0.0, p_value=1.0)
-    harmless = (
-        f"The head overfits and regularisation does not cure it: {reached}, and dropout 0 to 0.6 "
-        f"with L2 1e-6 to 1e-2 gives {spread}: nothing that counts."
+def _finding(gain: float, p_value: float, numbers: dict[str, Any]) -> Finding:
+    train, val = numbers["train_accuracy"], numbers["val_accuracy"]
+    reached = f"training accuracy is {percent(train)} and validation accuracy {percent(val)}"
+    if not numbers["overfits"]:
+        sentence = f"The head does not overfit: without regularisation {reached}."
+        return Finding(OVERFITTING, sentence, 0.0, 1.0, numbers=numbers)
+    accuracies = [each["val_accuracy"] for each in numbers["grid"]]
+    best = numbers["grid"][int(np.argmax(accuracies))]
+    setting = f"dropout {best['dropout']:g} and L2 {best['l2']:g}"
+    return Finding(
+        OVERFITTING,
+        f"The head overfits: {reached}; {setting} give {percent(max(accuracies))}.",
+        gain,
+        p_value,
+        Remedy((f"Use {setting}, or let ", Command("search"), " find both.")),
+        numbers,
+        harmless=(
+            f"The head overfits and regularisation does not cure it: {reached}; dropout 0 to 0.6 "
+            f"with L2 1e-6 to 1e-2 gives {percent(min(accuracies))} to {percent(max(accuracies))}."
+        ),
     )
-    best = found.numbers["grid"][int(accuracies.argmax())]
-    sentence = (
-        f"The head overfits: {reached}; dropout {best['dropout']:g} with L2 {best['l2']:g} gives "
-        f"{percent(accuracies.max())}."
-    )
-    remedy = (
-        f"Use dropout {best['dropout']:g} and L2 {best['l2']:g}, or let tune search DATA find both."
-    )
-    return replace(found, sentence=sentence, remedy=remedy, harmless=harmless)

@@ -1,10 +1,10 @@
-"""Inverse power laws fitted to a learning curve, and what they say of more images.
+"""Extrapolate a learning curve to more images by inverse power laws.
 
 error(n) = a + b * n^-c describes learning curves over a wide range (Hestness et al. 2017, "Deep
 learning scaling is predictable, empirically"; Viering and Loog 2021, "The shape of learning curves:
 a review"), but a few noisy points leave its exponent and its asymptote open. So no single law is
-fitted: every law on a grid is weighted by how well it agrees with the points, and a forecast's
-interval spans what the laws say that remain.
+fitted: every law on a grid is weighted by its agreement with the points (a posterior), and a
+forecast is a weighted median with an interval.
 """
 
 from collections.abc import Sequence
@@ -12,13 +12,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# Share of the laws' weight that lies inside a forecast's interval. That is not how often it holds
-# the truth, as real curves are no power laws: benchmarks/forecast.py counts that.
+# Share of the laws' weight inside a forecast's interval. Its coverage of the truth is another
+# matter, as real curves are no power laws: benchmarks/forecast.py measures it.
 CENTRAL_SHARE = 0.95
 # What more images must gain to be worth collecting, as a share of one.
 WORTHWHILE_GAIN = 0.005
-# Theory has 0.5 to 1, real networks 0.07 to 0.35 (Hestness et al. 2017); beyond 1.5 a curve is flat
-# so soon that its asymptote alone tells.
+# Theory gives 0.5 to 1, real networks 0.07 to 0.35 (Hestness et al. 2017); beyond 1.5 a curve
+# flattens so soon that only its asymptote matters.
 _EXPONENTS = np.linspace(0.05, 1.5, 40)
 _DEVIATIONS = np.linspace(-4, 4, 41)
 # The asymptote as a share of the error with all images; above 1, more images do harm.
@@ -31,15 +31,15 @@ _LEAST_LOG_WEIGHT = -350.0
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a number of training images would give, as shares of one.
+    """The accuracy that a number of training images would give, as shares of one.
 
     Attributes:
         images: number of training images.
         accuracy: on images like the validation images: the median of the laws.
-        low: lower end of the interval that `CENTRAL_SHARE` of the laws' weight lies in.
+        low: lower end of the interval with `CENTRAL_SHARE` of the laws' weight.
         high: upper end of that interval.
-        gain: how much more accuracy that is than with the most images that were trained on; much
-            surer than the accuracy, which is only as sure as so many validation images make it.
+        gain: over the accuracy with the most images trained on; much more certain than `accuracy`,
+            which the number of validation images limits.
     """
 
     images: int
@@ -51,13 +51,13 @@ class Forecast:
 
 @dataclass(frozen=True)
 class PowerLaws:
-    """Laws error(n) = a + b * n^-c, each with how much it is to be believed.
+    """Laws error(n) = a + b * n^-c, each with its weight.
 
-    Laws by which more images do harm (b < 0) are among them, so that a test can be fair to chance;
-    forecasts leave them out.
+    Laws by which more images do harm (b < 0) are among them, for an unbiased test; forecasts leave
+    them out.
 
     Attributes:
-        images: the most training images that were trained on.
+        images: the most training images trained on.
         errors: error of each law with so many images, shape (laws,).
         floors: a of each law as a share of that error, shape (laws,).
         exponents: c of each law, shape (laws,).
@@ -77,10 +77,10 @@ class PowerLaws:
         return float(error * floor), float(error * (1 - floor) * self.images**c), float(c)
 
     def extended(self, images: int) -> "PowerLaws":
-        """The same laws, seen from another number of training images.
+        """The same laws, with gains relative to another number of training images.
 
         Args:
-            images: from which gains are told then, at least as many as were trained on.
+            images: at least as many as were trained on.
         """
         powers = (images / self.images) ** -self.exponents
         errors = self.errors * (self.floors + (1 - self.floors) * powers)
@@ -88,23 +88,23 @@ class PowerLaws:
         return PowerLaws(images, errors, floors, self.exponents, self.weights)
 
     def forecast(self, images: int) -> Forecast:
-        """What that many training images would give.
+        """The accuracy with that many training images.
 
         Args:
             images: number of training images, at least as many as were trained on.
         """
         harmless, gains = self._harmless(), self.gains(images)
         shares = (0.5, (1 - CENTRAL_SHARE) / 2, (1 + CENTRAL_SHARE) / 2)
-        accuracy, low, high = _quantiles(1 - self.errors + gains, harmless, shares)
-        (gain,) = _quantiles(gains, harmless, (0.5,))
-        return Forecast(images, accuracy, low, high, gain)
+        accuracies = 1 - self.errors + gains
+        accuracy, low, high = _quantile(accuracies, harmless, shares).tolist()
+        return Forecast(images, accuracy, low, high, float(_quantile(gains, harmless, 0.5)))
 
     def chance_of_no_gain(self, images: int) -> float:
-        """Chance, 0 to 1, that so many images gain less than `WORTHWHILE_GAIN`."""
+        """Probability, 0 to 1, that so many images gain less than `WORTHWHILE_GAIN`."""
         return float(self.weights[self.gains(images) < WORTHWHILE_GAIN].sum())
 
     def gains(self, images: int) -> np.ndarray:
-        """Accuracy that so many images gain by each law, shape (laws,)."""
+        """Gain of accuracy with so many images by each law, shape (laws,)."""
         removed = 1 - (images / self.images) ** -self.exponents
         return self.errors * (1 - self.floors) * removed
 
@@ -113,17 +113,17 @@ class PowerLaws:
 
 
 def fit_laws(sizes: Sequence[int], right: np.ndarray, images: int) -> PowerLaws:
-    """Weights every power law on a grid by its agreement with the points of a curve.
+    """Weight every power law on a grid by its agreement with the points of a curve.
 
     The grid is over the error with the most images, the share of it that is the asymptote, and the
     exponent. Weights are a posterior: a normal likelihood under a prior that is flat over the grid.
-    Where no law agrees with the points, their errors are taken for larger by the least factor that
-    lets one agree (Birge 1932).
+    Where no law agrees with the points, their standard errors are enlarged by the least factor with
+    which one does (Birge 1932).
 
     Args:
         sizes: numbers of training images, ascending.
-        right: whether each validation image was named rightly, bool, shape (draws, sizes, images),
-            with at least two draws and two images.
+        right: whether each validation image was classified correctly, bool, shape (draws, sizes,
+            images), with at least two draws and two images.
         images: number of training images that the subsets were drawn from.
     """
     scaled = np.asarray(sizes) / sizes[-1]
@@ -149,16 +149,16 @@ def _grid(errors: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _covariance(sizes: np.ndarray, right: np.ndarray, images: int) -> np.ndarray:
-    """How the mean errors of the sizes would vary together, shape (sizes, sizes).
+    """Covariance of the mean errors of the sizes, shape (sizes, sizes).
 
-    With other validation images: estimated over the images. With other training images: for a mean
+    Over other validation images: estimated from the images. Over other training images: for a mean
     over a sample of n, the variance is v / n, the covariance of nested samples that of the larger,
-    and that of two draws from the same images that of all of them; v is what the draws show.
+    and that of two draws from the same images that of all of them; v is estimated from the draws.
     """
     draws, _, count = right.shape
     wrong = 1.0 - right
     validation = np.cov(wrong.mean(axis=0)) / count
-    # Of few errors, or none, the sample shows too little variance (Agresti and Coull 1998).
+    # With few errors, or none, the sample variance is too small (Agresti and Coull 1998).
     error = (wrong[:, -1].sum() / draws + 2) / (count + 4)
     validation = validation + max(0.0, error * (1 - error) / count - validation[-1, -1])
     shown = wrong.mean(axis=2).var(axis=0, ddof=1).sum()
@@ -168,10 +168,7 @@ def _covariance(sizes: np.ndarray, right: np.ndarray, images: int) -> np.ndarray
     return validation + training + np.diag(np.full(len(sizes), _MISFIT**2))
 
 
-def _quantiles(
-    values: np.ndarray, weights: np.ndarray, shares: Sequence[float]
-) -> tuple[float, ...]:
-    order = np.argsort(values)
-    reached = np.cumsum(weights[order])
-    places = np.searchsorted(reached / reached[-1], shares)
-    return tuple(float(value) for value in values[order][places])
+def _quantile(
+    values: np.ndarray, weights: np.ndarray, shares: float | Sequence[float]
+) -> np.ndarray:
+    return np.quantile(values, shares, weights=weights, method="inverted_cdf")

@@ -4,35 +4,48 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from tuner.command_lines import addressed
-from tuner.diagnose import causes as causes_module
-from tuner.diagnose import learning_rate
 from tuner.diagnose.batchnorm_treatments import HISTORY, TREATMENTS, Treatment
-from tuner.diagnose.causes import BATCHNORM_IN_TRAINING, IMBALANCE, LEAK, SCALED_INPUT
-from tuner.diagnose.finding import Finding, judged
-from tuner.model_check import check
+from tuner.diagnose.finding import (
+    BATCHNORM_IN_TRAINING,
+    FEATURES,
+    IMBALANCE,
+    LAGGING,
+    LEAK,
+    LEARNING_RATE,
+    OVERFITTING,
+    SCALED_INPUT,
+    WEAK_HEAD,
+    WRONG_LABELS,
+    Finding,
+    judge,
+)
+from tuner.model_check.check import ModelFinding
 from tuner.model_check.trainable_layers import TrainableLayers
 from tuner.settings import SearchSettings
 
-# Images that go through the network again and again: so many up to 64 px, which take minutes there.
-# Of larger ones the pixels stay the same, down to as many as tell a few points.
-_FEW_AT_SIZE, _MOST_FEW, _LEAST_FEW = 64, (900, 600), (300, 150)
+# Most and least training and validation images that pass through the network repeatedly: the most
+# up to 64 px, which takes minutes; of larger images fewer, for the same number of pixels.
+_SMALL_SIZE, _MOST_IMAGES, _LEAST_IMAGES = 64, (900, 600), (300, 150)
+# What a certain fault is ranked by, at least: only faults of the data that cost more come first.
+_CERTAIN_GAIN = 0.05
+_DATA_FAULTS = (LEAK, IMBALANCE, WRONG_LABELS)
+_NETWORK_FAULTS = (BATCHNORM_IN_TRAINING, SCALED_INPUT, LAGGING, LEARNING_RATE)
 
 
 @dataclass(frozen=True)
 class Options:
-    """How a diagnosis is made.
+    """The options of a diagnosis.
 
     Attributes:
         weights: of the backbone: "imagenet", "none" or a file.
         image_size: height and width in pixels.
-        crop: whether the centre square of each image is taken.
-        full: whether what is trained end to end gets every seed and more epochs.
+        crop: whether to take the centre square of each image.
+        full: whether end-to-end training gets every seed and more epochs.
         seed: of heads, orders and draws.
-        treatments: of BatchNorm that are shown; those that the verdict rests on are tried always.
-        network_images: most training and most validation images that go through the network again
-            and again, for each treatment; None for 900 and 600 up to 64 px, and fewer of larger
-            images, 300 and 150 at least.
+        treatments: of BatchNorm to show; those that causes depend on are always tried.
+        network_images: most training and validation images that pass through the network once
+            for each treatment; None for 900 and 600 up to 64 px, and fewer of larger images, at
+            least 300 and 150.
 
     Raises:
         SettingsError: a value is out of range.
@@ -46,44 +59,43 @@ class Options:
     treatments: tuple[str, ...] = TREATMENTS
     network_images: tuple[int, int] | None = None
 
+    def __post_init__(self) -> None:
+        """Check the values as those of a search."""
+        SearchSettings(weights=self.weights, image_size=self.image_size, seed=self.seed)
+
     @property
     def few_images(self) -> tuple[int, int]:
-        """`network_images`, or as many as the network passes over in minutes on 2 cores."""
+        """`network_images`, or as many as pass through the network in minutes on 2 cores."""
         if self.network_images is not None:
             return self.network_images
-        share = min(1.0, (_FEW_AT_SIZE / self.image_size) ** 2)
+        share = min(1.0, (_SMALL_SIZE / self.image_size) ** 2)
         training, validation = (
             max(least, round(share * most))
-            for least, most in zip(_LEAST_FEW, _MOST_FEW, strict=True)
+            for least, most in zip(_LEAST_IMAGES, _MOST_IMAGES, strict=True)
         )
         return training, validation
 
-    def __post_init__(self) -> None:
-        """Checks the values, as those of a search."""
-        SearchSettings(weights=self.weights, image_size=self.image_size, seed=self.seed)
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Diagnosis:
-    """What was found.
+    """The result of a diagnosis.
 
     Attributes:
-        training_images: how many were looked at.
-        validation_images: how many decide.
-        images_in_all: training and validation images of the dataset; of large ones a sample is
-            looked at.
+        training_images: number of training images examined.
+        validation_images: number of validation images that accuracy is measured on.
+        images_in_all: training and validation images of the dataset; large ones are sampled.
         accuracy: of a plain head on frozen features, mean over the seeds, 0 to 1.
         train_accuracy: the same on its training images.
-        majority_rate: accuracy of always answering the most frequent class.
-        causes: why accuracy is stuck, the first one first; none for a healthy set.
-        excluded: what was examined and is no cause.
-        prices: what mistakes that a network can make would cost here.
-        model: what is wrong with the user's own model; None where there is none.
-        ladder: the treatments of BatchNorm, on the first of the images (`Options.few_images`).
-        suspects: paths of the images whose labels are most suspicious, with the class that the
-            other images give them.
+        majority_rate: accuracy of always predicting the most frequent class.
+        causes: why accuracy is stuck, ranked; empty for a healthy dataset.
+        excluded: examined, and no cause.
+        prices: what common mistakes in a network would cost on these images.
+        model: faults of the user's own model; None without one.
+        ladder: the treatments of BatchNorm, on the first images (`Options.few_images`).
+        suspects: paths of the images whose labels are most suspicious, each with the class that
+            the other images suggest.
         seconds: wall time.
-        trainable: layers of the user's own model that `fit` changes; None where there is none.
+        trainable: layers of the user's own model that `fit` changes; None without one.
     """
 
     training_images: int
@@ -95,31 +107,19 @@ class Diagnosis:
     causes: tuple[Finding, ...]
     excluded: tuple[Finding, ...]
     prices: tuple[Finding, ...]
-    model: tuple[check.ModelFinding, ...] | None
+    model: tuple[ModelFinding, ...] | None
     ladder: tuple[Treatment, ...]
     suspects: tuple[tuple[str, str], ...]
     seconds: float
     trainable: TrainableLayers | None = None
 
-    def addressed(self, data: str, options: Mapping[str, str]) -> "Diagnosis":
-        """The same with commands that can be typed; for the arguments see `remedies.addressed`."""
-
-        def told(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
-            return tuple(
-                replace(
-                    each,
-                    sentence=addressed(each.sentence, data, options),
-                    remedy=addressed(each.remedy, data, options),
-                )
-                for each in findings
-            )
-
-        return replace(
-            self,
-            causes=told(self.causes),
-            excluded=told(self.excluded),
-            prices=told(self.prices),
+    def on(self, data: str, options: Mapping[str, str]) -> "Diagnosis":
+        """The diagnosis with remedies on the user's own data; see `Command.on`."""
+        causes, prices = (
+            tuple(replace(each, remedy=each.remedy.on(data, options)) for each in findings)
+            for findings in (self.causes, self.prices)
         )
+        return replace(self, causes=causes, prices=prices)
 
     def to_json(self) -> dict[str, Any]:
         """All numbers, for `--json`."""
@@ -136,42 +136,27 @@ class Diagnosis:
         return asdict(replace(self, ladder=())) | findings | {"ladder": ladder}
 
 
-# What a fault that is certain counts for at least when it is ranked: among the data's faults only
-# those come first that cost more than this.
-CERTAIN_GAIN = 0.05
+def rank_causes(findings: Sequence[Finding]) -> tuple[list[Finding], list[Finding]]:
+    """Divide findings into causes, ranked, and the others in their order.
 
-_OF_DATA = (LEAK, IMBALANCE, causes_module.CAUSE)
-
-_OF_NETWORKS = (BATCHNORM_IN_TRAINING, SCALED_INPUT, causes_module.LAGGING, learning_rate.CAUSE)
-
-_BETTER_HEADS = (causes_module.OVERFITTING, causes_module.WEAK_HEAD)
-
-
-def verdict(findings: Sequence[Finding]) -> tuple[list[Finding], list[Finding]]:
-    """The findings that are causes, ranked, and the others in their order.
-
-    A certain fault of a model that costs nothing measurable here ranks as if it cost 5 points:
-    behind what spoils the data more, before all the rest, and so before what experiments on heads
-    say of its learning rate. That no head gets more out of the features is no cause while another
-    one does.
+    A certain fault of a model ranks as if it cost at least 5 points: behind faults of the data that
+    cost more, before the rest. The features are no limit while a better head is known.
     """
-    results = judged(findings)
-    if any(is_cause and each.cause in _BETTER_HEADS for each, is_cause in results):
-        known = [
-            replace(each, gain=0.0) if each.cause == causes_module.FEATURES else each
-            for each in findings
-        ]
-        results = judged(known)
-    causes = sorted((each for each, is_cause in results if is_cause), key=_rank)
-    return causes, [each for each, is_cause in results if not is_cause]
+    judged = judge(findings)
+    if any(each.is_cause and each.cause in (OVERFITTING, WEAK_HEAD) for each in judged):
+        judged = judge(
+            [replace(each, gain=0.0) if each.cause == FEATURES else each for each in findings]
+        )
+    causes = sorted((each for each in judged if each.is_cause), key=_rank)
+    return causes, [each for each in judged if not each.is_cause]
 
 
 def _rank(finding: Finding) -> tuple[int, float]:
-    """Faults first, the certain ones of networks; then limits, the measured ones; then gain."""
+    """Certain and data faults, other faults, measured limits, the rest; then by gain."""
     if finding.certain:
-        return 0, -max(finding.gain, CERTAIN_GAIN)
-    if finding.cause in _OF_DATA:
+        return 0, -max(finding.gain, _CERTAIN_GAIN)
+    if finding.cause in _DATA_FAULTS:
         return 0, -finding.gain
-    if finding.cause in _OF_NETWORKS:
+    if finding.cause in _NETWORK_FAULTS:
         return 1, -finding.gain
     return 2 if finding.measured else 3, -finding.gain

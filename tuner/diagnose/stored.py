@@ -1,7 +1,7 @@
-"""What `tune diagnose` found, kept where a report on the same images finds it.
+"""Diagnoses stored in the cache folder, for reports on the same images.
 
-One JSON file for each set of images, under the fingerprint of its contents, labels and splits, in
-the cache folder. A later diagnosis takes the place of an earlier one.
+One JSON file for each dataset, named by the fingerprint of its contents, labels and splits. A later
+diagnosis replaces an earlier one.
 """
 
 import json
@@ -14,11 +14,8 @@ from tuner.storage.atomic import write_text
 
 _FOLDER = "diagnoses"
 _SCHEMA = 1
-# What a report shows of a diagnosis: the fields without which there is nothing to show, and those
-# of what it lists.
-_NUMBERS = (
-    "training_images", "validation_images", "accuracy", "train_accuracy", "majority_rate",
-)  # fmt: skip
+# The fields that a report shows: numbers, and those of each entry of a list.
+_NUMBERS = ("training_images", "validation_images", "accuracy", "train_accuracy", "majority_rate")
 _FINDING = ("cause", "gain", "sentence", "remedy")
 _LISTS = {
     "causes": _FINDING,
@@ -31,13 +28,13 @@ _LISTS = {
 def keep_diagnosis(
     cache_dir: Path, fingerprint: str, found: Mapping[str, Any], options: Mapping[str, Any]
 ) -> Path:
-    """Writes a diagnosis down.
+    """Write a diagnosis to the cache folder.
 
     Args:
         cache_dir: the cache folder.
         fingerprint: of the dataset.
-        found: as `Diagnosis.to_json` gives it.
-        options: how it was made, such as the image size.
+        found: as `Diagnosis.to_json` returns it.
+        options: of the diagnosis, such as the image size.
 
     Returns:
         The file.
@@ -54,10 +51,11 @@ def keep_diagnosis(
 
 
 def kept_diagnosis(cache_dir: Path, fingerprint: str) -> dict[str, Any] | None:
-    """What `keep_diagnosis` wrote of these images: "made", "options", "found"; None without one.
+    """Read the diagnosis of these images: "made", "options", "found".
 
-    One that is damaged, lacks a field that a report shows, or was written by a newer version,
-    counts as none: it can be made again.
+    Returns:
+        None if there is none, or one that is damaged, lacks a field that a report shows, or was
+        written by a newer version: it can be made again.
     """
     try:
         document = json.loads(_file(cache_dir, fingerprint).read_text("utf-8"))
@@ -68,11 +66,11 @@ def kept_diagnosis(cache_dir: Path, fingerprint: str) -> dict[str, Any] | None:
 
 
 def _is_whole(found: Mapping[str, Any]) -> bool:
-    """Whether what was found has every field that a report shows, and numbers where it must.
+    """Whether a diagnosis has every field that a report shows, and numbers where it must.
 
     Raises:
-        KeyError: a field is not there.
-        TypeError: what should hold fields or a list does not.
+        KeyError: a field is missing.
+        TypeError: something is no list or has no fields.
     """
     numbers = [found[name] for name in _NUMBERS]
     for name, fields in _LISTS.items():

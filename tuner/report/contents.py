@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from tuner.command_lines import addressed, options_of, search_command
+from tuner.command_lines import Command, changed_options, search_command
 from tuner.data.dataset import SplitOptions
 from tuner.diagnose.stored import kept_diagnosis
 from tuner.environment import all_versions
@@ -211,9 +211,9 @@ def diagnose_command(settings: SearchSettings, cache_dir: Path) -> str:
     split, as the search saw them, and kept in the same cache folder.
     """
     assert settings.data is not None
-    options = options_of(
+    options = changed_options(
         {name: getattr(settings, name) for name in _SEEN}, asdict(SearchSettings())
     )
     if cache_dir.absolute() != default_cache_dir().absolute():
         options["--cache-dir"] = str(cache_dir)
-    return addressed("tune diagnose DATA", settings.data, options)
+    return str(Command("diagnose").on(settings.data, options))

@@ -7,7 +7,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 
 from tuner.diagnose.batchnorm_treatments import Treatment
-from tuner.diagnose.causes import CAUSE as WRONG_LABELS
+from tuner.diagnose.finding import WRONG_LABELS
 from tuner.diagnose.result import Diagnosis
 from tuner.model_check.check import ERROR, ModelFinding
 from tuner.terminal.tables import plain
@@ -103,7 +103,7 @@ def _causes(diagnosis: Diagnosis) -> Iterator[tuple[str, str]]:
         if cause.cause == WRONG_LABELS and diagnosis.suspects:
             yield "", f"Most suspicious: {_suspects(diagnosis)}"
         if cause.remedy:
-            yield "", cause.remedy
+            yield "", str(cause.remedy)
 
 
 def _mistakes(model: Iterable[ModelFinding]) -> Iterator[tuple[str, str]]:
