@@ -52,7 +52,7 @@ def measure(
     from search_spaces.resnet50 import ResNet50Space
     from tuner.diagnose.batchnorm_ladder import Ladder
     from tuner.diagnose.batchnorm_treatments import TREATMENTS, Treatment
-    from tuner.diagnose.experiment_data import gather
+    from tuner.diagnose.experiment_data import extract_features
     from tuner.storage.cache import Cache
 
     results: dict[str, list[Treatment]] = {name: [] for name in TREATMENTS}
@@ -62,7 +62,7 @@ def measure(
         ):
             space = ResNet50Space(classes, image_size, weights)
             names = [name for name in TREATMENTS if fold == 0 or name not in END_TO_END]
-            evidence = gather(space, training, validation, opened)
+            evidence = extract_features(space, training, validation, opened)
             ladder = Ladder(
                 evidence, range(seeds),
                 end_to_end_epochs=end_to_end_epochs, end_to_end_seeds=seeds,

@@ -72,13 +72,13 @@ def measure(data: str, weights: str, image_size: int, seeds: int, cache: str) ->
     """An arm: `legacy` and `frozen` on one fold, under all that is changed."""
     from search_spaces.resnet50 import ResNet50Space
     from tuner.diagnose.batchnorm_ladder import Ladder
-    from tuner.diagnose.experiment_data import gather
+    from tuner.diagnose.experiment_data import extract_features
     from tuner.storage.cache import Cache
 
     with Cache(Path(cache)) as opened:
         classes, training, validation = next(image_folds(data, image_size, FOLDS, opened))
         space = ResNet50Space(classes, image_size, weights)
-        evidence = gather(space, training, validation, opened)
+        evidence = extract_features(space, training, validation, opened)
         ladder = Ladder(evidence, range(seeds))
         changes = [
             _changed(change, space, training, validation, seeds, opened) for change in CHANGES
@@ -93,7 +93,7 @@ def _changed(
 ) -> dict[str, Any]:
     """What `legacy` costs where every pixel is changed in one way."""
     from tuner.diagnose.batchnorm_ladder import Ladder
-    from tuner.diagnose.experiment_data import gather
+    from tuner.diagnose.experiment_data import extract_features
     from tuner.metrics.significance import paired_gain
     from tuner.training.rows import Rows
 
@@ -101,7 +101,7 @@ def _changed(
         Rows(CHANGES[change](np.asarray(rows.x)).astype(np.uint8), rows.y)
         for rows in (training, validation)
     )
-    evidence = gather(space, pixels, others, cache)
+    evidence = extract_features(space, pixels, others, cache)
     ladder = Ladder(evidence, range(seeds))
     frozen, legacy, batch = ladder.run(["frozen", "legacy", "own_input_batch"])
     cost, p_value = paired_gain(legacy.right, frozen.right)
@@ -142,9 +142,8 @@ def _under_heads(ladder: Any, evidence: Any, seeds: int) -> list[dict[str, Any]]
 
 def _views(ladder: Any, rows: Any, size: int, is_shuffled: bool, times: int = VIEWS) -> list[Any]:
     """Training images by statistics of their batches, once for each time that they are dealt."""
-    from tuner.diagnose.batchnorm_ladder import batch_features
     from tuner.diagnose.batchnorm_statistics import batchnorms
-    from tuner.diagnose.experiment_data import compiled
+    from tuner.diagnose.experiment_data import batch_features, compiled
     from tuner.training.rows import Rows
 
     network = ladder.recalibrated_backbone()  # its moving statistics have no part in this

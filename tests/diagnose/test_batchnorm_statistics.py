@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 
 from search_spaces.backbone import build_backbone
+from tests.support.diagnosed import frozen_features
 from tuner.diagnose.batchnorm_statistics import (
     batchnorms,
     check_weights_target,
     recalibrate,
     write_weights,
 )
-from tuner.diagnose.experiment_data import compiled, frozen_features
+from tuner.diagnose.experiment_data import compiled
 from tuner.errors import WeightsError
 
 

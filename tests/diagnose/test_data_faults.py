@@ -13,7 +13,7 @@ from tuner.diagnose.data_faults import (
     leak_finding,
     leaked,
 )
-from tuner.diagnose.finding import judged
+from tuner.diagnose.finding import judge
 
 
 def dataset(*shared: int, conflicts: tuple[tuple[str, ...], ...] = ()) -> Dataset:
@@ -52,38 +52,40 @@ def test_accuracy_owed_to_a_leak_is_what_heads_without_it_do_not_reach() -> None
     assert finding.p_value is not None
     assert finding.p_value < 0.02
     assert finding.numbers["leaked"] == 2
-    assert "tune search DATA --drop-leaks" in finding.remedy
+    assert "tune search DATA --drop-leaks" in str(finding.remedy)
     assert "overstated" in finding.sentence
 
 
-def test_a_leak_that_accuracy_owes_nothing_is_not_called_overstatement() -> None:
-    told, is_cause = judged([leak_finding(dataset(0, 2), right(), right())])[0]
-    assert not is_cause
-    assert told.sentence.startswith("2 of 10 validation images stand in training too, but")
+def test_a_leak_without_effect_overstates_nothing() -> None:
+    judged = judge([leak_finding(dataset(0, 2), right(), right())])[0]
+    assert not judged.is_cause
+    assert judged.sentence.startswith(
+        "2 of 10 validation images are in training too, with no measurable"
+    )
 
 
 def test_a_leak_that_leaves_nothing_to_measure_with_is_a_cause() -> None:
-    told, is_cause = judged([leak_finding(dataset(*range(4)), right(9), None)])[0]
-    assert is_cause
-    assert told.certainty == "counted"
-    assert told.effect == "overstated by at most 10.0 points"
-    assert "says nothing of images that were not trained on" in told.sentence
-    assert "split" in told.remedy
+    judged = judge([leak_finding(dataset(*range(4)), right(9), None)])[0]
+    assert judged.is_cause
+    assert judged.certainty == "counted"
+    assert judged.effect == "overstated by at most 10.0 points"
+    assert "is no estimate for images that were not trained on" in judged.sentence
+    assert "split" in str(judged.remedy)
     total = leak_finding(larger(100), np.ones(100, bool), None)
-    assert judged([total])[0][1]
+    assert judge([total])[0].is_cause
     assert total.gain == pytest.approx(0.5)
 
 
-def test_where_nobody_can_be_trained_without_a_leak_the_images_are_compared() -> None:
+def test_where_no_head_can_be_trained_without_a_leak_the_images_are_compared() -> None:
     shared = np.arange(100) < 60
-    told, is_cause = judged([leak_finding(larger(60), shared | (np.arange(100) % 2 == 0), None)])[0]
-    assert is_cause
-    assert told.gain == pytest.approx(0.8 - 0.5)
-    assert told.effect == "overstated by 30.0 points"
-    assert "80.0 % on all, and 50.0 % on those that do not" in told.sentence
-    told, is_cause = judged([leak_finding(larger(60), np.arange(100) % 2 == 0, None)])[0]
-    assert not is_cause
-    assert "is not shown" in told.sentence
+    judged = judge([leak_finding(larger(60), shared | (np.arange(100) % 2 == 0), None)])[0]
+    assert judged.is_cause
+    assert judged.gain == pytest.approx(0.8 - 0.5)
+    assert judged.effect == "overstated by 30.0 points"
+    assert "80.0 % on all, and 50.0 % on the others" in judged.sentence
+    judged = judge([leak_finding(larger(60), np.arange(100) % 2 == 0, None)])[0]
+    assert not judged.is_cause
+    assert "no measurable effect" in judged.sentence
 
 
 def test_heads_are_trained_without_a_leak_where_every_class_and_half_of_the_images_remain() -> None:
@@ -96,27 +98,27 @@ def test_heads_are_trained_without_a_leak_where_every_class_and_half_of_the_imag
 
 def test_without_a_leak_there_is_nothing_to_remedy() -> None:
     finding = leak_finding(dataset(), right(2), right(2))
-    assert (finding.gain, finding.p_value, finding.remedy) == (0.0, None, "")
+    assert (finding.gain, finding.p_value, bool(finding.remedy)) == (0.0, None, False)
 
 
-def test_pictures_under_two_labels_are_told_and_cost_nothing_here() -> None:
+def test_images_with_two_labels_are_counted_and_cost_nothing() -> None:
     finding = conflict_finding(dataset(conflicts=(("x.jpg", "y.jpg"),)))
     assert finding.gain == 0
     assert "x.jpg and y.jpg" in finding.sentence
-    assert "tune data DATA --json" in finding.sentence
+    assert "tune data --json" in finding.sentence
     assert "they are left out, here and by tune search" in finding.sentence
     assert "two labels" in conflict_finding(dataset()).sentence
 
 
-def test_pictures_under_two_labels_that_are_trained_on_are_told_so() -> None:
+def test_images_with_two_labels_may_be_trained_on() -> None:
     finding = conflict_finding(dataset(conflicts=(("t0.jpg", "t1.jpg"), ("t2.jpg", "x.jpg"))))
     assert "left out" not in finding.sentence
     assert "4 images" in finding.sentence
-    assert "3 of them are trained on, as --keep-conflicts says." in finding.sentence
+    assert "3 of them are trained on, because of --keep-conflicts." in finding.sentence
     assert finding.numbers["trained_on"] == 3
 
 
-def test_accuracy_stands_beside_the_most_frequent_class() -> None:
+def test_accuracy_is_compared_with_the_most_frequent_class() -> None:
     finding = imbalance_finding(dataset(), right(9))
     assert finding.numbers["balanced_accuracy"] == pytest.approx(0.75)
     assert finding.numbers["majority_rate"] == pytest.approx(0.8)
@@ -133,11 +135,11 @@ def uneven(rate: float) -> Dataset:
 
 def test_accuracy_of_the_most_frequent_class_alone_is_a_cause() -> None:
     three_quarters = np.arange(200) < 152
-    told, is_cause = judged([imbalance_finding(uneven(0.75), three_quarters)])[0]
-    assert is_cause
-    assert "no more than that was learnt" in told.sentence
-    assert "--class-weights balanced --objective val_balanced_accuracy" in told.remedy
-    assert (told.effect, told.certainty) == ("at most 25.0 points", "")
+    judged = judge([imbalance_finding(uneven(0.75), three_quarters)])[0]
+    assert judged.is_cause
+    assert "hardly more than the 75.0 % of always" in judged.sentence
+    assert "--class-weights balanced --objective val_balanced_accuracy" in str(judged.remedy)
+    assert (judged.effect, judged.certainty) == ("at most 25.0 points", "")
 
 
 def test_what_is_better_than_the_most_frequent_class_is_healthy() -> None:
@@ -148,7 +150,7 @@ def test_what_is_better_than_the_most_frequent_class_is_healthy() -> None:
     assert tiny.gain == 0
 
 
-def test_very_unequal_classes_are_told_what_is_meant_for_them() -> None:
+def test_very_unequal_classes_name_the_options_for_them() -> None:
     few = dataset()
     more = tuple(ImageFile(f"m{n}.jpg", "a", "train", f"m{n}") for n in range(20))
     finding = imbalance_finding(Dataset(Path(), ("a", "b"), few.files + more), right())

@@ -1,4 +1,4 @@
-"""A diagnosis runs every experiment on a folder and tells the verdict on one screen."""
+"""A diagnosis runs every experiment on a folder and shows the result on one screen."""
 
 import json
 from dataclasses import replace
@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 from rich.console import Console
 
-from tests.support.diagnosed import diagnosis, finding
+from tests.support.diagnosed import DROP_LEAKS, diagnosis, finding
 from tuner.data.dataset import Dataset, ImageFile
-from tuner.diagnose.causes import BATCHNORM_IN_TRAINING
 from tuner.diagnose.experiments import prepare, run_diagnosis, sampled
+from tuner.diagnose.finding import BATCHNORM_IN_TRAINING
 from tuner.diagnose.result import Diagnosis, Options
 from tuner.errors import ModelError
 from tuner.model_check.check import ModelFinding
@@ -35,10 +35,10 @@ def test_a_certain_fault_is_shown_as_seen() -> None:
     assert "costs too little to measure here, p 0.8, seen in your model" in shown
 
 
-def test_the_report_tells_the_cause_and_its_remedy_first() -> None:
+def test_the_report_shows_the_cause_and_its_remedy_first() -> None:
     shown = text(diagnosis(finding("wrong labels", 0.08, 0.001)))
     assert "1. wrong labels (+8.0 points, p 0.001). wrong labels was tried." in shown
-    assert "Mend wrong labels." in shown
+    assert "Fix wrong labels." in shown
     assert "a/0.jpg (rather b)" in shown
     assert "2 more with --json" in shown
     assert "No cause, or not judged: class imbalance." in shown
@@ -48,7 +48,7 @@ def test_the_report_tells_the_cause_and_its_remedy_first() -> None:
     assert len(shown.splitlines()) < 24
 
 
-def test_details_stand_above_the_verdict() -> None:
+def test_details_come_before_the_verdict() -> None:
     shown = text(diagnosis(finding("wrong labels", 0.08, 0.001)), details=True)
     assert "usual =" in shown
     assert "legacy =" not in shown
@@ -58,9 +58,10 @@ def test_details_stand_above_the_verdict() -> None:
 
 
 def test_commands_name_the_users_own_images() -> None:
-    leak = replace(finding("leak", 0.1, None), remedy="tune search DATA --drop-leaks.")
-    shown = diagnosis(leak).addressed("my photos", {"--image-size": "64"})
-    assert shown.causes[0].remedy == "tune search 'my photos' --image-size 64 --drop-leaks."
+    leak = replace(finding("leak", 0.1, None), remedy=DROP_LEAKS)
+    shown = diagnosis(leak).on("my photos", {"--image-size": "64"})
+    command = "tune search 'my photos' --image-size 64 --drop-leaks"
+    assert shown.to_json()["causes"][0]["remedy"] == f"{command} leaves them out."
 
 
 def test_nothing_found_is_an_answer() -> None:
@@ -102,13 +103,13 @@ def test_a_sample_keeps_the_copies_of_its_validation_images() -> None:
     assert "4051.jpg" not in small.paths
 
 
-def test_a_sample_is_told_and_a_fault_is_not_nothing() -> None:
+def test_a_sample_and_a_fault_are_mentioned() -> None:
     assert "images, of 5,000:" in text(replace(diagnosis(), images_in_all=5000))
     fault = ModelFinding("batch mates", "error", "It depends.")
     assert "but your model has a fault" in text(diagnosis(model=(fault,)))
 
 
-def test_what_is_trainable_in_a_users_model_is_told() -> None:
+def test_the_trainable_layers_of_a_users_model_are_shown() -> None:
     trainable = TrainableLayers(("scores",), 107, "scores (1 of 107 layers with weights)")
     shown = replace(diagnosis(model=()), trainable=trainable)
     assert "Trainable: scores (1 of 107 layers with weights)." in text(shown)
@@ -123,13 +124,13 @@ def test_a_folder_is_diagnosed(tmp_path: Path) -> None:
     from tuner.storage.cache import Cache
 
     write_photos(tmp_path / "photos", per_class=24)
-    told: set[str] = set()
+    steps: set[str] = set()
     with Cache(tmp_path / "cache") as cache:
         dataset = load_dataset(tmp_path / "photos", cache=cache)
         found = run_diagnosis(
-            dataset, cache, Options("none", 32), on_progress=lambda what, *_: told.add(what)
+            dataset, cache, Options("none", 32), on_progress=lambda what, *_: steps.add(what)
         )
-    assert {"BatchNorm treatments", "wrong labels", "learning curve", "overfitting"} <= told
+    assert {"BatchNorm treatments", "wrong labels", "learning curve", "overfitting"} <= steps
     examined = {each.cause for each in (*found.causes, *found.excluded)}
     assert {"leak", "wrong labels", "too few images", "image size"} <= examined
     assert len(found.ladder) == 9
@@ -157,12 +158,12 @@ def test_a_model_is_diagnosed_with_a_sample_of_the_images(
     model.compile(keras.optimizers.SGD(0.01), "mse")
     monkeypatch.setattr("tuner.diagnose.experiments._MOST_TRAINING", 24)
     write_photos(tmp_path / "photos", per_class=16)
-    told: set[str] = set()
+    steps: set[str] = set()
     with Cache(tmp_path / "cache") as cache:
         dataset = load_dataset(tmp_path / "photos", cache=cache)
         options = Options("none", 32, treatments=("frozen",))
         found = run_diagnosis(
-            dataset, cache, options, model, on_progress=lambda what, *_: told.add(what)
+            dataset, cache, options, model, on_progress=lambda what, *_: steps.add(what)
         )
         with pytest.raises(ModelError, match="4 outputs"):
             run_diagnosis(dataset, cache, options, with_outputs(4))
@@ -176,7 +177,7 @@ def test_a_model_is_diagnosed_with_a_sample_of_the_images(
     few = examined["too few images"]
     assert "with all" in few.sentence
     assert few.numbers["images"] == len(dataset.of("train"))
-    assert {"plain heads", "wrongly scaled input", "lagging BatchNorm"} <= told
+    assert {"plain heads", "wrongly scaled input", "lagging BatchNorm"} <= steps
 
 
 def with_outputs(outputs: int) -> "keras.Model":
@@ -207,7 +208,10 @@ def test_recalibrated_weights_are_written_for_a_search(
 ) -> None:
     from tests.support.small_search import SEARCH, tune, write_photos
 
-    for name, found in (("_treatments", ["frozen"]), ("_examine", ((), []))):
+    for name, found in (
+        ("_treatment_names", ["frozen"]),
+        ("_examine_data", ((), [])),
+    ):
         monkeypatch.setattr(
             f"tuner.diagnose.experiments._Experiments.{name}", lambda *_, found=found: found
         )

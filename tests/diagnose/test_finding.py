@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from tuner.diagnose.finding import Finding, judged
+from tuner.diagnose.finding import Finding, Remedy, judge
 from tuner.metrics.significance import best_of, corrected, paired_gain
 
 
@@ -61,37 +61,40 @@ def test_seeds_are_no_more_images() -> None:
     assert thrice == once
 
 
+FIX = Remedy(("Fix it.",))
+
+
 def of(gain: float, p_value: float | None, *, certain: bool = False) -> Finding:
-    return Finding("x", "It is.", gain, p_value, "Mend it.", certain=certain, harmless="It is not.")
+    return Finding("x", "It is.", gain, p_value, FIX, certain=certain, harmless="It is not.")
 
 
-def test_what_is_no_cause_is_told_as_harmless_and_without_a_remedy() -> None:
+def test_what_is_no_cause_has_the_harmless_sentence_and_no_remedy() -> None:
     for finding in (of(0.2, 0.06), of(0.009, 0.001), of(0.009, None)):
-        told, is_cause = judged([finding])[0]
-        assert not is_cause
-        assert (told.sentence, told.remedy) == ("It is not.", "")
-    told, is_cause = judged([of(0.2, 0.04)])[0]
-    assert is_cause
-    assert (told.sentence, told.remedy) == ("It is.", "Mend it.")
+        judged = judge([finding])[0]
+        assert not judged.is_cause
+        assert (judged.sentence, str(judged.remedy)) == ("It is not.", "")
+    judged = judge([of(0.2, 0.04)])[0]
+    assert judged.is_cause
+    assert (judged.sentence, judged.remedy) == ("It is.", FIX)
 
 
 def test_what_is_certain_takes_no_part_in_the_correction() -> None:
     findings = [of(0.2, 0.04), of(0.0, 0.9, certain=True), of(0.1, None)]
-    assert [is_cause for _, is_cause in judged(findings)] == [True, True, True]
-    assert not judged([*findings, of(0.0, 0.9)])[0][1]
+    assert [each.is_cause for each in judge(findings)] == [True, True, True]
+    assert not judge([*findings, of(0.0, 0.9)])[0].is_cause
 
 
-def test_the_corrected_chance_is_kept_and_told() -> None:
-    told = [each for each, _ in judged([of(0.2, 0.01), of(0.1, 0.02), of(0.0, None)])]
-    assert [each.corrected_p_value for each in told] == [0.02, 0.02, None]
-    assert [each.p_value for each in told] == [0.01, 0.02, None]
-    assert [each.certainty for each in told] == ["p 0.02", "p 0.02", "counted"]
-    assert told[0].to_json()["corrected_p_value"] == 0.02
-    alone, _ = judged([of(0.1, 0.02, certain=True), of(0.2, 0.01)])[0]
+def test_the_corrected_p_value_is_kept_and_shown() -> None:
+    judged = judge([of(0.2, 0.01), of(0.1, 0.02), of(0.0, None)])
+    assert [each.corrected_p_value for each in judged] == [0.02, 0.02, None]
+    assert [each.p_value for each in judged] == [0.01, 0.02, None]
+    assert [each.certainty for each in judged] == ["p 0.02", "p 0.02", "counted"]
+    assert judged[0].to_json()["corrected_p_value"] == 0.02
+    alone = judge([of(0.1, 0.02, certain=True), of(0.2, 0.01)])[0]
     assert alone.certainty == "p 0.02, seen in your model"
 
 
-def test_what_a_cause_does_is_told_as_what_it_is() -> None:
+def test_the_effect_of_a_cause_in_words() -> None:
     assert of(0.2, 0.01).effect == "+20.0 points"
     assert replace(of(0.2, 0.01), overstated=True).effect == "overstated by 20.0 points"
     for gain, p_value in ((-0.01, 0.8), (0.005, 0.01), (0.1, 0.3)):

@@ -10,9 +10,9 @@ from PIL import Image
 from search_spaces.recipes import plain_head
 from search_spaces.resnet50 import Configuration, ResNet50Space
 from tuner.data.dataset import ImageFile
-from tuner.diagnose.experiment_data import Evidence, gather
+from tuner.diagnose.experiment_data import ExperimentData, extract_features
 from tuner.diagnose.image_size import LARGE_SIZE, image_size, typical_side
-from tuner.diagnose.mistake_costs import TO_UNIT, scaled_input
+from tuner.diagnose.mistake_costs import UNIT, scaled_input
 from tuner.model_check.pixel_mapping import Arrival
 from tuner.storage.cache import Cache
 from tuner.training.rows import Rows
@@ -22,7 +22,7 @@ SIZE = 32
 
 
 @pytest.fixture(scope="module")
-def evidence(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
+def data(tmp_path_factory: pytest.TempPathFactory) -> ExperimentData:
     """Images of two colours, which any scaling but a black one tells apart."""
     random = np.random.default_rng(0)
 
@@ -33,35 +33,33 @@ def evidence(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
         return Rows((colours + noise).astype(np.uint8), labels)
 
     with Cache(tmp_path_factory.mktemp("cache")) as cache:
-        return gather(ResNet50Space(2, SIZE, "none"), rows(32), rows(16), cache)
+        return extract_features(ResNet50Space(2, SIZE, "none"), rows(32), rows(16), cache)
 
 
-def test_the_expected_scaling_costs_nothing(evidence: Evidence) -> None:
+def test_the_expected_scaling_costs_nothing(data: ExperimentData) -> None:
     expected = Arrival(np.eye(3)[::-1], -np.array([103.939, 116.779, 123.68]), is_affine=True)
     assert expected.is_expected
-    right = evidence.heads.fit(
-        PLAIN, [evidence.pooled_training], evidence.pooled_validation, 3, 0
-    ).right
-    found = scaled_input(evidence, right, PLAIN, 3, 0, expected)
+    right = data.heads.fit(PLAIN, [data.pooled_training], data.pooled_validation, 3, 0).right
+    found = scaled_input(data, right, PLAIN, 3, 0, expected)
     assert found.gain == 0
     assert found.numbers["as_it_arrives"] == found.numbers["as_expected"]
 
 
-def test_scaling_is_priced_as_it_arrives(evidence: Evidence) -> None:
+def test_scaling_is_priced_as_it_arrives(data: ExperimentData) -> None:
     """Black images tell nothing: a head is left with the frequencies of the classes."""
     right = np.ones(16, bool)
     black = scaled_input(
-        evidence, right, PLAIN, 3, 0, Arrival(np.zeros((3, 3)), np.zeros(3), is_affine=True)
+        data, right, PLAIN, 3, 0, Arrival(np.zeros((3, 3)), np.zeros(3), is_affine=True)
     )
     assert black.gain == pytest.approx(0.5)
     assert black.p_value is not None
     assert black.p_value < 0.01
     assert black.numbers["as_it_arrives"] == 0.5
-    told: list[tuple[int, int]] = []
-    unit = scaled_input(evidence, right, PLAIN, 3, 0, on_progress=lambda *step: told.append(step))
-    assert told == [(0, 48), (32, 48), (48, 48)]
+    steps: list[tuple[str, int, int]] = []
+    unit = scaled_input(data, right, PLAIN, 3, 0, on_progress=lambda *step: steps.append(step))
+    assert [step[1:] for step in steps] == [(0, 48), (32, 48), (48, 48)]
     assert "divided by 255" in unit.sentence
-    assert unit.numbers["arriving"] == TO_UNIT.description()
+    assert unit.numbers["arriving"] == UNIT.description()
 
 
 def files(folder: Path, side: int, count: int = 4) -> tuple[list[ImageFile], list[ImageFile]]:
@@ -76,46 +74,46 @@ def files(folder: Path, side: int, count: int = 4) -> tuple[list[ImageFile], lis
     return made, made
 
 
-def test_small_originals_are_not_tried_larger(evidence: Evidence, tmp_path: Path) -> None:
+def test_small_originals_are_not_tried_larger(data: ExperimentData, tmp_path: Path) -> None:
     small = files(tmp_path, 40)
     assert typical_side(small[0], tmp_path) == 40
     with Cache(tmp_path / "cache") as cache:
-        found = image_size(evidence, small, tmp_path, cache, PLAIN)
+        found = image_size(data, small, tmp_path, cache, PLAIN)
     assert (found.gain, found.p_value) == (0.0, None)
     assert "at most 40 px" in found.sentence
 
 
 def test_what_the_originals_allow_is_tried(
-    evidence: Evidence, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    data: ExperimentData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of 132 px a side: 128, a multiple of what the network's strides make of it."""
     middling = files(tmp_path, 132)
     gathered: list[int] = []
 
-    def pretend(space: ResNet50Space, *rest: object) -> Evidence:
+    def pretend(space: ResNet50Space, *rest: object) -> ExperimentData:
         gathered.append(space.image_size)
-        return evidence.first(4, 4)
+        return data.first(4, 4)
 
-    monkeypatch.setattr("tuner.diagnose.image_size.gather", pretend)
-    told: set[str] = set()
+    monkeypatch.setattr("tuner.diagnose.image_size.extract_features", pretend)
+    steps: set[str] = set()
     with Cache(tmp_path / "cache") as cache:
         found = image_size(
-            evidence.first(4, 4), middling, tmp_path, cache, PLAIN, epochs=1,
-            on_progress=lambda what, *_: told.add(what),
+            data.first(4, 4), middling, tmp_path, cache, PLAIN, epochs=1,
+            on_progress=lambda what, *_: steps.add(what),
         )  # fmt: skip
     assert gathered == [128]
     assert found.numbers["larger_size"] == 128
-    assert "At 128 px" in found.sentence
-    assert "--image-size 128" in found.remedy
-    assert told == {"decoding images at 128 px"}
+    assert "at 128 px" in found.sentence
+    assert "--image-size 128" in str(found.remedy)
+    assert steps == {"decoding images at 128 px"}
 
 
 @pytest.mark.slow
-def test_large_originals_are_tried_at_224(evidence: Evidence, tmp_path: Path) -> None:
+def test_large_originals_are_tried_at_224(data: ExperimentData, tmp_path: Path) -> None:
     large = files(tmp_path, 240)
-    four = evidence.first(4, 4)
+    four = data.first(4, 4)
     with Cache(tmp_path / "cache") as cache:
         found = image_size(four, large, tmp_path, cache, PLAIN, epochs=1)
     assert found.numbers["larger_size"] == LARGE_SIZE
     assert {"accuracy", "larger_accuracy"} <= set(found.numbers)
-    assert "--image-size 224" in found.remedy
+    assert "--image-size 224" in str(found.remedy)

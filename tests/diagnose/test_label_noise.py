@@ -9,7 +9,7 @@ import pytest
 from search_spaces.backbone import PretrainedBackbone
 from search_spaces.resnet50 import Configuration, ResNet50Space
 from tests.support.clusters import CLASSES, clusters, mislabelled
-from tuner.diagnose.finding import SIGNIFICANCE, judged
+from tuner.diagnose.finding import SIGNIFICANCE, judge
 from tuner.diagnose.head_training import Heads
 from tuner.diagnose.label_noise import WrongLabels, _Count, find_wrong_labels, suspects
 from tuner.training.rows import Rows
@@ -37,7 +37,7 @@ def found_in(
 
 
 def test_planted_wrong_labels_are_found(heads: Heads) -> None:
-    steps: list[tuple[int, int]] = []
+    steps: list[tuple[str, int, int]] = []
     found, wrong = found_in(heads, 8, 0.2, on_progress=lambda *step: steps.append(step))
     assert found.finding.p_value < 0.001
     assert found.share == pytest.approx(0.2, abs=0.08)
@@ -47,7 +47,7 @@ def test_planted_wrong_labels_are_found(heads: Heads) -> None:
     # The accuracy that a fifth of wrong validation labels hides.
     assert 0.12 < found.finding.gain < 0.35
     assert "labels are wrong" in found.finding.sentence
-    assert steps == [(done, 12) for done in range(1, 13)]
+    assert steps == [("wrong labels", done, 12) for done in range(1, 13)]
 
 
 def test_the_right_label_is_suggested(heads: Heads) -> None:
@@ -63,7 +63,7 @@ def test_right_labels_are_not_called_wrong_however_hard_the_images(
 ) -> None:
     found, _ = found_in(heads, apart, 0)
     assert found.finding.p_value > SIGNIFICANCE
-    assert not judged([found.finding])[0][0].remedy
+    assert not judge([found.finding])[0].remedy
     assert len(found.rows) < 0.03 * (TRAINING + VALIDATION)
 
 
@@ -131,7 +131,7 @@ def test_the_others_tell_less_of_classes_with_few_images() -> None:
 
 
 @pytest.mark.parametrize("count", [2, 20])
-def test_of_a_few_images_nothing_is_told(heads: Heads, count: int) -> None:
+def test_a_few_images_are_too_few(heads: Heads, count: int) -> None:
     random = np.random.default_rng(0)
     rows = Rows(
         random.normal(size=(count, 2048)).astype(np.float32), (np.arange(count) % 2).astype("int32")

@@ -7,9 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tuner.diagnose.finding import SIGNIFICANCE, judged
+from tuner.diagnose.finding import SIGNIFICANCE, TOO_FEW_IMAGES, judge
 from tuner.diagnose.learning_curve import (
-    CAUSE,
     SHARES,
     LearningCurve,
     data_finding,
@@ -78,16 +77,16 @@ def test_a_forecast_holds_what_twice_as_many_images_give() -> None:
     assert forecast.low <= truth <= forecast.high
 
 
-def test_rows_are_left_as_they_were_and_progress_is_told() -> None:
+def test_rows_are_left_as_they_were_and_progress_is_reported() -> None:
     training, validation = rows(64, 1), rows(20, 2)
     training = Rows(training.x.astype(np.float32), training.y)
-    before, told = training.x.copy(), []
+    before, steps = training.x.copy(), []
     curve = learning_curve(
-        training, validation, draws=2, on_progress=lambda *step: told.append(step)
+        training, validation, draws=2, on_progress=lambda *step: steps.append(step)
     )
     assert training.x.tobytes() == before.tobytes()
     heads = 4 * 2 * (len(curve.sizes) - 1)  # in each of four parts
-    assert told == [(done, heads) for done in range(1, heads + 1)]
+    assert steps == [("learning curve", done, heads) for done in range(1, heads + 1)]
 
 
 def test_a_scale_of_the_features_changes_nothing() -> None:
@@ -113,18 +112,18 @@ def test_too_few_images_to_tell_are_called_so(count: int, held_out: int) -> None
     curve = learning_curve(rows(count, 1), rows(held_out, 2), draws=2)
     finding = data_finding(curve)
     assert curve.laws is None
-    assert (finding.gain, finding.p_value, finding.remedy) == (0.0, 1.0, "")
-    assert "too few images to tell" in finding.sentence
+    assert (finding.gain, finding.p_value, bool(finding.remedy)) == (0.0, 1.0, False)
+    assert "too few images to extrapolate" in finding.sentence
     assert finding.numbers["sizes"][-1] == count
 
 
 def test_more_images_are_the_remedy_where_accuracy_rises(rising: LearningCurve) -> None:
     finding = data_finding(rising)
-    assert finding.cause == CAUSE
+    assert finding.cause == TOO_FEW_IMAGES
     assert finding.gain > 0.01
     assert finding.p_value < SIGNIFICANCE
     assert finding.sentence.startswith("Accuracy still grows")
-    assert "Collect more images" in finding.remedy
+    assert "Collect more images" in str(finding.remedy)
     assert finding.numbers["twice"]["images"] == 1600
     assert finding.numbers["ten_times"]["high"] <= 1
 
@@ -133,10 +132,10 @@ def test_a_plateau_asks_for_nothing() -> None:
     finding = data_finding(learning_curve(rows(800, 1, 0.5), rows(300, 2, 0.5)))
     assert finding.gain < 0.005
     assert finding.p_value > 0.5
-    told, is_cause = judged([finding])[0]
-    assert not is_cause
-    assert told.sentence.startswith("More images would hardly raise accuracy")
-    assert told.remedy == ""
+    judged = judge([finding])[0]
+    assert not judged.is_cause
+    assert judged.sentence.startswith("More images would hardly raise accuracy")
+    assert not judged.remedy
 
 
 def test_of_few_images_the_curve_is_that_of_all_of_them() -> None:

@@ -9,7 +9,7 @@ import pytest
 from search_spaces.backbone import PretrainedBackbone
 from search_spaces.resnet50 import Configuration, ResNet50Space
 from tests.support.clusters import CLASSES, clusters
-from tuner.diagnose.finding import SIGNIFICANCE, judged
+from tuner.diagnose.finding import SIGNIFICANCE, judge
 from tuner.diagnose.head_training import HEAD, Heads
 from tuner.diagnose.learning_rate import (
     RateCurve,
@@ -60,10 +60,10 @@ def test_a_low_learning_rate_only_takes_longer() -> None:
 
 def test_a_low_learning_rate_that_was_not_tried_longer_is_not_judged() -> None:
     curve = RateCurve((1e-5, 1e-3, 1e-1), rights(0.3, 0.8, 0.6), (2.0, 0.1, 1.0))
-    told, is_cause = judged([learning_rate_finding(curve, 2e-5)])[0]
-    assert not is_cause
-    assert "was not judged" in told.sentence
-    assert "no cause" not in told.sentence
+    judged = judge([learning_rate_finding(curve, 2e-5)])[0]
+    assert not judged.is_cause
+    assert "was not judged" in judged.sentence
+    assert "no cause" not in judged.sentence
 
 
 def test_a_learning_rate_that_no_patience_makes_up_for_is_too_low() -> None:
@@ -73,16 +73,16 @@ def test_a_learning_rate_that_no_patience_makes_up_for_is_too_low() -> None:
     assert found.gain == pytest.approx(0.3)
     assert "2e-05 is too low" in found.sentence
     assert "50.0 % with 2e-05 after 5 times as many epochs" in found.sentence
-    assert "0.001" in found.remedy
+    assert "0.001" in str(found.remedy)
 
 
 def test_heads_are_trained_five_times_as_long(heads: Heads) -> None:
     training, validation = clusters(120, 0, 3, 1), clusters(80, 1, 3, 1)
-    told: list[tuple[int, int]] = []
+    steps: list[tuple[str, int, int]] = []
     longer = trained_longer(
-        heads, training, validation, 1e-4, on_progress=lambda *step: told.append(step)
+        heads, training, validation, 1e-4, on_progress=lambda *step: steps.append(step)
     )
-    assert told == [(done, 3) for done in range(4)]
+    assert steps == [("a low learning rate", done, 3) for done in range(4)]
     slow = replace(HEAD, learning_rate=1e-4)
     expected = [
         heads.fit(slow, [training], validation, epochs=50, seed=seed).right for seed in range(3)

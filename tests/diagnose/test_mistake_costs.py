@@ -9,11 +9,9 @@ import pytest
 
 from search_spaces.backbone import unfreeze
 from tests.support.diagnosed import finding, treatment
-from tuner.diagnose.causes import BATCHNORM_IN_TRAINING, SCALED_INPUT
-from tuner.diagnose.finding import Finding
+from tuner.diagnose.finding import BATCHNORM_IN_TRAINING, SCALED_INPUT, Finding
 from tuner.diagnose.learning_rate import RateCurve
 from tuner.diagnose.mistake_costs import (
-    TO_UNIT,
     mistakes,
     prices,
     trains_a_head_alone,
@@ -21,7 +19,7 @@ from tuner.diagnose.mistake_costs import (
     unjudged_rate,
 )
 from tuner.model_check.check import INPUT_SCALING, LAGGING_HEAD, LEARNING_RATE, ModelFinding
-from tuner.model_check.pixel_mapping import Arrival
+from tuner.model_check.pixel_mapping import UNIT, Arrival
 
 
 def test_a_models_mistakes_get_their_price_here() -> None:
@@ -44,8 +42,8 @@ def test_a_models_mistakes_get_their_price_here() -> None:
     assert found[0].gain == pytest.approx(0.3)
     assert found[0].sentence.startswith("It does.")
     assert [each.certain for each in found] == [True, True, False]
-    assert found[0].remedy == "Repair: mend()"
-    assert found[2].remedy == "Mend lagging head BatchNorm."
+    assert str(found[0].remedy) == "Repair: mend()"
+    assert str(found[2].remedy) == "Fix lagging head BatchNorm."
 
 
 @pytest.mark.parametrize(("initial_share", "certain"), [(0.75, True), (0.3, False)])
@@ -88,10 +86,10 @@ def network(optimizer: keras.optimizers.Optimizer | None) -> keras.Model:
     return model
 
 
-def test_a_learning_rate_that_the_range_test_says_nothing_of_is_told() -> None:
-    told = unjudged_rate(network(keras.optimizers.SGD(0.01)))
-    assert told is not None
-    assert "was not judged: steps of SGD grow" in told.sentence
+def test_a_learning_rate_that_the_range_test_cannot_judge() -> None:
+    found = unjudged_rate(network(keras.optimizers.SGD(0.01)))
+    assert found is not None
+    assert "was not judged: steps of SGD grow" in found.sentence
     assert unjudged_rate(network(keras.optimizers.Adam(2e-4))) is None
 
 
@@ -148,13 +146,11 @@ def test_a_low_rate_is_tried_longer_unless_a_model_trains_its_backbone_too(
     monkeypatch.setattr(
         "tuner.diagnose.mistake_costs.scaled_input", lambda *_: finding(SCALED_INPUT, 0.3, 0.001)
     )
+    monkeypatch.setattr("tuner.diagnose.mistake_costs.lagging_batchnorm", lambda *_, **given: None)
     monkeypatch.setattr(
-        "tuner.diagnose.mistake_costs.lagging_batchnorm.lagging_batchnorm", lambda *_, **given: None
+        "tuner.diagnose.mistake_costs.learning_rate_curve", lambda *_, **given: curve
     )
-    monkeypatch.setattr(
-        "tuner.diagnose.mistake_costs.learning_rate.learning_rate_curve", lambda *_, **given: curve
-    )
-    monkeypatch.setattr("tuner.diagnose.mistake_costs.learning_rate.trained_longer", trained_longer)
+    monkeypatch.setattr("tuner.diagnose.mistake_costs.trained_longer", trained_longer)
     treatments = {name: treatment(name, 0.9) for name in ("frozen", "legacy")}
     model = classifier(trainable=True) if own else None
     *_, rate = prices(mock.Mock(), mock.Mock(), treatments, model, mock.Mock(), 0)
@@ -191,24 +187,22 @@ def test_the_rate_of_the_users_model_is_tried(
     monkeypatch.setattr(
         "tuner.diagnose.mistake_costs.scaled_input", lambda *_: finding(SCALED_INPUT, 0.3, 0.001)
     )
+    monkeypatch.setattr("tuner.diagnose.mistake_costs.lagging_batchnorm", lambda *_, **given: None)
     monkeypatch.setattr(
-        "tuner.diagnose.mistake_costs.lagging_batchnorm.lagging_batchnorm", lambda *_, **given: None
-    )
-    monkeypatch.setattr(
-        "tuner.diagnose.mistake_costs.learning_rate.learning_rate_curve", lambda *_, **given: curve
+        "tuner.diagnose.mistake_costs.learning_rate_curve", lambda *_, **given: curve
     )
     treatments = {name: treatment(name, 0.9) for name in ("frozen", "legacy")}
     *_, rate = prices(mock.Mock(), mock.Mock(), treatments, network(optimizer), mock.Mock(), 0)
     assert rate.numbers["used"] == pytest.approx(used)
-    assert rate.sentence.startswith((f"{note}A learning rate", f"{note}At a learning rate"))
+    assert rate.sentence.startswith((f"{note}A learning rate", f"{note}With a learning rate"))
     assert rate.harmless.startswith(f"{note}A learning rate")
 
 
 @pytest.mark.parametrize("affine", [True, False])
-def test_scaling_that_is_not_priced_as_it_arrives_is_told(
+def test_a_note_says_if_scaling_is_not_priced_as_it_arrives(
     monkeypatch: pytest.MonkeyPatch, affine: bool
 ) -> None:
-    """Every experiment is a stand-in: what is asked of them is looked at."""
+    """Every experiment is a stand-in that records its arguments."""
     arriving = Arrival(np.eye(3) / 100, np.ones(3), affine)
     asked: list[Arrival] = []
 
@@ -218,14 +212,14 @@ def test_scaling_that_is_not_priced_as_it_arrives_is_told(
 
     monkeypatch.setattr("tuner.diagnose.mistake_costs.reaching", lambda model: arriving)
     monkeypatch.setattr("tuner.diagnose.mistake_costs.scaled_input", scaled)
-    evidence, treatments = mock.Mock(), {
+    data, treatments = mock.Mock(), {
         "frozen": treatment("frozen", 0.9), "legacy": treatment("legacy", 0.6)
     }  # fmt: skip
-    found = prices(evidence, evidence, treatments, network(None), mock.Mock(), 0)
+    found = prices(data, data, treatments, network(None), mock.Mock(), 0)
     next(found)
-    told = next(found)
-    assert asked == [arriving if affine else TO_UNIT]
-    assert ("priced is the commonest mistake" in told.sentence) is not affine
+    price = next(found)
+    assert asked == [arriving if affine else UNIT]
+    assert ("the price is that of the commonest mistake" in price.sentence) is not affine
 
 
 def with_batchnorm(x: keras.KerasTensor, momentum: float) -> keras.KerasTensor:
@@ -253,14 +247,14 @@ def nested_classifier() -> keras.Model:
 def test_a_lag_is_priced_by_the_momentum_of_a_known_head(
     monkeypatch: pytest.MonkeyPatch, model: keras.Model | None, momentum: float
 ) -> None:
-    """Every experiment is a stand-in: what is asked of them is looked at."""
+    """Every experiment is a stand-in that records its arguments."""
     asked: list[float] = []
     monkeypatch.setattr("tuner.diagnose.mistake_costs.reaching", lambda model: None)
     monkeypatch.setattr(
         "tuner.diagnose.mistake_costs.scaled_input", lambda *_: finding(SCALED_INPUT, 0.3, 0.001)
     )
     monkeypatch.setattr(
-        "tuner.diagnose.mistake_costs.lagging_batchnorm.lagging_batchnorm",
+        "tuner.diagnose.mistake_costs.lagging_batchnorm",
         lambda *_, **given: asked.append(given["momentum"]),
     )
     treatments = {name: treatment(name, 0.9) for name in ("frozen", "legacy")}

@@ -11,7 +11,7 @@ from search_spaces.backbone import PretrainedBackbone
 from search_spaces.resnet50 import ResNet50Space
 from tests.support.clusters import CLASSES, clusters, mislabelled
 from tuner.diagnose.feature_ceiling import ceiling, features_limit
-from tuner.diagnose.finding import SIGNIFICANCE, Finding, judged
+from tuner.diagnose.finding import SIGNIFICANCE, Finding, judge
 from tuner.diagnose.head_training import HEAD, Heads
 from tuner.diagnose.lagging_batchnorm import BATCHNORM_HEAD, lagging_batchnorm
 from tuner.diagnose.overfitting import overfitting
@@ -43,13 +43,13 @@ def test_a_lag_is_seen_at_momentum_99_and_not_with_current_statistics(
     space: ResNet50Space, backbone: PretrainedBackbone
 ) -> None:
     training, validation = clusters(320, 0, 2.5, offset=10), clusters(120, 1, 2.5, offset=10)
-    told: list[tuple[int, int]] = []
+    steps: list[tuple[str, int, int]] = []
     found = lagging_batchnorm(
         space, backbone, training, validation,
         configuration=replace(BATCHNORM_HEAD, head_width=32),
-        on_progress=lambda *step: told.append(step),
+        on_progress=lambda *step: steps.append(step),
     )  # fmt: skip
-    assert told == [(done, 9) for done in range(10)]
+    assert steps == [("lagging BatchNorm", done, 9) for done in range(10)]
     assert found.p_value < 0.001
     assert found.gain > 0.1
     assert found.numbers["initial_share"] == pytest.approx(0.99**30)  # of 10 steps an epoch
@@ -67,7 +67,7 @@ def test_a_short_memory_does_not_lag(space: ResNet50Space, backbone: PretrainedB
         configuration=replace(BATCHNORM_HEAD, head_width=32),
     )  # fmt: skip
     assert found.p_value > SIGNIFICANCE
-    assert "no lag to speak of" in judged([found])[0][0].sentence
+    assert "lag is negligible" in judge([found])[0].sentence
 
 
 def test_a_head_without_batchnorm_cannot_lag(
@@ -82,19 +82,19 @@ def test_a_head_without_batchnorm_cannot_lag(
 def test_what_wrong_validation_labels_cost_is_not_cured_by_regularisation(heads: Heads) -> None:
     training = clusters(160, 0)
     validation, _ = mislabelled(clusters(160, 1), 0.3, 3)
-    told: list[tuple[int, int]] = []
+    steps: list[tuple[str, int, int]] = []
     found = overfitting(
         heads, training, validation, epochs=12,
-        on_progress=lambda *step: told.append(step),
+        on_progress=lambda *step: steps.append(step),
     )  # fmt: skip
     assert found.numbers["overfits"]
     assert found.numbers["train_accuracy"] >= 0.97
     assert len(found.numbers["grid"]) == 9
-    (told_of, is_cause), *_ = judged([found])
-    assert not is_cause
-    assert "does not cure" in told_of.sentence
-    assert not told_of.remedy
-    assert told == [(done, 9) for done in range(1, 10)]
+    (judged,) = judge([found])
+    assert not judged.is_cause
+    assert "does not cure" in judged.sentence
+    assert not judged.remedy
+    assert steps == [("overfitting", done, 9) for done in range(1, 10)]
 
 
 def test_what_is_learnt_well_is_not_called_overfitted(heads: Heads) -> None:
@@ -121,9 +121,9 @@ def test_the_ceiling_is_what_sklearn_reaches() -> None:
 def test_a_head_at_the_ceiling_leaves_nothing() -> None:
     found = ceiling(clusters(240, 0), clusters(120, 1), np.ones(120, bool))
     assert found.gain <= 0
-    told_of, _ = judged([found])[0]
-    assert "ceiling of the features" in told_of.sentence
-    assert not told_of.remedy
+    judged = judge([found])[0]
+    assert "ceiling of the features" in judged.sentence
+    assert not judged.remedy
 
 
 def limit(*accuracies: float, others: tuple[float, float], images: int = 200) -> Finding:
@@ -138,13 +138,13 @@ def limit(*accuracies: float, others: tuple[float, float], images: int = 200) ->
 
 
 def test_what_no_head_changes_is_a_limit_of_the_features() -> None:
-    told, is_cause = judged([limit(0.72, 0.75, 0.74, others=(0.73, 0.7))])[0]
-    assert is_cause
-    assert told.gain == pytest.approx(0.25)
-    assert told.effect == "at most 25.0 points"
-    assert "72.0 % to 75.0 %" in told.sentence
-    assert "the features, the images or the labels" in told.sentence
-    assert "tune search DATA also trains 1 to 16 blocks" in told.remedy
+    judged = judge([limit(0.72, 0.75, 0.74, others=(0.73, 0.7))])[0]
+    assert judged.is_cause
+    assert judged.gain == pytest.approx(0.25)
+    assert judged.effect == "at most 25.0 points"
+    assert "72.0 % to 75.0 %" in judged.sentence
+    assert "the features, the images or the labels" in judged.sentence
+    assert "tune search DATA also trains 1 to 16 backbone blocks" in str(judged.remedy)
 
 
 @pytest.mark.parametrize(
@@ -155,4 +155,4 @@ def test_what_no_head_changes_is_a_limit_of_the_features() -> None:
 def test_a_healthy_set_has_no_limit(
     accuracies: tuple[float, ...], others: tuple[float, float], images: int
 ) -> None:
-    assert not judged([limit(*accuracies, others=others, images=images)])[0][1]
+    assert not judge([limit(*accuracies, others=others, images=images)])[0].is_cause

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 from tests.support.diagnosed import finding
 from tuner.diagnose.finding import Finding
-from tuner.diagnose.result import verdict
+from tuner.diagnose.result import rank_causes
 
 
 def test_faults_come_before_limits_and_larger_gains_first() -> None:
-    causes, others = verdict(
+    causes, others = rank_causes(
         [
             finding("too few images", 0.2, 0.001),
             finding("leak", 0.03, None),
@@ -22,7 +22,7 @@ def test_faults_come_before_limits_and_larger_gains_first() -> None:
 
 def test_a_certain_fault_ranks_as_if_it_cost_5_points() -> None:
     certain = replace(finding("BatchNorm in training mode", -0.01, 0.8), certain=True)
-    causes, _ = verdict(
+    causes, _ = rank_causes(
         [
             finding("too few images", 0.2, 0.001),
             finding("wrong labels", 0.04, 0.001),
@@ -37,35 +37,37 @@ def test_a_certain_fault_ranks_as_if_it_cost_5_points() -> None:
 
 def test_what_is_seen_in_a_model_comes_before_what_heads_say_of_its_learning_rate() -> None:
     certain = replace(finding("BatchNorm in training mode", -0.01, 0.8), certain=True)
-    causes, _ = verdict([finding("learning rate", 0.1, 0.001), certain])
+    causes, _ = rank_causes([finding("learning rate", 0.1, 0.001), certain])
     assert [cause.cause for cause in causes] == ["BatchNorm in training mode", "learning rate"]
 
 
 def test_what_is_no_point_is_no_cause() -> None:
-    assert verdict([finding("leak", 0.004, None), finding("wrong labels", 0.009, 0.0001)])[0] == []
+    assert (
+        rank_causes([finding("leak", 0.004, None), finding("wrong labels", 0.009, 0.0001)])[0] == []
+    )
 
 
 def test_chances_are_corrected_for_all_that_were_tested() -> None:
     lucky = finding("wrong labels", 0.1, 0.02)
-    assert [each.cause for each in verdict([lucky])[0]] == ["wrong labels"]
+    assert [each.cause for each in rank_causes([lucky])[0]] == ["wrong labels"]
     tested = [finding(f"{number}", 0.0, 1.0) for number in range(3)]
-    assert verdict([lucky, *tested])[0] == []
+    assert rank_causes([lucky, *tested])[0] == []
     counted = [finding(f"{number}", 0.0, None) for number in range(3)]
-    assert [each.cause for each in verdict([lucky, *counted])[0]] == ["wrong labels"]
+    assert [each.cause for each in rank_causes([lucky, *counted])[0]] == ["wrong labels"]
 
 
 def test_a_limit_of_the_features_stands_last_and_is_none_while_another_head_does_better() -> None:
     features = Finding(
         "limit of the features", "No head.", 0.3, None, harmless="Another head.", measured=False
     )
-    causes, _ = verdict([features, finding("too few images", 0.04, 0.001)])
+    causes, _ = rank_causes([features, finding("too few images", 0.04, 0.001)])
     assert [cause.cause for cause in causes] == ["too few images", "limit of the features"]
-    causes, others = verdict([features, finding("overfitting", 0.04, 0.001)])
+    causes, others = rank_causes([features, finding("overfitting", 0.04, 0.001)])
     assert [cause.cause for cause in causes] == ["overfitting"]
     assert others[0].sentence == "Another head."
 
 
 def test_accuracy_of_the_most_frequent_class_comes_before_limits() -> None:
     majority = replace(finding("class imbalance", 0.25, None), measured=False)
-    causes, _ = verdict([finding("too few images", 0.3, 0.001), majority])
+    causes, _ = rank_causes([finding("too few images", 0.3, 0.001), majority])
     assert [cause.cause for cause in causes] == ["class imbalance", "too few images"]

@@ -974,13 +974,13 @@ def test_a_diagnosis_is_shown_and_kept(
     """The experiments are a stand-in: their own tests run them."""
     from dataclasses import replace
 
-    from tests.support.diagnosed import diagnosis, finding
+    from tests.support.diagnosed import DROP_LEAKS, diagnosis, finding
     from tuner.data.load import load_dataset
     from tuner.diagnose.result import Diagnosis
     from tuner.diagnose.stored import kept_diagnosis
     from tuner.storage.cache import Cache
 
-    leak = replace(finding("leak", 0.1, None), remedy="tune search DATA --drop-leaks.")
+    leak = replace(finding("leak", 0.1, None), remedy=DROP_LEAKS)
     steps: list[bool] = []
 
     def run(*given: Any) -> Diagnosis:
@@ -996,7 +996,7 @@ def test_a_diagnosis_is_shown_and_kept(
     )  # fmt: skip
     assert result.exit_code == 0, result.output
     assert steps == [True]  # the time left is not that of the whole
-    remedy = f"{command} --drop-leaks."
+    remedy = f"{command} --drop-leaks leaves them out."
     if option == "--json":
         row = json.loads(result.stdout)
         assert row["causes"][0]["remedy"] == remedy

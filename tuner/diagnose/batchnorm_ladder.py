@@ -113,13 +113,12 @@ class Ladder:
             return self._like_frozen(name)
         if name in END_TO_END:
             return self._trained_end_to_end(name, report)
-        if name == "legacy":
-            return self._over(
-                name, self._dealt, self._data.pooled_validation, self._moved_by_batches()
-            )
-        if name == "own_input_batch":
-            return self._own_input_batch()
-        return self._recalibrated() if name == "recalibrated" else self.frozen
+        return {
+            "frozen": lambda: self.frozen,
+            "legacy": self._legacy,
+            "own_input_batch": self._own_input_batch,
+            "recalibrated": self._recalibrated,
+        }[name]()
 
     @cached_property
     def frozen(self) -> Treatment:
@@ -148,6 +147,10 @@ class Ladder:
         if not np.array_equal(expected, found):  # this Keras uses statistics of the batch
             return self._over(name, self._dealt, data.pooled_validation, moved)
         return replace(self.frozen, name=name, moved=moved)
+
+    def _legacy(self) -> Treatment:
+        data, training = self._data, self._dealt
+        return self._over("legacy", training, data.pooled_validation, self._moved_by_batches())
 
     def _own_input_batch(self) -> Treatment:
         program, validation = self._batchwise[1], self._data.validation

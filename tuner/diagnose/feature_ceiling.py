@@ -23,7 +23,7 @@ from tuner.training.rows import Rows
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1)
 NEIGHBOURS = (1, 5, 10, 20)
 
-# Accuracy that is not significantly below this is not called stuck where only other features remain.
+# Accuracy that is not significantly below this is not called stuck.
 HEALTHY = 0.9
 _FOLDS = 3
 
