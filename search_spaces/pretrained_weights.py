@@ -1,0 +1,135 @@
+"""Weights for the backbone: ImageNet's, random ones, or those of a file."""
+
+import contextlib
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import h5py
+import keras
+
+from search_spaces.hdf5 import HDF5Error, check_hdf5
+from tuner.errors import WeightsError
+
+_IMAGENET_FILE = "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5"
+_IMAGENET_MD5 = "4d473c1dd8becc155b73f8504c6f6626"
+_IMAGENET_URL = (
+    f"https://storage.googleapis.com/tensorflow/keras-applications/resnet/{_IMAGENET_FILE}"
+)
+
+
+def check_weights(weights: str | Path) -> None:
+    """Check a weights file before a network is built for it; "imagenet" and "none" pass.
+
+    Raises:
+        WeightsError: it is missing, unreadable, no HDF5, or unsafe to read.
+    """
+    if str(weights) not in ("imagenet", "none"):
+        _check_file(Path(weights))
+
+
+def load_weights(backbone: keras.Model, weights: str | Path) -> None:
+    """Load weights into a ResNet50 without top.
+
+    Args:
+        backbone: changed in place.
+        weights: "imagenet", "none" or a file, as for `backbone.build_backbone`.
+
+    Raises:
+        WeightsError: the file belongs to another network, or ImageNet's cannot be downloaded.
+    """
+    if str(weights) == "none":
+        _initialize(backbone)
+    else:
+        _load(backbone, _imagenet_file() if str(weights) == "imagenet" else Path(weights))
+
+
+def _initialize(backbone: keras.Model) -> None:
+    """Set random weights that are the same in every process, so that features can be reused."""
+    for number, layer in enumerate(backbone.layers):
+        if isinstance(layer, keras.layers.Conv2D):
+            initializer = type(layer.kernel_initializer)(seed=number)
+            layer.kernel.assign(initializer(layer.kernel.shape))
+
+
+def _imagenet_file() -> Path:
+    """Keras's copy of the ImageNet weights, downloaded if it is missing."""
+    folder = _keras_home()
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            file = keras.utils.get_file(
+                _IMAGENET_FILE,
+                _IMAGENET_URL,
+                cache_dir=folder,
+                cache_subdir="models",
+                file_hash=_IMAGENET_MD5,
+            )
+    except Exception as error:  # get_file raises a bare Exception
+        raise WeightsError(
+            f"the ImageNet weights could not be downloaded. Fetch {_IMAGENET_URL} on another "
+            f"machine and put it in {folder / 'models'}, which then works offline; or pass "
+            "--weights FILE."
+        ) from error
+    return Path(file)
+
+
+def _keras_home() -> Path:
+    """The folder that Keras downloads to; `get_file` uses it too, but does not return it."""
+    if "KERAS_HOME" in os.environ:
+        return Path(os.environ["KERAS_HOME"]).expanduser()
+    home = os.path.expanduser("~")  # noqa: PTH111 - Path.home() raises where there is none
+    return Path(home if os.access(home, os.W_OK) else "/tmp", ".keras")
+
+
+def _check_file(path: Path) -> None:
+    if not path.is_file():  # opening a pipe would block
+        raise WeightsError(
+            f"there is no weights file {path}. Pass imagenet, none, or the path of an HDF5 file."
+        )
+    try:
+        is_hdf5 = h5py.is_hdf5(path)
+        path.open("rb").close()
+        file_bytes = path.stat().st_size
+    except OSError as error:
+        raise WeightsError(f"{path} cannot be read: {error.strerror or error}.") from error
+    if not is_hdf5 or path.suffix != ".h5":
+        raise WeightsError(
+            f"{path} is not a Keras weights file. Pass a .weights.h5 file, or the .h5 without top "
+            "that Keras downloads."
+        )
+    try:
+        check_hdf5(path, file_bytes)
+    except HDF5Error as error:
+        raise WeightsError(
+            f"{path} {error}. Pass a file that save_weights() wrote, or that Keras downloads."
+        ) from error
+
+
+def _load(backbone: keras.Model, path: Path) -> None:
+    """Load a file of either format, unless its number of arrays is not that of ResNet50."""
+    foreign = WeightsError(
+        f"{path} does not hold the weights of a ResNet50 without top. "
+        "Save them with keras.applications.ResNet50(include_top=False).save_weights()."
+    )
+    try:
+        with h5py.File(path, "r") as file:
+            if _count_arrays(file) != len(backbone.weights):
+                raise foreign
+        backbone.load_weights(path)
+    except WeightsError:
+        raise
+    except Exception as error:  # h5py and Keras raise many kinds
+        raise foreign from error
+
+
+def _count_arrays(file: h5py.File) -> int:
+    """Number of weight arrays in a file of either format, without optimizer states."""
+    names: list[str] = []
+
+    def visit(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset):
+            names.append(name)
+
+    file.visititems(visit)
+    return sum(not name.startswith(("optimizer", "_layer_checkpoint")) for name in names)
