@@ -59,8 +59,8 @@ def our_search(workload: Workload, max_epochs: int, folder: str) -> dict[str, An
 
     from plain import rungs_of
 
-    from tuner.search.pipeline import SearchFolders, run_search
-    from tuner.settings import SearchSettings
+    from tuner.search.pipeline import run_search
+    from tuner.settings import SearchFolders, SearchSettings
 
     images, runs, cache = (Path(folder) / name for name in ("images", "runs", "cache"))
     x, y, validation = workload.arrays()

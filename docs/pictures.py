@@ -51,8 +51,8 @@ def draw(asked: argparse.Namespace, runs: Path, cache_dir: Path) -> None:
     """Searches, and draws both pictures."""
     from tuner.evaluate.evaluation import evaluate_winner
     from tuner.report.write import write_report
-    from tuner.search.pipeline import SearchFolders, run_search
-    from tuner.settings import SearchSettings, parse_fixed
+    from tuner.search.pipeline import run_search
+    from tuner.settings import SearchFolders, SearchSettings, parse_fixed
     from tuner.storage.cache import Cache
 
     settings = SearchSettings(

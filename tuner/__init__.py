@@ -16,7 +16,7 @@ _HOMES = {
     "Export": "tuner.export.predict",
     "HyperbandTuner": "tuner.search.tuner",
     "InputError": "tuner.errors",
-    "SearchFolders": "tuner.search.pipeline",
+    "SearchFolders": "tuner.settings",
     "SearchObserver": "tuner.observer",
     "SearchSettings": "tuner.settings",
     "TuneError": "tuner.errors",

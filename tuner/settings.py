@@ -13,7 +13,8 @@ from tuner.storage.atomic import read_text
 SCHEMA_VERSION = 1
 BEST, SIMPLE = "best", "simple"
 PREFERENCES = (BEST, SIMPLE)  # of `tune best`
-AUGMENTATIONS = ("none", "flip", "light", "strong")
+DEFAULT_VIEWS = {"none": 1, "flip": 2, "light": 4, "strong": 4}  # by augmentation
+AUGMENTATIONS = tuple(DEFAULT_VIEWS)
 CLASS_WEIGHTS = ("none", "balanced")
 
 
@@ -164,6 +165,21 @@ class SearchSettings:
             return cls(**values)
         except TypeError as error:
             raise RunError(f"the settings {path} are damaged: {error}.") from error
+
+
+@dataclass(frozen=True)
+class SearchFolders:
+    """Where a search reads and writes.
+
+    Attributes:
+        runs_dir: folder of the runs.
+        cache_dir: folder of decoded images and features.
+        cache_limit_bytes: maximum size of the cache; None for the free space of the disk.
+    """
+
+    runs_dir: Path
+    cache_dir: Path
+    cache_limit_bytes: int | None = None
 
 
 def parse_fixed(pairs: list[str]) -> dict[str, str]:

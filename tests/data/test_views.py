@@ -18,9 +18,9 @@ from tests.support.small_search import write_photos
 from tuner.data import views as views_module
 from tuner.data.views import MODES, draw_view, prepare_views
 from tuner.errors import SettingsError
-from tuner.search.pipeline import SearchFolders, run_search
+from tuner.search.pipeline import run_search
 from tuner.search.tuner import HyperbandTuner
-from tuner.settings import AUGMENTATIONS, SearchSettings
+from tuner.settings import AUGMENTATIONS, SearchFolders, SearchSettings
 from tuner.storage.cache import Cache
 from tuner.training.rows import Rows
 from tuner.training.sources import TrialRows

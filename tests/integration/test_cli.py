@@ -122,7 +122,7 @@ BAD_OPTIONS = {
     "--time-budget 30": r"'30' is not a time",
     "--time-budget 0s": r"--time-budget must be more than nothing, but is 0 s",
     "--cache-limit much": r"'much' is not a size\. Give a number with KB, MB, GB or TB",
-    "--resume --overwrite": r"--overwrite begins again and --resume goes on\. Give one of them",
+    "--resume --overwrite": r"--overwrite starts over and --resume continues\. Give one of them",
     "--max-epochs many": r"--max-epochs.*valid integer",
     "--objective accuracy": r"not one of 'val_accuracy', 'val_balanced_accuracy', 'val_loss'",
     "--depth 3": r"No such option: --depth",
@@ -584,7 +584,8 @@ def test_a_search_is_begun_by_resume_stopped_by_a_signal_and_gone_on_with(
     message = sentence(result, 130)
     cache = small_search().cache
     assert message == (
-        f"Error: interrupted. Go on with: tune resume small --runs-dir '{runs}' --cache-dir {cache}"
+        "Error: interrupted. Resume with: "
+        f"tune resume small --runs-dir '{runs}' --cache-dir {cache}"
     )
     assert "Stopping: this epoch is finished and saved." in result.stderr
     assert result.stdout == ""
@@ -606,7 +607,7 @@ def test_a_run_that_was_overwritten_is_gone_on_with_and_not_overwritten_again(
     runs = small_search().copy_of_runs(tmp_path)
     interrupted(EpochEnds)
     message = sentence(search_again(runs, "--overwrite"), 130)
-    assert "Go on with: tune resume small --runs-dir " in message
+    assert "Resume with: tune resume small --runs-dir " in message
     assert len(json.loads(tune("trials", "--runs-dir", runs, "--json").stdout)) == 1
 
 
@@ -621,7 +622,7 @@ def test_before_a_run_is_begun_the_command_itself_goes_on(
     interrupted(Counting)
     monkeypatch.setattr(sys, "argv", ["tune", "search", "my photos", option])
     message = sentence(search_again(runs, option), 130)
-    assert message == f"Error: interrupted. Go on with: tune search 'my photos' {option}"
+    assert message == f"Error: interrupted. Resume with: tune search 'my photos' {option}"
     assert contents(tmp_path) == before
 
 

@@ -280,7 +280,7 @@ class TestSearch:
             terminal.process.send_signal(signal.SIGINT)
             assert self.code_at_the_end(terminal) != 0
             text = "".join(line.ljust(80) for line in terminal.read(1))
-            assert "Go on with: tune resume watched --runs-dir" in " ".join(text.split())
+            assert "Resume with: tune resume watched --runs-dir" in " ".join(text.split())
             assert "a minute" not in text
             assert terminal.screen.cursor.hidden is False
 

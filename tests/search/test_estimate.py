@@ -17,8 +17,8 @@ from tuner.errors import DataError, SettingsError
 from tuner.features.store import FeatureStore
 from tuner.hyperband.schedule import Schedule, hyperband, shortened
 from tuner.search.estimate import Estimate, estimate
-from tuner.search.pipeline import SearchFolders, run_search
-from tuner.settings import SearchSettings
+from tuner.search.pipeline import run_search
+from tuner.settings import SearchFolders, SearchSettings
 from tuner.storage.cache import Cache
 
 SECONDS = 1e-9  # for a multiply-accumulate

@@ -34,8 +34,8 @@ from tuner.runs.notes import Notes
 from tuner.runs.run import existing_run, open_run
 from tuner.runs.timings import prepared_seconds
 from tuner.search import tuner as search_module
-from tuner.search.pipeline import SearchControl, SearchFolders, run_search
-from tuner.settings import SearchSettings
+from tuner.search.pipeline import SearchControl, run_search
+from tuner.settings import SearchFolders, SearchSettings
 
 opened: list[str] | None = None
 

@@ -6,7 +6,7 @@ import shlex
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -38,9 +38,13 @@ from tuner.commands.options import (
 from tuner.environment import prepare_device
 from tuner.errors import InputError, StoppedError
 from tuner.interrupt import StopRequest, stop_on_signals
-from tuner.settings import SearchSettings, parse_fixed
+from tuner.settings import DEFAULT_VIEWS, SearchFolders, SearchSettings, parse_fixed
 from tuner.storage.cache import default_cache_dir, folder_size
 from tuner.text import parse_size, parse_time
+
+if TYPE_CHECKING:  # these need TensorFlow
+    from tuner.runs.run import Run
+    from tuner.terminal.json_lines import JsonLines
 
 _STOPPING = "Stopping: this epoch is finished and saved. Ctrl-C again stops at once."
 _BEGUN = time.monotonic()  # when a time budget begins to run: before TensorFlow's import
@@ -59,34 +63,34 @@ def search(
         bool, typer.Option("--overwrite", help="Replace a run of that name.")
     ] = False,
     resume: Annotated[
-        bool, typer.Option("--resume/--no-resume", help="Go on with a run of that name.")
+        bool, typer.Option("--resume/--no-resume", help="Resume a run of that name.")
     ] = False,
     space: Annotated[
         str, typer.Option(help="Search space: resnet50, or package.module:Class.")
     ] = DEFAULTS.space,
     fix: Annotated[
-        list[str] | None, typer.Option(help="Pin a hyperparameter, name=value; repeatable.")
+        list[str] | None, typer.Option(help="Pin a hyperparameter: name=value; repeatable.")
     ] = None,
     weights: Weights = DEFAULTS.weights,
     image_size: ImageSize = DEFAULTS.image_size,
     crop: Crop = DEFAULTS.crop,
-    batch_size: Annotated[int, typer.Option(help="Images a step.")] = DEFAULTS.batch_size,
+    batch_size: Annotated[
+        int, typer.Option(help="Images per training step.")
+    ] = DEFAULTS.batch_size,
     max_epochs: Annotated[
-        int, typer.Option(help="Epochs of a trial that is never stopped.")
+        int, typer.Option(help="Epochs of a trial that is never stopped early.")
     ] = DEFAULTS.max_epochs,
     factor: Annotated[
         int, typer.Option(help="Each rung keeps about one trial in FACTOR.")
     ] = DEFAULTS.factor,
-    iterations: Annotated[
-        int, typer.Option(help="How often Hyperband is run.")
-    ] = DEFAULTS.iterations,
+    iterations: Annotated[int, typer.Option(help="Hyperband iterations.")] = DEFAULTS.iterations,
     objective: Annotated[
         Objective,
-        typer.Option(help="What trials are compared by; balanced: the mean over the classes."),
+        typer.Option(help="Score that ranks trials; balanced: the mean over the classes."),
     ] = DEFAULT_OBJECTIVE,
     class_weights: Annotated[
         ClassWeights,
-        typer.Option(help="balanced: all classes weigh the same in the training loss."),
+        typer.Option(help="balanced: every class has the same weight in the training loss."),
     ] = NO_CLASS_WEIGHTS,
     seed: Annotated[int, typer.Option(help="Seed of everything but the split.")] = DEFAULTS.seed,
     val_fraction: ValFraction = DEFAULTS.val_fraction,
@@ -95,31 +99,31 @@ def search(
     drop_leaks: DropLeaks = False,
     keep_conflicts: KeepConflicts = False,
     augment: Annotated[
-        Augmentation, typer.Option(help="Vary the training images.")
+        Augmentation, typer.Option(help="Augmentation of the training images.")
     ] = NO_AUGMENTATION,
     views: Annotated[
         int | None,
-        typer.Option(help="Fixed views of each image; left out, 2 for flip, 4 for others."),
+        typer.Option(help="Fixed views of each image; default 2 for flip, 4 for others."),
     ] = None,
     time_budget: Budget = None,
     keep: Keep = 1,
     cache_dir: CacheDir = None,
     cache_limit: CacheLimit = "20GB",
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only print the schedule and how long it would take.")
+        bool, typer.Option("--dry-run", help="Only print the schedule and the time it would take.")
     ] = False,
     quiet: Quiet = False,
     as_json: EventsAsJson = False,
 ) -> None:
     """Search for the best head and unfreeze depth.
 
-    DATA left out, it searches on scikit-learn's handwritten digits. Ctrl-C saves and ends; the
-    same command with --resume goes on, and begins where there is nothing to go on with.
+    Without DATA it searches on scikit-learn's handwritten digits. Ctrl-C saves and ends; the same
+    command with --resume continues, and begins a run if there is none.
 
     Example: tune search photos --run first --max-epochs 10 --time-budget 2h --resume
     """
     if overwrite and resume:
-        raise InputError("--overwrite begins again and --resume goes on. Give one of them.")
+        raise InputError("--overwrite starts over and --resume continues. Give one of them.")
     settings = SearchSettings(
         data=str(data.absolute()) if data else None,
         space=space,
@@ -139,25 +143,23 @@ def search(
         drop_leaks=drop_leaks,
         keep_conflicts=keep_conflicts,
         augment=augment.value,
-        views={"none": 1, "flip": 2}.get(augment.value, 4) if views is None else views,
+        views=DEFAULT_VIEWS[augment.value] if views is None else views,
         class_weights=class_weights.value,
         time_budget_seconds=_seconds(time_budget),
     )
-    places = _Places(runs_dir, cache_dir, parse_size(cache_limit))
+    folders = _folders(runs_dir, cache_dir, cache_limit)
     if dry_run:
-        _print_estimate(settings, places, quiet, as_json)
+        _print_estimate(settings, folders, quiet, as_json)
     else:
-        _search(
-            settings, run, places, overwrite=overwrite, resume=resume, keep=keep, quiet=quiet,
-            as_json=as_json,
-        )  # fmt: skip
+        options = {"overwrite": overwrite, "resume": resume, "keep": keep}
+        _search(settings, run, folders, quiet, as_json, **options)
 
 
 def resume(
     run: RunArgument = None,
     runs_dir: RunsDir = Path("runs"),
     iterations: Annotated[
-        int | None, typer.Option(help="Add Hyperband iterations, up to so many in all.")
+        int | None, typer.Option(help="Total Hyperband iterations; more than before adds some.")
     ] = None,
     time_budget: Budget = None,
     keep: Keep = 1,
@@ -166,122 +168,89 @@ def resume(
     quiet: Quiet = False,
     as_json: EventsAsJson = False,
 ) -> None:
-    """Go on with an interrupted search, from its own settings; or add to a finished one.
+    """Resume an interrupted search with its own settings, or add to a finished one.
 
     Example: tune resume first --iterations 2
     """
     from tuner.runs.run import open_run
 
     opened = open_run(runs_dir, run)
-    settings, changes = opened.settings, dict[str, Any]()
+    changes: dict[str, Any] = {}
     if iterations is not None:
-        if iterations < settings.iterations:
+        if iterations < opened.settings.iterations:
             raise InputError(
-                f"--iterations must be at least the run's {settings.iterations}, but is "
+                f"--iterations must be at least the run's {opened.settings.iterations}, but is "
                 f"{iterations}."
             )
         changes["iterations"] = iterations
     if time_budget is not None:
         changes["time_budget_seconds"] = _seconds(time_budget)
-    settings = dataclasses.replace(settings, **changes)
-    places = _Places(runs_dir, cache_dir, parse_size(cache_limit))
-    _search(settings, opened.name, places, resume=True, keep=keep, quiet=quiet, as_json=as_json)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Places:
-    """Where a search reads and writes, as the options say it."""
-
-    runs_dir: Path
-    cache_dir: Path | None
-    cache_limit_bytes: int
-
-    def options(self) -> list[str]:
-        """The options that name the same places to another command."""
-        named = [] if self.runs_dir == Path("runs") else ["--runs-dir", str(self.runs_dir)]
-        return named + (["--cache-dir", str(self.cache_dir)] if self.cache_dir else [])
+    settings = dataclasses.replace(opened.settings, **changes)
+    folders = _folders(runs_dir, cache_dir, cache_limit)
+    _search(settings, opened.name, folders, quiet, as_json, resume=True, keep=keep)
 
 
 def _search(
     settings: SearchSettings,
     name: str,
-    places: _Places,
-    *,
-    overwrite: bool = False,
-    resume: bool,
-    keep: int,
+    folders: SearchFolders,
     quiet: bool,
     as_json: bool,
+    **options: Any,
 ) -> None:
-    """Searches, or goes on, and prints the trials."""
-    stop = StopRequest()
+    """Search, or resume, and print the trials; `options` are those of `run_search`."""
     device = prepare_device()
     from tuner.observer import Observers
-    from tuner.runs.records import trial_name
-    from tuner.runs.run import existing_run, winner_of
-    from tuner.search.pipeline import SearchControl, SearchFolders, run_search
+    from tuner.search.pipeline import SearchControl, run_search
     from tuner.terminal.data import say_dataset
     from tuner.terminal.json_lines import JsonLines
     from tuner.terminal.search_progress import SearchProgress
-    from tuner.terminal.trials import print_trials
 
-    cache_dir = places.cache_dir or default_cache_dir()
-    in_use = functools.partial(folder_size, cache_dir)
     lines = JsonLines(sys.stdout, settings.objective)
+    in_use = functools.partial(folder_size, folders.cache_dir)
     # On a terminal the lines themselves would break the screen.
     plain = as_json and sys.stdout.isatty()
+    stop = StopRequest()
     with SearchProgress(settings.objective, quiet, in_use, plain) as progress:
-        told = Observers(progress, lines) if as_json else progress
+        observer = Observers(progress, lines) if as_json else progress
         progress.say(f"Computing on {device}.")
+        options |= {"observer": observer, "on_dataset": functools.partial(say_dataset, observer)}
+        control = SearchControl(stop, _BEGUN)
         try:
             with stop_on_signals(stop, lambda: progress.say(_STOPPING)):
-                finished = run_search(
-                    settings,
-                    name,
-                    SearchFolders(places.runs_dir, cache_dir, places.cache_limit_bytes),
-                    overwrite=overwrite,
-                    resume=resume,
-                    keep=keep,
-                    observer=told,
-                    on_dataset=functools.partial(say_dataset, told),
-                    control=SearchControl(stop, _BEGUN),
-                )
+                run = run_search(settings, name, folders, control=control, **options)
         except StoppedError as error:
-            # Before that, what is to be overwritten is still there.
-            begun = error.begun or (resume and existing_run(places.runs_dir, name) is not None)
-            command = ["resume", name, *places.options()] if begun else sys.argv[1:]
-            raise StoppedError(
-                f"interrupted. Go on with: {shlex.join(['tune', *command])}"
-            ) from error
-    trials, best = finished.journal.trials(), winner_of(finished)
-    if as_json:
-        result = {
-            "run": name, "folder": str(finished.folder),
-            "winner": best.id, "trial": trial_name(best.id),
-        }  # fmt: skip
-        lines.write("result", result)
-    else:
-        print_trials(finished, trials, best)
-        command = ["tune", "best", name, *places.options(), "--export", "model"]
-        typer.echo(f"Next: {shlex.join(command)}")
+            again = _how_to_resume(name, folders, error.begun, options["resume"])
+            raise StoppedError(f"interrupted. Resume with: {again}") from error
+    _print_result(run, folders, lines if as_json else None)
 
 
-def _seconds(time_budget: str | None) -> float | None:
-    return None if time_budget is None else parse_time(time_budget).total_seconds()
+def _print_result(run: "Run", folders: SearchFolders, lines: "JsonLines | None") -> None:
+    from tuner.runs.records import trial_name
+    from tuner.runs.run import winner_of
+    from tuner.terminal.trials import print_trials
+
+    best = winner_of(run)
+    if lines is not None:
+        trial = {"winner": best.id, "trial": trial_name(best.id)}
+        lines.write("result", {"run": run.name, "folder": str(run.folder)} | trial)
+        return
+    print_trials(run, run.journal.trials(), best)
+    command = ["tune", "best", run.name, *_options(folders), "--export", "model"]
+    typer.echo(f"Next: {shlex.join(command)}")
 
 
-def _print_estimate(settings: SearchSettings, places: _Places, quiet: bool, as_json: bool) -> None:
+def _print_estimate(
+    settings: SearchSettings, folders: SearchFolders, quiet: bool, as_json: bool
+) -> None:
     prepare_device()
     from tuner.search.estimate import estimate
-    from tuner.search.pipeline import SearchFolders
     from tuner.terminal.data import say_dataset
     from tuner.terminal.schedule import schedule_lines
     from tuner.terminal.search_progress import SearchProgress
     from tuner.terminal.tables import print_json
     from tuner.text import duration, size
 
-    cache_dir = places.cache_dir or default_cache_dir()
-    folders = SearchFolders(places.runs_dir, cache_dir, places.cache_limit_bytes)
     with SearchProgress(settings.objective, quiet) as progress:
         say = functools.partial(say_dataset, progress)
         found = estimate(settings, folders, say, progress.count)
@@ -296,3 +265,26 @@ def _print_estimate(settings: SearchSettings, places: _Places, quiet: bool, as_j
             f"Before it, unless they are stored: features, about "
             f"{duration(found.preparation_seconds)} and {size(found.stored_bytes)}."
         )
+
+
+def _seconds(time_budget: str | None) -> float | None:
+    return None if time_budget is None else parse_time(time_budget).total_seconds()
+
+
+def _folders(runs_dir: Path, cache_dir: Path | None, cache_limit: str) -> SearchFolders:
+    return SearchFolders(runs_dir, cache_dir or default_cache_dir(), parse_size(cache_limit))
+
+
+def _options(folders: SearchFolders) -> list[str]:
+    """The options that name these folders to another command."""
+    runs = [] if folders.runs_dir == Path("runs") else ["--runs-dir", str(folders.runs_dir)]
+    default = folders.cache_dir == default_cache_dir()
+    return runs + ([] if default else ["--cache-dir", str(folders.cache_dir)])
+
+
+def _how_to_resume(name: str, folders: SearchFolders, begun: bool, resume: bool) -> str:
+    from tuner.runs.run import existing_run
+
+    # A run to be overwritten is still there until the new one begins.
+    begun = begun or (resume and existing_run(folders.runs_dir, name) is not None)
+    return shlex.join(["tune", *(["resume", name, *_options(folders)] if begun else sys.argv[1:])])

@@ -20,9 +20,8 @@ from tuner.hyperband.schedule import Schedule
 from tuner.hyperband.time_budget import TimeBudget
 from tuner.hyperband.time_left import TimeEstimator
 from tuner.runs.journal import Journal
-from tuner.search.pipeline import SearchFolders
 from tuner.search.tuner import make_oracle
-from tuner.settings import SearchSettings
+from tuner.settings import SearchFolders, SearchSettings
 from tuner.storage.cache import Cache
 from tuner.training.networks import space_of
 from tuner.training.sources import epoch_seconds

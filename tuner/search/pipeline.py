@@ -35,25 +35,10 @@ from tuner.runs.provenance import (
 from tuner.runs.run import Run, check_new, create_run, existing_run, update_run
 from tuner.runs.timings import DECODING, READING, note_seconds, timed
 from tuner.search.tuner import HyperbandTuner
-from tuner.settings import SearchSettings
+from tuner.settings import SearchFolders, SearchSettings
 from tuner.storage.cache import Cache
 from tuner.tensorboard.mistakes import write_mistakes
 from tuner.training.networks import space_of
-
-
-@dataclass(frozen=True)
-class SearchFolders:
-    """Where a search reads and writes.
-
-    Attributes:
-        runs_dir: folder of the runs.
-        cache_dir: folder of decoded images and features.
-        cache_limit_bytes: maximum size of the cache; None for the free space of the disk.
-    """
-
-    runs_dir: Path
-    cache_dir: Path
-    cache_limit_bytes: int | None = None
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,8 @@
-"""Compiled training programs that serve several trials.
+"""Compiled training programs, shared by trials whose networks have the same shape.
 
-Tracing a network takes longer than many a trial's training. Here dropout, L2 and the learning rates
-are variables, so that trials whose networks have the same shape share one program: each begins with
-every variable set anew. The numbers are those of the network that `ResNet50Space.build_suffix`
-builds for the configuration.
+Tracing a network often takes longer than training it. Dropout, L2 and the learning rates are
+variables here, set anew for each trial. Results are bit for bit those of the network that
+`ResNet50Space.build_suffix` builds for the configuration.
 """
 
 from collections import OrderedDict
@@ -19,7 +18,7 @@ from search_spaces.resnet50 import Configuration, ResNet50Space, compile_classif
 from tuner.environment import release_memory
 from tuner.training.trainer import Trainer
 
-# Programs are kept while their variables take no more than this together, the last one always.
+# Programs are kept while all their variables fit into this; the latest is always kept.
 _LIMIT_BYTES = 192 * 2**20
 
 
@@ -27,10 +26,10 @@ class Programs:
     """Trainers for the configurations of a space, over one backbone.
 
     Args:
-        space: the space.
-        backbone: its backbone.
-        batch_size: rows of a training step.
-        class_weights: as for `Trainer`, the same for all trials.
+        space: the search space.
+        backbone: its pretrained backbone.
+        batch_size: rows per training step.
+        class_weights: see `Trainer`; the same for all trials.
     """
 
     def __init__(
@@ -53,13 +52,13 @@ class Programs:
         order_seed: tuple[int, ...],
         batch_size: int | None = None,
     ) -> Trainer:
-        """A trainer at epoch 0 for a configuration; the one before it must not be used any more.
+        """A trainer at epoch 0 for a configuration; invalidates the trainer returned before.
 
         Args:
             configuration: what to train.
             weights_seed: seed of the head's initial weights and of dropout.
             order_seed: seed of the order of the rows.
-            batch_size: rows of a training step, where they are not those of all.
+            batch_size: rows per training step of this trial; None for that of the search.
         """
         batch_size = batch_size or self._batch_size
         shape = (
@@ -81,7 +80,7 @@ class Programs:
         return program.trainer
 
     def clear(self) -> None:
-        """Lets go of every program and its variables."""
+        """Release all programs and their variables."""
         self._live.clear()
         release_memory()
 
@@ -97,7 +96,7 @@ class Programs:
 
 
 class _Program:
-    """One network whose hyperparameters are variables, with its trainer."""
+    """A network whose hyperparameters are variables, and its trainer."""
 
     def __init__(
         self,
@@ -128,22 +127,22 @@ class _Program:
 
 
 class VariableDropout(keras.layers.Layer):
-    """Dropout whose rate is a variable; gives bit for bit what keras.layers.Dropout gives."""
+    """Dropout whose rate is a variable; bit for bit the same as keras.layers.Dropout."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name=name)
         self.seed_generator = keras.random.SeedGenerator(0)
         self._rate = tf.Variable(0.0, trainable=False)
-        # The factor is rounded once, as Keras does: 1 / (1 - rate) in float32 is another number.
+        # Rounded once, as in Keras: 1 / (1 - rate) computed in float32 is another number.
         self._factor = tf.Variable(1.0, trainable=False)
 
     def set_rate(self, rate: float) -> None:
-        """Sets the share that is dropped, 0 to below 1."""
+        """Set the share that is dropped, from 0 to below 1."""
         self._rate.assign(rate)
         self._factor.assign(1 / (1 - rate))
 
     def call(self, inputs: Any, training: bool = False) -> Any:
-        """Drops in training, passes on otherwise."""
+        """Apply dropout in training mode."""
         if not training:
             return inputs
         rate, factor = (tf.cast(number, inputs.dtype) for number in (self._rate, self._factor))
@@ -152,16 +151,16 @@ class VariableDropout(keras.layers.Layer):
         return tf.where(drawn >= rate, inputs * factor, tf.zeros((), inputs.dtype))
 
     def compute_output_shape(self, input_shape: Any) -> Any:
-        """That of the input."""
+        """The shape of the input."""
         return input_shape
 
 
 class VariableL2(keras.regularizers.Regularizer):
-    """L2 penalty whose strength is a variable."""
+    """L2 regularizer whose strength is a variable."""
 
     def __init__(self) -> None:
         self.l2 = tf.Variable(0.0, trainable=False)
 
     def __call__(self, kernel: Any) -> Any:
-        """The penalty: strength times the sum of squares."""
+        """Strength times the sum of squares."""
         return self.l2 * tf.reduce_sum(tf.square(kernel))

@@ -28,11 +28,11 @@ def trained_model(run: Run, trial: TrialRecord, num_classes: int) -> keras.Model
     """The whole network of a trial with its trained weights, uncompiled.
 
     Returns:
-        Model from RGB values 0 to 255, (batch, image_size, image_size, 3), to probabilities.
+        Model from RGB values 0 to 255, shape (batch, image_size, image_size, 3), to probabilities.
 
     Raises:
-        RunError: the trial's weights are gone or damaged.
-        WeightsError: the pretrained weights are gone.
+        RunError: the trial's weights are missing or damaged.
+        WeightsError: the pretrained weights are missing.
     """
     return network_with(run, trial, num_classes, _trained_weights(run, trial))
 
@@ -46,14 +46,14 @@ def network_with(
         run: the run.
         trial: its configuration.
         num_classes: number of classes.
-        weights: what training has changed, as `Trainer.state` returns it.
+        weights: returned by `Trainer.state`.
 
     Returns:
         As `trained_model`.
 
     Raises:
         RunError: the weights belong to another network.
-        WeightsError: the pretrained weights are gone.
+        WeightsError: the pretrained weights are missing.
     """
     space = space_of(run.settings, num_classes)
     if can_be_cut(space):
@@ -76,6 +76,6 @@ def _trained_weights(run: Run, trial: TrialRecord) -> dict[str, np.ndarray]:
     checkpoint = read_checkpoint(state_file(run.folder, trial.id))
     if checkpoint.epoch != trial.epochs:
         raise RunError(
-            f"trial {trial_name(trial.id)} is being trained on. Ask again when the search is over."
+            f"trial {trial_name(trial.id)} is still in training. Try again when the search is over."
         )
     return dict(checkpoint.state)

@@ -1,4 +1,4 @@
-"""Rows that a trial trains on or is scored by."""
+"""Rows: images or activations with their labels."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -10,11 +10,15 @@ import numpy as np
 
 
 def restore_weights(model: keras.Model, state: dict[str, np.ndarray]) -> None:
-    """Gives a network the weights of a trial, for prediction.
+    """Set the weights of a trial in a network built for its configuration.
 
     Args:
-        model: built for the trial's configuration; it need not be compiled.
-        state: as `Trainer.state` returned it.
+        model: need not be compiled.
+        state: returned by `Trainer.state`.
+
+    Raises:
+        KeyError: a variable is missing in the state.
+        ValueError: a variable has another shape.
     """
     assign(saved_variables(model), state)
 
@@ -24,7 +28,7 @@ def saved_variables(model: keras.Model) -> dict[str, Any]:
     saved: dict[str, Any] = {}
     counts: Counter[str] = Counter()
     for layer in leaf_layers(model):
-        # Keras numbers layers without a name through the process: count within the model instead.
+        # Keras numbers unnamed layers across the process; number them within the model instead.
         stem = re.sub(r"_\d+$", "", layer.name)
         for variable in layer.variables if layer.trainable else ():
             name = f"{stem}/{variable.name}"

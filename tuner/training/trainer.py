@@ -1,11 +1,11 @@
-"""One trial's training loop, and the one object that holds all of its state.
+"""The training loop of one trial, and all of its state.
 
-`fit` is not used: it costs half a second to start, keeps every trial's variables alive, and cannot
-be continued exactly. Here an epoch is one call of a `tf.function` that loops over the steps; the
-order of the rows is drawn from (seed, trial, epoch), and `Trainer.state` holds every variable that
-training changes, so that a trial goes on bit for bit where it stopped.
+Keras' `fit` takes half a second to start, keeps the variables of every trial alive, and cannot be
+resumed exactly. Here an epoch is one call of a `tf.function` that loops over the steps; the order
+of the rows is drawn from (seed, trial, epoch), and `Trainer.state` holds every variable that
+training changes, so that a resumed trial gives the same bits.
 
-What the rows are, images or activations at a cut, is not this module's business.
+Rows are images, or activations at a cut.
 """
 
 import math
@@ -24,26 +24,26 @@ from tuner.runs.outcomes import Outcomes
 from tuner.training.rows import Rows
 from tuner.training.state import assign, leaf_layers, optimizer_variables, saved_variables
 
-# Rows are taken and handed to the graph in pieces of about this size, so that memory stays flat.
+# Rows are read and passed to the graph in windows of about this size, to bound memory.
 _WINDOW_BYTES = 256 * 2**20
-# Networks of at most this many layers, such as a head alone, are evaluated without a program: to
-# trace one takes longer than it saves.
+# Networks of up to this many layers, such as a head alone, are evaluated eagerly: tracing a
+# program takes longer than it saves.
 _LIGHT_LAYERS = 12
 
 
 @dataclass(frozen=True)
 class EpochMetrics:
-    """What one epoch gave. Losses are cross-entropies in nats, without the L2 penalty.
+    """Metrics of one epoch.
 
-    No class weights are in them: each row counts the same.
+    Losses are cross-entropies in nats, without L2 penalty and class weights.
 
     Attributes:
-        loss: over the training rows, as they were met, in training mode.
-        accuracy: the same for accuracy, 0 to 1.
-        val_loss: over the validation rows, after the epoch.
-        val_accuracy: the same for accuracy, 0 to 1.
-        val_balanced_accuracy: the mean of the classes' own accuracies on the validation rows, 0 to
-            1; see `balance.balanced_accuracy`.
+        loss: on the training rows, in training mode, while weights change.
+        accuracy: likewise, 0 to 1.
+        val_loss: on the validation rows, after the epoch.
+        val_accuracy: likewise, 0 to 1.
+        val_balanced_accuracy: mean accuracy over the classes of the validation rows, 0 to 1; see
+            `scores.balanced_accuracy`.
     """
 
     loss: float
@@ -53,7 +53,7 @@ class EpochMetrics:
     val_balanced_accuracy: float
 
     def finite(self) -> bool:
-        """Whether none of the numbers is NaN or infinite."""
+        """Whether no loss is NaN or infinite."""
         return bool(np.isfinite([self.loss, self.val_loss]).all())
 
 
@@ -61,16 +61,21 @@ class Trainer:
     """Trains a compiled Keras classifier, epoch by epoch.
 
     Args:
-        model: compiled with sparse categorical cross-entropy; gives probabilities.
-        batch_size: rows of a step; the last step of an epoch may have fewer.
-        seed: with the epoch's number it decides the order of the rows: e.g. (search seed, trial).
-        class_weights: what a row of each class weighs in the loss that is trained on, float32,
-            shape (classes,); None for 1.
+        model: compiled with sparse categorical cross-entropy; outputs probabilities.
+        batch_size: rows per step; the last step of an epoch may have fewer.
+        seed: decides the order of the rows, together with the epoch: e.g. (search seed, trial).
+        class_weights: weight of each class in the training loss, float32, shape (classes,); None
+            for 1.
 
     Attributes:
         epoch: epochs done so far.
         parameters: number of trained scalars.
-        bytes: size of all variables that training changes, the optimizer's included.
+        bytes: size of all variables that training changes, including the optimizer's.
+
+    Example:
+        >>> trainer = Trainer(model, batch_size=32, seed=(0, 1))
+        >>> metrics = trainer.run_epoch(Rows(x, y), Rows(x_val, y_val))
+        >>> saved = trainer.state()
     """
 
     def __init__(
@@ -92,7 +97,7 @@ class Trainer:
         self.bytes = sum(4 * int(np.prod(v.shape)) for v in self._variables().values())
         self._statistics = HeadStatistics(model)
         self._train_steps = tf.function(self._train_window, reduce_retracing=True)
-        # Without BatchNorm in the head nobody asks for what goes into it.
+        # The inputs of the head are needed for its BatchNorm alone.
         images, probabilities = model.inputs[0], model.outputs[0]
         pooled = self._statistics.body.output if self._statistics.needed else images
         self._inference = keras.Model(images, [pooled, probabilities])
@@ -102,12 +107,12 @@ class Trainer:
             self._infer = tf.function(self._infer_in_batches, reduce_retracing=True)
 
     def begin(self, seed: tuple[int, ...]) -> None:
-        """Begins another trial with the same programs: epoch 0, and an optimizer that is new.
+        """Begin another trial with the same compiled programs: epoch 0, a new optimizer.
 
-        The model's own variables are the caller's to set.
+        The caller sets the model's own variables.
 
         Args:
-            seed: as for the constructor.
+            seed: see the constructor.
         """
         self.epoch = 0
         self._seed = seed
@@ -118,15 +123,7 @@ class Trainer:
         self.model.optimizer.iterations.assign(0)
 
     def run_epoch(self, training: Rows, validation: Rows) -> EpochMetrics:
-        """Trains one epoch and evaluates it.
-
-        Args:
-            training: rows to train on, in any order.
-            validation: rows to evaluate on.
-
-        Returns:
-            The epoch's losses and accuracies.
-        """
+        """Train one epoch, then evaluate on the validation rows."""
         loss, accuracy = self._train_epoch(training)
         self._measure_statistics(training)
         probabilities = self.predict(validation.x)
@@ -135,7 +132,7 @@ class Trainer:
         return EpochMetrics(loss, accuracy, *score(probabilities, validation.y), balanced)
 
     def outcomes(self) -> Outcomes | None:
-        """What the latest epoch made of each validation row; None before `run_epoch`."""
+        """Predictions of the latest epoch on the validation rows; None before `run_epoch`."""
         return None if self._validated is None else Outcomes.of(*self._validated)
 
     def predict(self, x: Any) -> np.ndarray:
@@ -149,7 +146,7 @@ class Trainer:
         """Everything that training has changed, by name, as arrays.
 
         Args:
-            final: leaves out what only further training needs: the optimizer's two thirds.
+            final: leave out the optimizer, two thirds of it, which only further training needs.
         """
         variables = self._saved if final else self._variables()
         return {"epoch": np.asarray(self.epoch)} | {
@@ -157,11 +154,7 @@ class Trainer:
         }
 
     def restore(self, state: dict[str, np.ndarray]) -> None:
-        """Goes back to a state, so that training continues bit for bit.
-
-        Args:
-            state: as `state` returned it, for a model built in the same way.
-        """
+        """Return to a state of a model that was built the same way; training continues exactly."""
         assign(self._variables(), state)
         self.epoch = int(state["epoch"])
         self._validated = None
@@ -195,13 +188,13 @@ class Trainer:
         self._statistics.update(tf.concat(pooled, axis=0))
 
     def _window(self, x: Any) -> int:
-        """Rows that are taken at a time: whole batches, and whole blocks."""
+        """Rows per window: whole batches, and whole blocks."""
         row_bytes = max(1, math.prod(x.shape[1:]) * x.dtype.itemsize)
         whole = math.lcm(self._batch_size, BATCH)
         return whole * max(1, _WINDOW_BYTES // (whole * row_bytes))
 
     def _train_window(self, x: Any, y: Any) -> tuple[Any, Any]:
-        """Trains on the rows in the order given; returns summed cross-entropy and hits."""
+        """Train on the rows in their order; returns summed cross-entropy and correct rows."""
         loss, correct = tf.constant(0.0), tf.constant(0, tf.int64)
         for start in tf.range(0, tf.shape(x)[0], self._batch_size):
             labels = y[start : start + self._batch_size]
@@ -227,12 +220,12 @@ class Trainer:
         return probabilities
 
     def _infer_whole(self, x: Any) -> tuple[Any, Any]:
-        """What goes into the head, and the probabilities, of all rows at once."""
+        """Inputs of the head, and probabilities, of all rows at once."""
         pooled, probabilities = self._inference(self._cast(x), training=False)
         return pooled, probabilities
 
     def _infer_in_batches(self, x: Any) -> tuple[Any, Any]:
-        """The same batch by batch."""
+        """Likewise, batch by batch."""
         count = tf.shape(x)[0]
         steps = (count + self._batch_size - 1) // self._batch_size
         pooled = tf.TensorArray(tf.float32, size=steps, infer_shape=False)
@@ -252,16 +245,16 @@ class Trainer:
 
 
 def shuffled(count: int, window: int, random: np.random.Generator) -> np.ndarray:
-    """An order of rows that can be read window by window.
+    """A random order of rows that can be read window by window.
 
-    Rows lie on disk, and are computed, in blocks of 32. Where everything fits into one window it is
-    a permutation like any other. Otherwise the blocks of neighbouring rows are shuffled, and then
-    the rows within each window of blocks, so that a window can be read, or computed, by blocks.
+    Rows are stored, and computed, in blocks of 32. If all rows fit into one window, the order is a
+    plain permutation. Otherwise the blocks are shuffled, and then the rows within each window of
+    blocks, so that a window reads, or computes, whole blocks.
 
     Args:
         count: number of rows.
-        window: rows of a window, a multiple of 32.
-        random: where the order is drawn from.
+        window: rows per window, a multiple of 32.
+        random: source of randomness.
 
     Returns:
         int64 indices, shape (count,).
@@ -286,7 +279,7 @@ def _hits(labels: Any, probabilities: Any) -> Any:
 
 
 def _adam_step(optimizer: TransferAdam, gradient: Any, variable: Any) -> None:
-    """`TransferAdam.update_step` as TensorFlow's fused kernel, which a wide head needs."""
+    """`TransferAdam.update_step` by TensorFlow's fused kernel, which is faster for wide heads."""
     step = tf.cast(optimizer.iterations + 1, tf.float32)
     momentum, velocity = optimizer.slots(variable)
     tf.raw_ops.ResourceApplyAdam(
@@ -304,7 +297,7 @@ def _adam_step(optimizer: TransferAdam, gradient: Any, variable: Any) -> None:
 
 
 def _steps_plainly(optimizer: keras.optimizers.Optimizer, trained: list[Any]) -> bool:
-    """Whether `update_step` for each variable is all that a step of this optimizer does."""
+    """Whether a step of this optimizer is `update_step` of each variable and nothing else."""
     if type(optimizer) is not TransferAdam:
         return False
     extras = (
