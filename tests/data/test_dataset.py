@@ -143,7 +143,7 @@ def test_damaged_images_are_left_out_and_listed(pets: Path) -> None:
 
 def test_progress_counts_to_the_number_of_images(pets: Path) -> None:
     seen: list[tuple[int, int]] = []
-    load_dataset(pets, on_progress=lambda done, total: seen.append((done, total)))
+    load_dataset(pets, on_progress=lambda what, done, total: seen.append((done, total)))
     assert seen == [(done, 30) for done in range(1, 31)]
 
 

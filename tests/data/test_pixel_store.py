@@ -119,7 +119,7 @@ def test_large_images_are_resized_too(
 def test_images_are_decoded_once(dataset: Dataset, cache: Cache, monkeypatch: Any) -> None:
     progress: list[tuple[int, int]] = []
 
-    def on_progress(done: int, total: int) -> None:
+    def on_progress(what: str, done: int, total: int) -> None:
         progress.append((done, total))
 
     first = prepare_images(dataset.files, dataset.root, SIZE, cache, on_progress)
@@ -138,7 +138,7 @@ def test_what_was_interrupted_goes_on_where_it_was(
         expected = np.array(prepare_images(dataset.files, dataset.root, SIZE, other))
     monkeypatch.setattr(pixel_store, "_PART", 4)
 
-    def stop(done: int, total: int) -> None:
+    def stop(what: str, done: int, total: int) -> None:
         if done == 10:
             raise KeyboardInterrupt
 
@@ -152,7 +152,7 @@ def test_what_was_interrupted_goes_on_where_it_was(
     )
     progress: list[int] = []
     images = prepare_images(
-        dataset.files, dataset.root, SIZE, cache, lambda done, _: progress.append(done)
+        dataset.files, dataset.root, SIZE, cache, lambda what, done, _: progress.append(done)
     )
     assert np.array_equal(images, expected)
     assert len(read) == 4
@@ -216,7 +216,7 @@ def anonymous_mib():
 root, cache_dir = Path(sys.argv[1]), Path(sys.argv[2])
 dataset = load_dataset(root)
 most = 0
-def on_progress(done, total):
+def on_progress(what, done, total):
     global most
     if done % 50 == 0:
         most = max(most, anonymous_mib())

@@ -210,7 +210,7 @@ def test_what_was_read_is_not_decoded_again(
 def test_an_interrupted_scan_goes_on_where_it_was(
     pets: Path, cache: Cache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stop(done: int, count: int) -> None:
+    def stop(what: str, done: int, count: int) -> None:
         if done == 10:
             raise KeyboardInterrupt
 

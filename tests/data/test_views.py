@@ -204,9 +204,9 @@ def test_views_are_kept(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_progress_counts_all_views(cache: Cache) -> None:
-    told: list[tuple[int, int]] = []
-    prepare_views(PIXELS, "flip", 2, cache, lambda *progress: told.append(progress))
-    assert told == [(number + 1, 40) for number in range(40)]
+    seen: list[tuple[str, int, int]] = []
+    prepare_views(PIXELS, "flip", 2, cache, lambda *progress: seen.append(progress))
+    assert seen == [("drawing views", number + 1, 40) for number in range(40)]
 
 
 ELSEWHERE = """

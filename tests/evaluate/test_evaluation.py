@@ -79,7 +79,7 @@ def test_what_was_found_is_told_without_the_images(
         "best", "--runs-dir", run.folder.parent, "--cache-dir", tmp_path / "cache", "--json"
     )
     assert told.exit_code == 0, told.output
-    monkeypatch.setattr(evaluation, "prepare_images", None)
+    monkeypatch.setattr(evaluation, "pixels_of", None)
     monkeypatch.setattr(networks, "restore_weights", None)
     said, found = json.loads(told.stdout), json.loads(json.dumps(recorded_evaluation(run)))
     assert found["test_accuracy"] == said["test_accuracy"]

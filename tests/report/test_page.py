@@ -131,7 +131,8 @@ def test_the_answer_comes_first_with_its_interval_and_opponents(html: str) -> No
 
 
 def test_the_test_set_is_not_asked_for(html: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tuner.report import image_sections, label_doubts
+    from tuner.data import pixel_store
+    from tuner.report import image_sections
 
     asked: list[str] = []
 
@@ -139,7 +140,7 @@ def test_the_test_set_is_not_asked_for(html: str, monkeypatch: pytest.MonkeyPatc
         asked.extend(file.path for file in files)
         return prepare_images(files, *others, **options)
 
-    for module in (label_doubts, image_sections):
+    for module in (pixel_store, image_sections):
         monkeypatch.setattr(module, "prepare_images", noting)
     search = small_search()
     run = open_run(search.runs)

@@ -53,8 +53,7 @@ def data(
         SearchProgress(DEFAULTS.objective, quiet) as progress,
         Cache(cache_dir or default_cache_dir()) as cache,
     ):
-        counting = functools.partial(progress.count, "reading images")
-        found = survey(data, cache, counting)
+        found = survey(data, cache, progress.count)
     dataset, problem = None, None
     try:
         dataset = split_survey(found, options)

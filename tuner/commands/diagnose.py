@@ -83,8 +83,7 @@ def diagnose(
         SearchProgress(DEFAULTS.objective, quiet, steps=True) as progress,
         Cache(cache_dir or default_cache_dir()) as cache,
     ):
-        reading = functools.partial(progress.count, "reading images")
-        dataset = load_dataset(data, split, cache=cache, on_progress=reading)
+        dataset = load_dataset(data, split, cache=cache, on_progress=progress.count)
         say_dataset(progress, dataset)
         found = run_prepared(dataset, cache, prepared, progress.count)
     images = {"weights": weights, "image_size": image_size, "crop": crop}

@@ -1,10 +1,9 @@
 """Load a dataset from a folder, a table or the built-in digits."""
 
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
-from tuner.counting import Progress, named
+from tuner.counting import Progress, silent
 from tuner.data.dataset import Dataset, SplitOptions, split_survey
 from tuner.data.digits import _write_digits
 from tuner.data.survey import survey
@@ -17,7 +16,7 @@ def load_dataset(
     options: SplitOptions | None = None,
     *,
     cache: Cache | None = None,
-    on_progress: Callable[[int, int], None] | None = None,
+    on_progress: Progress = silent,
 ) -> Dataset:
     """Finds, reads and splits the images of a folder or a table.
 
@@ -38,7 +37,7 @@ def digits_dataset(
     cache_dir: Path,
     options: SplitOptions | None = None,
     *,
-    on_progress: Callable[[int, int], None] | None = None,
+    on_progress: Progress = silent,
 ) -> Dataset:
     """The 1,797 handwritten digits that come with scikit-learn, as a demo that needs no download.
 
@@ -67,13 +66,12 @@ def digits_dataset(
     return load_dataset(folder, options, on_progress=on_progress)
 
 
-def scan(settings: SearchSettings, cache_dir: Path, on_progress: Progress | None = None) -> Dataset:
+def scan(settings: SearchSettings, cache_dir: Path, on_progress: Progress = silent) -> Dataset:
     """Finds, checks and splits the images that the settings name.
 
     Raises:
         DataError: the images, or their folder, cannot be used.
     """
-    progress = named(on_progress, "reading images")
     options = SplitOptions(
         settings.val_fraction,
         settings.test_fraction,
@@ -82,6 +80,6 @@ def scan(settings: SearchSettings, cache_dir: Path, on_progress: Progress | None
         settings.keep_conflicts,
     )
     if settings.data is None:
-        return digits_dataset(cache_dir, options, on_progress=progress)
+        return digits_dataset(cache_dir, options, on_progress=on_progress)
     with Cache(cache_dir) as cache:
-        return load_dataset(Path(settings.data), options, cache=cache, on_progress=progress)
+        return load_dataset(Path(settings.data), options, cache=cache, on_progress=on_progress)

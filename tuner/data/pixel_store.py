@@ -11,10 +11,12 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from tuner.data.dataset import ImageFile
+from tuner.counting import Progress, silent
+from tuner.data.dataset import Dataset, ImageFile
 from tuner.decoding.decode import batches, decode_each, on_all_cores, read_bytes
 from tuner.decoding.formats import DecodeError
 from tuner.errors import DataError
+from tuner.settings import SearchSettings
 from tuner.storage.cache import Cache
 from tuner.storage.digests import key_of
 
@@ -32,9 +34,10 @@ def prepare_images(
     root: Path,
     image_size: int,
     cache: Cache,
-    on_progress: Callable[[int, int], None] | None = None,
+    on_progress: Progress = silent,
     *,
     crop: bool = False,
+    what: str = "decoding images",
 ) -> np.ndarray:
     """The pixels of `files`, in their order, from the cache or decoded into it on all cores.
 
@@ -43,8 +46,9 @@ def prepare_images(
         root: the folder that was scanned.
         image_size: height and width of the result, in pixels.
         cache: holds the images until it is closed.
-        on_progress: called with the images done and the number of images, while they are decoded.
+        on_progress: called while images are decoded.
         crop: whether the centre square of each image is taken, instead of squashing all of it.
+        what: is done, for `on_progress`.
 
     Returns:
         A read-only memory map, uint8, shape (len(files), image_size, image_size, 3). An image of
@@ -57,11 +61,33 @@ def prepare_images(
     key = _key(files, image_size, crop)
     folder = cache.entry(_KIND, key)
     if folder is None:
-        parts = _Parts(files, root, image_size, crop, cache, on_progress)
+        parts = _Parts(files, root, image_size, crop, cache, partial(on_progress, what))
         folder = cache.get_or_create(_KIND, key, parts.join)
         parts.remove()
     images: np.ndarray = np.load(folder / _FILE_NAME, mmap_mode="r")
     return images
+
+
+def pixels_of(
+    dataset: Dataset,
+    split: str,
+    settings: SearchSettings,
+    cache: Cache,
+    on_progress: Progress = silent,
+) -> np.ndarray:
+    """The pixels of `dataset.of(split)` as a search with these settings sees them.
+
+    As `prepare_images`, which says what is returned and raised.
+    """
+    return prepare_images(
+        dataset.of(split),
+        dataset.root,
+        settings.image_size,
+        cache,
+        on_progress,
+        crop=settings.crop,
+        what=f"decoding {split} images",
+    )
 
 
 def _key(files: Sequence[ImageFile], image_size: int, crop: bool) -> str:
@@ -83,7 +109,7 @@ class _Parts:
         image_size: int,
         crop: bool,
         cache: Cache,
-        on_progress: Callable[[int, int], None] | None,
+        on_progress: Callable[[int, int], None],
     ) -> None:
         self._files = files
         self._root = root
@@ -104,7 +130,7 @@ class _Parts:
                     fill = partial(self._decode, number)
                     part = self._cache.get_or_create(_PART_KIND, key, fill)
                 else:
-                    self._tell(number, len(self._parts[number]))
+                    self._report(number, len(self._parts[number]))
                 stream.write(np.load(part / _FILE_NAME, mmap_mode="r").data)
 
     def remove(self) -> None:
@@ -119,11 +145,10 @@ class _Parts:
             loaded = on_all_cores(self._load, batches(part, lambda file: self._root / file.path))
             for done, image in enumerate(chain.from_iterable(loaded), start=1):
                 stream.write(image.data)
-                self._tell(number, done)
+                self._report(number, done)
 
-    def _tell(self, number: int, done: int) -> None:
-        if self._on_progress is not None:
-            self._on_progress(number * _PART + done, len(self._files))
+    def _report(self, number: int, done: int) -> None:
+        self._on_progress(number * _PART + done, len(self._files))
 
 
 def _write_header(stream: BinaryIO, count: int, shape: tuple[int, ...]) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tuner.counting import Progress, silent
 from tuner.data import near_duplicates
 from tuner.data.listing import Candidate, Manifest, Skipped, folder_manifest, readable
 from tuner.data.splits import components
@@ -167,9 +168,7 @@ def listed(data: Path) -> Manifest:
     return table_manifest(data) if is_file and is_table(data) else folder_manifest(data)
 
 
-def survey(
-    data: Path, cache: Cache | None = None, on_progress: Callable[[int, int], None] | None = None
-) -> Survey:
+def survey(data: Path, cache: Cache | None = None, on_progress: Progress = silent) -> Survey:
     """Finds and reads the images of a folder or a table.
 
     Each is read and, unless the cache knows its content, decoded once, on all cores. Interrupted
@@ -178,7 +177,7 @@ def survey(
     Args:
         data: a folder, see `tuner.data.listing`; or a table, see `tuner.data.table`.
         cache: remembers what was read.
-        on_progress: called with the images read and the number of images.
+        on_progress: called while images are read.
 
     Raises:
         DataError: there is no such folder, it does not hold images in at least two classes, or more
@@ -198,8 +197,7 @@ def survey(
             elif isinstance(facts, Facts):
                 pictures.append(_picture(candidate, sha256, facts))
                 fingerprints.append(facts.fingerprint)
-            if on_progress is not None:
-                on_progress(done, len(manifest.candidates))
+            on_progress("reading images", done, len(manifest.candidates))
     _check_readable(manifest, pictures, damaged)
     order = sorted(range(len(pictures)), key=lambda number: pictures[number].path)
     pictures = [pictures[number] for number in order]

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageEnhance
 
+from tuner.counting import Progress, silent
 from tuner.decoding.decode import on_all_cores
 from tuner.errors import SettingsError
 from tuner.storage.cache import Cache
@@ -51,7 +52,7 @@ def prepare_views(
     mode: str,
     count: int,
     cache: Cache,
-    on_progress: Callable[[int, int], None] | None = None,
+    on_progress: Progress = silent,
 ) -> list[np.ndarray]:
     """Makes the views of a set of images, or finds them in the cache.
 
@@ -60,7 +61,7 @@ def prepare_views(
         mode: "none" or a key of MODES.
         count: number of views; one for "none".
         cache: holds them until it is closed.
-        on_progress: is told (images drawn, of how many).
+        on_progress: called while views are drawn.
 
     Returns:
         Read-only memory maps of the same shape, one for each view; for "none" the pixels alone.
@@ -77,8 +78,8 @@ def prepare_views(
     views = []
     for view in range(count):
         key = key_of(_VERSION, mode, view, digest)
-        told = None if on_progress is None else partial(_tell, on_progress, view, count)
-        fill = partial(_write_view, pixels, mode, view, told)
+        progress = partial(_report, on_progress, view, count)
+        fill = partial(_write_view, pixels, mode, view, progress)
         views.append(np.load(cache.get_or_create("views", key, fill) / _FILE, mmap_mode="r"))
     return views
 
@@ -137,7 +138,7 @@ def _write_view(
     pixels: np.ndarray,
     mode: str,
     view: int,
-    on_progress: Callable[[int, int], None] | None,
+    on_progress: Callable[[int, int], None],
     folder: Path,
 ) -> None:
     header = {"descr": "|u1", "fortran_order": False, "shape": pixels.shape}
@@ -146,15 +147,12 @@ def _write_view(
         np.lib.format.write_array_header_1_0(stream, header)
         for done, drawn in enumerate(on_all_cores(draw, range(len(pixels))), start=1):
             stream.write(np.ascontiguousarray(drawn).data)
-            if on_progress is not None:
-                on_progress(done, len(pixels))
+            on_progress(done, len(pixels))
 
 
 def _draw_number(pixels: np.ndarray, mode: str, view: int, number: int) -> np.ndarray:
     return draw_view(pixels[number], mode, view)
 
 
-def _tell(
-    on_progress: Callable[[int, int], None], view: int, views: int, done: int, count: int
-) -> None:
-    on_progress(view * count + done, views * count)
+def _report(on_progress: Progress, view: int, views: int, done: int, count: int) -> None:
+    on_progress("drawing views", view * count + done, views * count)

@@ -9,7 +9,7 @@ user's, common mistakes in a network are only priced.
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 
 import keras
@@ -182,7 +182,7 @@ class _Experiments:
                     dataset.root,
                     options.image_size,
                     self._cache,
-                    partial(self._on_progress, "decoding images"),
+                    self._on_progress,
                     crop=options.crop,
                 ),
                 dataset.labels(split),

@@ -1,7 +1,6 @@
 """Whether the images are shrunk to fewer pixels than the network could use."""
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -81,8 +80,9 @@ def image_size(
             root,
             larger,
             cache,
-            partial(on_progress, f"decoding images at {larger} px"),
+            on_progress,
             crop=crop,
+            what=f"decoding images at {larger} px",
         )
         for part, chosen in zip(files, rows, strict=True)
     ]

@@ -11,8 +11,9 @@ import numpy as np
 
 from search_spaces.backbone import PretrainedBackbone
 from search_spaces.resnet50 import Configuration, ResNet50Space, can_be_cut
+from tuner.counting import silent
 from tuner.data.dataset import Dataset
-from tuner.data.pixel_store import prepare_images
+from tuner.data.pixel_store import pixels_of
 from tuner.errors import InputError, first_line
 from tuner.evaluate.baselines import LOGISTIC, MAJORITY, LeftOut, regression
 from tuner.features.store import FeatureStore
@@ -120,12 +121,8 @@ def _weights(run: Run, trial: TrialRecord) -> dict[str, np.ndarray] | LeftOut:
 def _training_pixels(
     run: Run, dataset: Dataset, cache: Cache, on_progress: Counting | None
 ) -> np.ndarray | LeftOut:
-    settings = run.settings
     try:
-        return prepare_images(
-            dataset.of("train"), dataset.root, settings.image_size, cache,
-            _told(on_progress, "decoding training images"), crop=settings.crop,
-        )  # fmt: skip
+        return pixels_of(dataset, "train", run.settings, cache, on_progress or silent)
     except InputError as error:
         return LeftOut(LOGISTIC, str(error))
 

@@ -12,8 +12,9 @@ from typing import Any
 import keras
 import numpy as np
 
+from tuner.counting import silent
 from tuner.data.dataset import Dataset
-from tuner.data.pixel_store import prepare_images
+from tuner.data.pixel_store import pixels_of
 from tuner.errors import RunError
 from tuner.evaluate.access_log import look_now, look_rows, note_look
 from tuner.evaluate.baseline_predictions import Answer, Counting, can_return, opponents_answers
@@ -245,10 +246,8 @@ def _look(
     simple = _simple(run, dataset)
     asked = {trial.id: trial for trial in (best, simple) if trial is not None}
     networks, gone = _networks(run, asked, len(dataset.classes), {best.id, wanted.id})
-    images = prepare_images(
-        dataset.of("test"), dataset.root, settings.image_size, cache, on_progress,
-        crop=settings.crop,
-    )  # fmt: skip
+    decoding = silent if on_progress is None else lambda _, done, count: on_progress(done, count)
+    images = pixels_of(dataset, "test", settings, cache, decoding)
     probabilities = {
         number: np.asarray(network.predict(images, batch_size=settings.batch_size, verbose=0))
         for number, network in networks.items()

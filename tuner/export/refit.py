@@ -17,7 +17,7 @@ from search_spaces.backbone import PretrainedBackbone
 from search_spaces.resnet50 import Configuration, can_be_cut
 from tuner.data.dataset import Dataset, ImageFile, group_of
 from tuner.data.load import scan
-from tuner.data.pixel_store import prepare_images
+from tuner.data.pixel_store import pixels_of
 from tuner.data.views import prepare_views
 from tuner.errors import DataError, TuneError
 from tuner.evaluate.access_log import look_now, note_look
@@ -233,10 +233,7 @@ def _source(
     settings = run.settings
     space = space_of(settings, len(dataset.classes))
     pixels, labels = _pixels(run, dataset, "train", cache, on_progress), dataset.labels("train")
-    views = prepare_views(
-        pixels, settings.augment, settings.views, cache,
-        lambda done, count: on_progress("drawing views", done, count),
-    )  # fmt: skip
+    views = prepare_views(pixels, settings.augment, settings.views, cache, on_progress)
     weights = balanced_weights(labels) if settings.class_weights == "balanced" else None
     # A trainer wants rows to score after each epoch. Nothing validates here: it gets a few of those
     # that it is trained on, and nobody reads the score.
@@ -263,9 +260,4 @@ def _source(
 def _pixels(
     run: Run, dataset: Dataset, split: str, cache: Cache, on_progress: Progress
 ) -> np.ndarray:
-    settings = run.settings
-    return prepare_images(
-        dataset.of(split), dataset.root, settings.image_size, cache,
-        lambda done, count: on_progress(f"decoding {split} images", done, count),
-        crop=settings.crop,
-    )  # fmt: skip
+    return pixels_of(dataset, split, run.settings, cache, on_progress)

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from tuner.data.dataset import Dataset
-from tuner.data.pixel_store import prepare_images
+from tuner.data.pixel_store import pixels_of, prepare_images
 from tuner.errors import DataError, ExportError, TuneError
 from tuner.evaluate.evaluation import Winner, count_correct
 from tuner.export.description import describe
@@ -159,9 +159,7 @@ def _predict(network: keras.Model, run: Run, dataset: Dataset, cache: Cache) -> 
     settings = run.settings
     parts = [
         network.predict(
-            prepare_images(
-                dataset.of(split), dataset.root, settings.image_size, cache, crop=settings.crop
-            ),
+            pixels_of(dataset, split, settings, cache),
             batch_size=settings.batch_size,
             verbose=0,
         )

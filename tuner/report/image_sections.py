@@ -151,8 +151,7 @@ class Winner:
             settings = self._run.settings
             self._pixels = prepare_images(
                 self._files, self._dataset.root, settings.image_size, self._cache,
-                lambda done, count: self._tell("decoding validation images", done, count),
-                crop=settings.crop,
+                self._tell, crop=settings.crop, what="decoding validation images",
             )  # fmt: skip
         return self._pixels
 

@@ -14,7 +14,7 @@ import numpy as np
 from search_spaces.backbone import PretrainedBackbone
 from search_spaces.resnet50 import ResNet50Space
 from tuner.data.dataset import Dataset, ImageFile
-from tuner.data.pixel_store import prepare_images
+from tuner.data.pixel_store import pixels_of
 from tuner.diagnose.label_noise import suspects
 from tuner.features.classifiers import folds, logistic_regression, out_of_fold, projection
 from tuner.features.store import FeatureStore
@@ -106,10 +106,7 @@ def _features(
     store.stored = (0,)
     found = []
     for split in _SPLITS:
-        pixels = prepare_images(
-            dataset.of(split), dataset.root, settings.image_size, cache,
-            _telling(on_progress, f"decoding {split} images"), crop=settings.crop,
-        )  # fmt: skip
+        pixels = pixels_of(dataset, split, settings, cache, on_progress)
         opened = store.open(pixels, _telling(on_progress, f"features of {split} images"))
         found.append(opened.rows(0)[:])
     return np.concatenate(found)

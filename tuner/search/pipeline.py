@@ -14,11 +14,11 @@ import numpy as np
 
 from search_spaces.backbone import PretrainedBackbone
 from search_spaces.resnet50 import can_be_cut
-from tuner.counting import Progress, named
+from tuner.counting import Progress
 from tuner.data.dataset import Dataset
 from tuner.data.imbalance import imbalance
 from tuner.data.load import scan
-from tuner.data.pixel_store import prepare_images
+from tuner.data.pixel_store import pixels_of
 from tuner.data.views import prepare_views
 from tuner.errors import StoppedError
 from tuner.hyperband.pinning import declared_space, pin
@@ -224,14 +224,10 @@ def prepare(plan: Plan, cache: Cache, on_progress: Progress) -> Prepared:
     backbone = PretrainedBackbone(space.build_backbone()) if can_be_cut(space) else None
     with timed(seconds, DECODING):
         images, validation = (
-            prepare_images(
-                dataset.of(split), dataset.root, settings.image_size, cache,
-                named(on_progress, f"decoding {split} images"), crop=settings.crop,
-            )
+            pixels_of(dataset, split, settings, cache, on_progress)
             for split in ("train", "validation")
-        )  # fmt: skip
-        drawing = named(on_progress, "drawing views")
-        views = prepare_views(images, settings.augment, settings.views, cache, drawing)
+        )
+        views = prepare_views(images, settings.augment, settings.views, cache, on_progress)
     return Prepared(space, backbone, views, validation, seconds)
 
 
