@@ -185,9 +185,8 @@ def scratch_folder(options: argparse.Namespace) -> Iterator[Path]:
 def workload_of(options: argparse.Namespace, scratch: Path) -> Workload:
     """The workload that the options describe.
 
-    Random weights are written to a file once, and every arm reads that file whenever it builds a
-    network, as it would read ImageNet's: drawing them anew each time would cost the plain tuner,
-    which builds a network for each trial, seconds that nobody pays in practice.
+    Random weights are written to a file once, and every arm reads that file like ImageNet's: the
+    plain tuner builds a network for each trial, and drawing weights each time would slow it down.
     """
     weights = options.weights
     if weights == "none":
@@ -244,7 +243,7 @@ def rss_anon_bytes() -> int:
 
 
 class PeakMemory:
-    """The largest RssAnon while a `with` block runs, looked at every 20 ms."""
+    """The largest RssAnon while a `with` block runs, read every 20 ms."""
 
     def __enter__(self) -> "PeakMemory":
         self.bytes = rss_anon_bytes()
@@ -289,7 +288,7 @@ def machine() -> dict[str, Any]:
 
 
 def _busy_cores(seconds: float = 2.0) -> float:
-    """Cores that somebody else keeps busy just now; 0 where the system does not tell."""
+    """Cores that other programs keep busy now; 0 where unknown."""
     before = _idle_ticks()
     if before is None:
         return 0.0
@@ -446,7 +445,7 @@ def _command_line() -> str:
 
 
 def _without_folders(value: Any) -> Any:
-    """An absolute path's last part: where somebody keeps images is nobody's business."""
+    """An absolute path's last part, since results are published."""
     if isinstance(value, (str, Path)) and Path(value).is_absolute():
         return Path(value).name
     return str(value) if isinstance(value, Path) else value

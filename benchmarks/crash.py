@@ -2,13 +2,13 @@
 
     python benchmarks/crash.py
 
-ours        `tune search`, killed by SIGKILL at random moments and gone on with by the same command
-            each time, until all kills are used up. Half of them land inside a system call that
+ours        `tune search`, killed by SIGKILL at random moments and resumed by the same command each
+            time, until all kills are used up. Half of them land inside a system call that
             writes to the run's folder (`strace` delivers them there, in SQLite's own calls too),
-            half up to 40 ms after something that a search tells, or while it starts. A search that
+            half up to 40 ms after an event of the search, or while it starts. A search that
             completes is compared with one that was never killed, all but seconds, and the next one
-            begins; every other one saves after each epoch and not every ten seconds. Lost: it
-            cannot be gone on with, or a trial is missing. Blended: a result differs.
+            begins; every other one saves after each epoch instead of every ten seconds. Lost: it
+            cannot be resumed, or a trial is missing. Blended: a result differs.
 plain       keras_tuner.Hyperband on the same space and images, constructed again after each kill
             as its documentation says. Where that raises, its folder is removed.
 cost        A head-only search from stored features, alone: what the journal and the checkpoints
@@ -76,7 +76,7 @@ class Ours(Arm):
         while child.happens():
             pass
         if child.exit_code():
-            raise SystemExit(f"the search that nobody kills failed: {child.printed()}")
+            raise SystemExit(f"the search without kills failed: {child.printed()}")
         self.number += 1
         self.look()
         self.expected = memory(self.run())
@@ -156,7 +156,7 @@ def _show(report: Report, ours: Ours, options: argparse.Namespace) -> None:
         complaints += [child.printed().strip().splitlines()[-1]] if code else wrong[:5]
         fresh = True
     report.table(
-        "Ours, killed and gone on with",
+        "Ours, killed and resumed",
         [
             {
                 "kills": kills,

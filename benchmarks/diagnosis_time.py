@@ -1,11 +1,11 @@
-"""How long does a whole diagnosis take, from typing it to the answer?
+"""How long does a whole `tune diagnose` take, from start to result?
 
     python benchmarks/diagnosis_time.py --data FOLDER --weights FILE
 
 `tune diagnose` is run as a user runs it, in a process of its own, and its cache is empty: starting
 Python and TensorFlow, reading and decoding the images, and their features are all counted. A second
-run with the cache that the first one left tells how much of it was those. Phases are told by the
-command's own progress lines, one in ten seconds, so they are known to about that.
+run with the cache of the first shows how much of it those are. Phases come from the command's
+progress lines, one in ten seconds, so they are known to about that.
 """
 
 import argparse
@@ -46,7 +46,7 @@ def main() -> None:
 
 
 def _diagnose(options: argparse.Namespace, cache: Path) -> dict[str, Any]:
-    """Runs the command; its seconds, and what it told on the way, with the second of each line."""
+    """Run the command; its seconds, and its progress lines with the second of each."""
     command = [
         *_tune(), "diagnose", str(options.data), "--weights", str(options.weights),
         "--image-size", str(options.image_size), "--cache-dir", str(cache), "--json",
@@ -68,7 +68,7 @@ def _diagnose(options: argparse.Namespace, cache: Path) -> dict[str, Any]:
 
 
 def _phases(told: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """When each phase was first told of, and last."""
+    """When each phase was first and last shown."""
     seconds: dict[str, list[float]] = {}
     for each in told:
         if found := _TOLD.match(each["line"]):

@@ -1,4 +1,4 @@
-"""Our tuner on a schedule of a benchmark's own: so many drawn trials, each trained so far."""
+"""Our tuner on a schedule that the benchmark sets."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +21,7 @@ class DrawnTrials(HyperbandTuner):
     Args:
         space: the search space.
         rungs: (trials, from epoch, to epoch) of one bracket.
-        on_trial: is told when a trial's rung has ended, outside the clock.
+        on_trial: called at the end of each rung, not timed.
         **arguments: of HyperbandTuner.
 
     Attributes:

@@ -1,4 +1,4 @@
-"""Makes a folder of class folders from an npm package of emoji.
+"""Make a folder of class folders from an npm package of emoji.
 
     npm pack emoji-datasource-twitter@16.0.0
     python benchmarks/emojis.py emoji-datasource-twitter-16.0.0.tgz FOLDER
@@ -8,8 +8,8 @@
     python benchmarks/emojis.py openmoji-16.0.0.tgz FOLDER
 
 Unicode's own categories are the classes; flags, and components, which are no pictures, are left
-out. Every image of 64 px is put on white and written as JPEG of quality 90, so that nothing but the
-drawing tells one set from another.
+out. Every image of 64 px is put on white and written as JPEG of quality 90, so that
+sets differ in their drawings alone.
 
 OpenMoji's package has drawings (SVG) and no images: CairoSVG draws them at their own 72 px, on
 white, and Pillow's LANCZOS makes them 64 px. Its extras, which are not Unicode's emoji, and the

@@ -63,7 +63,7 @@ def measure(options: argparse.Namespace, scratch: Path) -> list[dict[str, Any]]:
 
 
 def compare(workload: Workload, cuts: list[int], repeats: int, folder: str) -> dict[str, Any]:
-    """An arm, and its opponent: both in this process, in turn."""
+    """An arm, and its baseline: both in this process, in turn."""
     import_all()
     import keras
     import numpy as np

@@ -1,4 +1,4 @@
-"""Do forecasts of accuracy from a learning curve hold what comes?
+"""Do forecasts of accuracy from a learning curve come true?
 
     python benchmarks/forecast.py --data FOLDER --weights FILE --image-size 64
 
@@ -6,9 +6,9 @@ Image sets are drawn from a folder and from scikit-learn's digits: all classes, 
 images. Each is split at random into training, validation (15 %) and other images (30 %), and the
 curve that `tune diagnose` draws is measured on both of the latter. Then laws are fitted
 
-- to the smaller half of the sizes, up to n/2, and asked about 3/4 n and n;
-- to a curve of a half, a fifth, a tenth of the training images alone, as somebody would have them
-  who has no more, and asked about all of them.
+- to the smaller half of the sizes, up to n/2, to predict 3/4 n and n;
+- to a curve of a half, a fifth, a tenth of the training images alone, as if there were no more, to
+  predict all of them.
 
 Fits see the validation images alone. A forecast holds if the accuracy that was measured later lies
 inside its interval: on the same validation images, and on the other images, whose own chance the

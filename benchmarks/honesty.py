@@ -1,10 +1,10 @@
-"""Do the intervals hold, and is the luck of the best score corrected?
+"""Do the intervals hold, and is the selection bias of the best score corrected?
 
     python benchmarks/honesty.py --data FOLDER --weights FILE --image-size 64
 
-Heads of a head-only search are trained on a few images and asked about all others; what they answer
-is stored. Of those many images small sets are drawn with replacement, as if they were somebody's
-validation or test images, so that the truth is known: the accuracy on all of them.
+Heads of a head-only search are trained on a few images, and their predictions for all others are
+stored. Small validation and test sets are drawn from those with replacement, so that the true
+accuracy is known: that on all of them.
 
 coverage    How often 95 % intervals of a test set hold the truth: of a trial's accuracy (Wilson's,
             and Clopper and Pearson's, which was not taken), of its other scores, and of how much
@@ -37,9 +37,7 @@ _DRAWS = 200
 
 def main() -> None:
     options = _parse()
-    report = Report(
-        "honesty", "Do intervals hold, and is the best score's luck corrected?", options
-    )
+    report = Report("honesty", "Do intervals hold, and is the selection bias corrected?", options)
     pool = Pool(stored_outcomes(options))
     report.keep("accuracies", sorted(map(float, pool.right[-1].mean(axis=1))))
     random = np.random.default_rng(options.seed)

@@ -20,7 +20,7 @@ def train(
     seed: int,
     cache: str,
 ) -> dict[str, np.ndarray]:
-    """An arm: heads drawn from the space, trained on a few images and asked about all others.
+    """An arm: heads drawn from the space, trained on a few images, evaluated on all others.
 
     Args:
         folder: of class folders.
@@ -28,7 +28,7 @@ def train(
         image_size: pixels a side.
         training: images to train on.
         trials: how many heads.
-        rungs: after how many epochs they are asked, ascending.
+        rungs: epochs after which they are evaluated, ascending.
         seed: of the images, the configurations and the training.
         cache: folder for temporary files.
 
@@ -47,7 +47,7 @@ def train(
     backbone = PretrainedBackbone(space.build_backbone())
     x, y = features(dataset, backbone, image_size, cache)
     order = np.random.default_rng(seed).permutation(len(y))
-    fitted, asked = (Rows(x[part], y[part]) for part in np.split(order, [training]))
+    fitted, held_out = (Rows(x[part], y[part]) for part in np.split(order, [training]))
     programs = Programs(space, backbone, 32)
     found: list[list[Any]] = [[] for _ in rungs]
     parameters = []
@@ -59,7 +59,7 @@ def train(
         trainer = programs.trainer(drawn[number], seed + number, (seed, number))
         rows = []
         for epoch in range(max(rungs)):
-            trainer.run_epoch(fitted, asked)
+            trainer.run_epoch(fitted, held_out)
             if epoch + 1 in rungs:
                 rows.append(trainer.outcomes())
         outcomes[number] = [*rows, trainer.parameters]
@@ -71,7 +71,7 @@ def train(
         for rung, row in enumerate(rows):
             found[rung].append(row)
     return {
-        "labels": asked.y,
+        "labels": held_out.y,
         "predicted": np.array([[row.predicted for row in rung] for rung in found]),
         "probability": np.array([[row.probability for row in rung] for rung in found]),
         "parameters": np.array(parameters),

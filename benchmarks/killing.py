@@ -1,4 +1,4 @@
-"""A search that is killed in or between its system calls and gone on with, for `crash.py`."""
+"""A search that is killed in or between its system calls and resumed, for `crash.py`."""
 
 import os
 import random
@@ -14,10 +14,10 @@ FINISHED = "finished"  # written in place of an epoch
 
 
 class Arm:
-    """A search that is killed and gone on with.
+    """A search that is killed and resumed.
 
     Attributes:
-        events: things that a search told which was never killed.
+        events: number of events of a search that was never killed.
         calls: its system calls on what is watched, by name.
         struck: names of the calls that a kill landed in.
     """
@@ -32,7 +32,7 @@ class Arm:
         self._random = random.Random(0)
 
     def begin(self, hold_at: int | None = None) -> Child:
-        """Begins the search, or goes on with it."""
+        """Begin or resume the search."""
         raise NotImplementedError
 
     def paths(self, pid: int) -> list[Path]:
@@ -47,7 +47,7 @@ class Arm:
             while child.happens():
                 self.events += 1
             if child.exit_code():
-                raise SystemExit(f"the search that nobody kills failed: {child.printed()}")
+                raise SystemExit(f"the search without kills failed: {child.printed()}")
         self.calls = Counter(names_of_calls(output))
 
     def strike(self, inside: bool) -> tuple[Child, bool]:

@@ -1,4 +1,4 @@
-"""What the journal and the checkpoints take of a search, for `crash.py`."""
+"""The share of a search that the journal and the checkpoints take, for `crash.py`."""
 
 import argparse
 import json
@@ -64,7 +64,7 @@ def show_cost(
 
 
 def _ended(child: Child) -> None:
-    child.happens()  # however long it takes: it tells nothing until it has ended
+    child.happens()  # however long it takes: it reports nothing before its end
     if child.exit_code():
         raise SystemExit(child.printed())
 

@@ -1,4 +1,4 @@
-"""keras_tuner.Hyperband, killed and constructed again: the opponent of `crash.py`."""
+"""keras_tuner.Hyperband, killed and constructed again: the baseline of `crash.py`."""
 
 import argparse
 import json

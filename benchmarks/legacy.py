@@ -1,4 +1,4 @@
-"""Why does frozen BatchNorm that is in training mode cost what it costs?
+"""Why does frozen BatchNorm in training mode cost accuracy?
 
     python benchmarks/legacy.py --data FOLDER --weights FILE --image-size 64
 
@@ -7,7 +7,7 @@ training, those that came with the weights in validation. What it costs is measu
 could decide it, on the first of `ladder.py`'s folds:
 
 - how far the images' statistics are from those that came with the weights: as the images are, and
-  with their pixels changed, in training and validation alike. Told are the distance of a layer's
+  with their pixels changed, in training and validation alike. Reported: the distance of a layer's
   mean on the training images from its moving mean, in moving standard deviations (median over the
   channels, mean over the layers); the first layer's standard deviation, as a ratio to the moving
   one; and how far the pooled features by statistics of the batch are from those by moving ones
@@ -29,7 +29,7 @@ from ladder import image_folds
 # Images of a batch, and whether each has its share of every class.
 DEALS = ((8, True), (32, True), (128, True), (32, False))
 VIEWS = 4
-FOLDS = 4  # of which the first is looked at
+FOLDS = 4  # of which the first is used
 
 
 class Head(NamedTuple):

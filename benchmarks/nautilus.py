@@ -9,7 +9,7 @@ feature transfer and fine-tuning workloads of that kind is 2.83 x against curren
 theirs, on their machine, and stands in the table for comparison only.
 
 Ours: features at the cuts that the cost model chooses, then each trial on its suffix, all 24 of
-them, everything from building the backbone on the clock. The opponent: `build` and `fit` for each
+them, everything from building the backbone on the clock. The baseline: `build` and `fit` for each
 configuration, from the images. Its epochs are measured for each depth and batch size and added up
 over the learning rates, which do not change them; --full-opponent trains them all.
 """
@@ -52,7 +52,7 @@ def main() -> None:
             progress(f"ours, run {number} of {options.runs}")
             folder = str(scratch / f"cache-{number}")
             runs.append(run_arm(our_grid, workload=workload, plan=plan, cache=folder))
-        progress("the opponent")
+        progress("the baseline")
         plain = run_arm(
             plain_grid,
             workload=workload,
@@ -206,7 +206,7 @@ def _show(
     report.keep("plain", plain)
     if not options.full_opponent:
         report.note(
-            f"The opponent's time is added up from {options.measured_epochs} epochs of each depth "
+            f"The baseline's time is added up from {options.measured_epochs} epochs of each depth "
             "and batch size, tracing and building counted once for each configuration."
         )
 
@@ -241,8 +241,8 @@ def _parse() -> argparse.Namespace:
     add("--learning-rates", type=int, choices=(1, 2, 3), default=3, help="how many (3)")
     add("--epochs", type=int, default=5, help="of each trial (5)")
     add("--runs", type=int, default=1, help="runs of ours; the median counts (1)")
-    add("--measured-epochs", type=int, default=2, help="of the opponent; the first traces (2)")
-    add("--full-opponent", action="store_true", help="train the opponent's whole grid")
+    add("--measured-epochs", type=int, default=2, help="of the baseline; the first traces (2)")
+    add("--full-opponent", action="store_true", help="train the baseline's whole grid")
     return parser.parse_args()
 
 

@@ -1,4 +1,4 @@
-"""Which copies of a picture are found, which pictures are taken for copies, and what it costs.
+"""Near-duplicate search: recall on modified copies, false positives, and cost.
 
     python benchmarks/near_duplicates.py --data ICONS --photos PHOTOS
 
@@ -6,11 +6,10 @@ Every image of a set is changed in each way that `tuner.data.near_duplicates` pr
 some that it does not; a hit is a pair of image and copy that is near. The sets are the icons of
 --data, tiles cut from scikit-learn's two photos and those of --photos, and scikit-learn's
 digits. Their own images show different things, so each pair of them that is near is a false join;
-among icons many
-are one drawing with a detail changed, so those are counted apart and are to be looked at.
+among icons many are one drawing with a detail changed, so those are counted apart, for inspection.
 
 The threshold is the lowest of the table at which, in the first half of the tiles and of the digits,
-at most --allowed percent of the images are joined to another; the hits are told on the second half.
+at most --allowed percent of the images are joined to another; hits are of the second half.
 Beside it stand the hashes of ImageHash, if it is installed, at thresholds by the same rule.
 """
 
@@ -77,7 +76,8 @@ def main() -> None:
         }
     report.table("Copies found on the second half, percent", hits(seconds, copies))
     report.table(
-        "ImageHash by the same rule, percent of copies", opponents(halves, seconds, copies, options)
+        "ImageHash by the same rule, percent of copies",
+        other_hashes(halves, seconds, copies, options),
     )
     report.table("Time of one fingerprint", speed(options.repeats))
     report.table("All pairs", [run_arm(all_pairs, count=count) for count in options.counts])
@@ -145,7 +145,7 @@ def hits(sets: dict[str, Images], copies: dict[str, dict[str, Images]]) -> list[
     return rows
 
 
-def opponents(
+def other_hashes(
     halves: dict[str, tuple[Images, Images]],
     sets: dict[str, Images],
     copies: dict[str, dict[str, Images]],

@@ -1,13 +1,13 @@
-"""The opponent: keras_tuner.Hyperband as it is, its rungs measured and added up.
+"""The baseline: keras_tuner.Hyperband as it is, its rungs measured and added up.
 
-The whole opponent takes tens of minutes to hours, nearly all of it in epochs that are alike. So a
+The whole baseline takes tens of minutes to hours, nearly all of it in epochs that are alike. So a
 few rungs are trained by the real tuner (its build, its `fit`, its callbacks and checkpoints, its
-oracle), and the rest is added up. Wherever there is a choice, it favours the opponent:
+oracle), and the rest is added up. Wherever there is a choice, it favours the baseline:
 
 - the time of an epoch is the median of those after a fit's first, which traces;
 - what a rung takes beyond its epochs is measured on rungs of few epochs, with the checkpoints that
   were written there; a longer rung writes more of them, which is not counted;
-- the opponent's schedule has no recipes.
+- the baseline's schedule has no recipes.
 """
 
 import time
@@ -91,7 +91,7 @@ class Costs:
 
 
 class PlainTuner:
-    """A real keras_tuner.Hyperband that is told which configurations to train.
+    """A real keras_tuner.Hyperband with given configurations.
 
     Args:
         pinned: hyperparameters that are not searched.
@@ -186,7 +186,7 @@ def kind_of(values: Mapping[str, Any]) -> str:
 
 
 def rungs_of(records: Sequence[Any], recipes: bool = False) -> list[Rung]:
-    """The rungs of our journal's trials, by start epoch; the recipes' only if asked for."""
+    """The rungs of our journal's trials, by start epoch; those of recipes only on request."""
     rungs = [
         Rung(record.id, dict(record.hyperparameters), rung.start_epoch, rung.end_epoch)
         for record in records
@@ -197,7 +197,7 @@ def rungs_of(records: Sequence[Any], recipes: bool = False) -> list[Rung]:
 
 
 def describe(costs: Costs, rungs: Sequence[Rung]) -> list[dict[str, Any]]:
-    """A table of the opponent's costs by kind of network."""
+    """A table of the baseline's costs by kind of network."""
     rows = []
     for kind in sorted(costs.epoch):
         here = [rung for rung in rungs if kind_of(rung.values) == kind]

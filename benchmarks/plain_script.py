@@ -1,4 +1,4 @@
-"""The plain tuner's whole script, as the opponent of the default command.
+"""The plain tuner's whole script, as the baseline of the default command.
 
 Run by `search_speed.py --case default`: python plain_script.py PLAN.json RESULT.json
 

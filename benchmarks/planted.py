@@ -3,8 +3,8 @@
     python benchmarks/planted.py FOLDER --weights FILE --healthy CLASS CLASS [CLASS ...]
 
 Nine times something is wrong, with the images or with a model of the user's, or nothing is, and
-`tune diagnose`'s own function is asked. It is right if the cause that it ranks first is the one
-that was planted; of the healthy set, some classes that are easy to tell apart with a sound model,
+`tune diagnose`'s own function is called. It is right if the cause that it ranks first is the one
+that was planted; of the healthy set, some classes that are easy to separate with a sound model,
 if it finds no cause, and nothing wrong with the model. Faults of the images are planted in copies
 of the folder; faults of a model in one that is built on the given weights, saved where that is
 possible, and loaded as `--model` loads it.
@@ -135,7 +135,7 @@ def _parse() -> argparse.Namespace:
     add = parser.add_argument
     add("data", type=Path, help="folder of class folders")
     add("--weights", type=Path, required=True, help="pretrained weights")
-    add("--healthy", nargs="+", required=True, metavar="CLASS", help="classes easy to tell apart")
+    add("--healthy", nargs="+", required=True, metavar="CLASS", help="classes easy to separate")
     add("--image-size", type=int, default=64, help="pixels a side (64)")
     add("--images-a-class", type=int, default=60, help="at most, but for the healthy set (60)")
     add("--network-training", type=int, default=160, help="images of BatchNorm's treatments (160)")

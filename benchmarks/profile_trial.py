@@ -3,9 +3,10 @@
     python benchmarks/profile_trial.py
 
 Two trials of one shape and the promotion of the better, for heads on pooled features and for
-unfreeze_blocks 3: the first trial builds and traces, the second meets a program that is there, and
+unfreeze_blocks 3: the first trial builds and traces, the second reuses a program, and
 the promotion reads a state back. Each phase's own seconds, without those of the phases inside it.
-What is named here is private to the program; a name that is gone is passed over, and said.
+The functions named here are private to the program; one that no longer exists is skipped, with a
+note.
 """
 
 import argparse

@@ -36,7 +36,7 @@ def main() -> int:
         ratios = _measure(given, scratch)
     before = {} if options.record or recorded is None else recorded["ratios"]
     rows = [_compare(name, ratio, before.get(name), options) for name, ratio in ratios.items()]
-    report.table("Times better than the opponent", rows)
+    report.table("Times better than the baseline", rows)
     if options.record:
         report.keep("ratios", ratios)
         report.write()

@@ -11,10 +11,10 @@ stored    The same with the features already in the cache folder.
 default   The command `tune search DATA --fix unfreeze_blocks=0` as a user runs it, start-up,
           decoding, recipes and wide heads included, against the plain tuner's whole script,
           `plain_script.py`, which reads the same folder.
-whole     Every unfreeze depth; the opponent trains the configurations that our search drew.
+whole     Every unfreeze depth; the baseline trains the configurations that our search drew.
 
 Ours runs in full, each time in a fresh process with a fresh cache folder; the median of --runs is
-reported. The opponent's rungs are measured by kind of network and added up over the same schedule;
+reported. The baseline's rungs are measured by kind of network and added up over the same schedule;
 --full-opponent runs it whole instead: its own search for head and stored, the same configurations
 for default and whole.
 """
@@ -78,7 +78,7 @@ def measure_case(
     scratch: Path,
     plain: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Both arms of one case; `plain` is the opponent's arm if it has been measured already."""
+    """Both arms of one case; `plain` is the baseline's arm if it has been measured already."""
     if case == "default":
         folder = run_arm(_write_folder, workload=workload, folder=str(scratch / "images"))
         ours = _run_commands(folder, workload, options, scratch)
@@ -236,12 +236,12 @@ def show(report: Report, case: str, measured: dict[str, Any]) -> None:
     report.keep("plain", plain)
     drawn = sum(rung["end"] - rung["start"] for rung in rungs)
     report.note(
-        f"Ours trained {ours[-1]['epochs']} epochs in all; the opponent's schedule has "
+        f"Ours trained {ours[-1]['epochs']} epochs in all; the baseline's schedule has "
         f"{len(rungs)} rungs and {drawn} epochs, without recipes."
     )
     if plain["extrapolated"]:
         report.note(
-            "The opponent's time is added up: its constructor, and per rung and per epoch the "
+            "The baseline's time is added up: its constructor, and per rung and per epoch the "
             "medians that were measured on a few of them (see plain.py)."
         )
 
@@ -384,7 +384,7 @@ def _parse() -> argparse.Namespace:
     add("--runs", type=int, default=3, help="runs of ours; the median counts (3)")
     add("--samples", type=int, default=2, help="configurations measured for each kind (2)")
     add("--sample-epochs", type=int, default=3, help="epochs of each; the first traces (3)")
-    add("--full-opponent", action="store_true", help="run the whole opponent: tens of minutes")
+    add("--full-opponent", action="store_true", help="run the whole baseline: tens of minutes")
     return parser.parse_args()
 
 

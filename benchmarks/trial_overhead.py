@@ -1,4 +1,4 @@
-"""How many seconds does a head-only trial take beside gradient steps and validation?
+"""How many seconds does a head-only trial take besides gradient steps and validation?
 
     python benchmarks/trial_overhead.py
 

@@ -3,10 +3,10 @@
     python benchmarks/watching.py
     python benchmarks/watching.py --max-epochs 9 --train 300
 
-A head-only search is the hardest case, since it trains many epochs a second and each is told. The
+A head-only search is the hardest case, since it trains many epochs a second and each is shown. The
 search runs as `tune search` runs it: the live view on a pseudo-terminal of 80 x 24 with the size of
 the cache folder, its events as JSON lines, TensorBoard's files. Counted are the wall time that the
-search spends in telling them and in estimating the time left, and the processor time of the thread
+search spends in showing them and in estimating the time left, and the processor time of the thread
 that draws, as shares of the wall time from the first trial to the end. Comparing whole searches
 with and without would measure the machine's other work.
 """
