@@ -1,6 +1,6 @@
-"""Check an HDF5 file of weights before it is read.
+"""What a file of weights in HDF5 holds, looked into before anything is read from it.
 
-HDF5 can refer to other files (external links, external and virtual datasets), and a dataset of a
+HDF5 can point into other files (external links, external and virtual datasets), and a dataset of a
 few bytes may claim a shape that fills the memory. No file of weights needs either.
 """
 
@@ -10,49 +10,44 @@ from typing import BinaryIO
 
 import h5py
 
-# Keras stores weights uncompressed; this allows for files that were compressed later.
+# Weights are stored as they are; this leaves room for files that somebody has compressed.
 _MOST_EXPANSION = 20
 _SMALL_BYTES = 1 << 20
-# Integers, floats and booleans; bfloat16 is stored as opaque.
+# Integers, floats and truth values; opaque are those of bfloat16.
 _KINDS = "iufbV"
 _FILTERS = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32}
 
 
 class HDF5Error(ValueError):
-    """A file is no HDF5, or holds what no file of weights does.
-
-    The message is a predicate, such as "is damaged"; callers put the file's name in front.
-    """
+    """A file is no HDF5, or holds what no file of weights does; the message completes "it ..."."""
 
 
 def check_hdf5(file: Path | BinaryIO, file_bytes: int) -> int:
-    """Refuse a file that refers to other files, or would fill the memory.
+    """Refuses a file that points outside of itself, or would fill the memory.
 
     Args:
-        file: path or open file.
-        file_bytes: its size in bytes.
+        file: the file, or its content.
+        file_bytes: its size.
 
     Returns:
-        Number of elements in all its arrays.
+        How many numbers its arrays hold.
 
     Raises:
-        HDF5Error: it does one of these, is damaged, or is no HDF5.
+        HDF5Error: it is no HDF5, is damaged, or does one of these.
     """
     try:
         with h5py.File(file, "r") as opened:
             return _check(opened, file_bytes)
     except HDF5Error:
         raise
-    except Exception as error:  # h5py raises many kinds
+    except Exception as error:  # h5py raises whatever its parsers met first
         raise HDF5Error("is damaged") from error
 
 
 def _check(file: h5py.File, file_bytes: int) -> int:
     numbers = total_bytes = 0
 
-    def problem(
-        name: str, link: object
-    ) -> str | None:  # an exception from here would be lost in h5py
+    def problem(name: str, link: object) -> str | None:  # h5py hides what is raised here
         nonlocal numbers, total_bytes
         if not isinstance(link, h5py.HardLink):
             return f"holds a link, {_short(name)}, which may lead to another file"

@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.repository import ROOT
 from tuner.errors import TuneError
-from tuner.export.convert import convert, elsewhere, last_line
+from tuner.export.convert import _environment, convert
 
 
 def test_keras_alone_needs_no_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,7 +50,5 @@ def test_a_file_that_is_no_model(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["model.keras"]
 
 
-def test_last_lines() -> None:
-    assert last_line("a\n b \n\n") == "b"
-    assert last_line("") == "no message"
-    assert elsewhere()["PYTHONPATH"].split(os.pathsep)[0] == str(ROOT)
+def test_the_process_finds_this_package() -> None:
+    assert _environment()["PYTHONPATH"].split(os.pathsep)[0] == str(ROOT)

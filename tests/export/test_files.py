@@ -26,7 +26,8 @@ from tuner.export.files import (
 )
 from tuner.export.loading_examples import ENCODED, LOADING
 from tuner.export.parity import Parity, Reference
-from tuner.export.predict import load_runtime, probabilities_of
+from tuner.export.predict import probabilities_of
+from tuner.untrusted.model_server import LOADERS
 
 ALL = ("keras", "savedmodel", "onnx", "litert")
 SIZE = 8
@@ -116,7 +117,7 @@ def test_every_format_in_this_process(files: Path, reference: Reference) -> None
     images = [read_image(path) for path in reference.paths]
     for name, path in zip(ALL, ("model.keras", "savedmodel", "model.onnx", "model.tflite"),
                           strict=True):  # fmt: skip
-        found = probabilities_of(load_runtime(name, files / path), images)
+        found = probabilities_of(LOADERS[name][1](str(files / path)), images)
         assert found.dtype == np.float32
         np.testing.assert_allclose(found, reference.probabilities, atol=1e-5, err_msg=name)
 

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from tests.support.small_search import tune
 from tuner.decoding.decode import read_image
 from tuner.errors import ExportError
 from tuner.export import predict
-from tuner.export.predict import Export, Prediction, keras_function, load_keras, probabilities_of
+from tuner.export.formats import FORMATS
+from tuner.export.predict import Export, Prediction, probabilities_of
 from tuner.storage.digests import sha256
 
 LABELS = ["red", "[green]", "blue\n"]
@@ -35,10 +37,13 @@ def colour_model(inputs: Any = (None, None, 3), **layer: Any) -> keras.Model:
 def write_export(folder: Path, model: keras.Model, **changes: Any) -> Path:
     folder.mkdir(exist_ok=True)
     model.save(folder / "model.keras")
-    (folder / "labels.json").write_text(json.dumps(changes.pop("labels", LABELS)))
-    files = {name: sha256(folder / name) for name in ("model.keras", "labels.json")}
-    description = {"schema": 1, "files": files} | changes
-    (folder / "export.json").write_text(json.dumps(description))
+    return write_description(folder, "model.keras", **changes)
+
+
+def write_description(folder: Path, model: str, labels: Sequence[str] = LABELS) -> Path:
+    (folder / "labels.json").write_text(json.dumps(labels))
+    files = {name: sha256(folder / name) for name in (model, "labels.json")}
+    (folder / "export.json").write_text(json.dumps({"schema": 1, "files": files}))
     return folder
 
 
@@ -69,14 +74,6 @@ def failure(*arguments: object) -> str:
     assert len(lines) == 1
     assert "Traceback" not in result.output
     return str(lines[0])
-
-
-def test_a_gpu_computes_float32_as_float32(export: Path) -> None:
-    import tensorflow as tf
-
-    tf.config.experimental.enable_tensor_float_32_execution(True)
-    Export(export)
-    assert not tf.config.experimental.tensor_float_32_execution_enabled()
 
 
 def test_in_the_order_given(export: Path, pictures: list[Path]) -> None:
@@ -182,7 +179,7 @@ def test_labels_that_do_not_fit(tmp_path: Path, model: keras.Model, labels: Any)
 @pytest.mark.parametrize("inputs", [(None, None, 1), (32, 32, 3)])
 def test_a_model_of_other_inputs(tmp_path: Path, inputs: tuple[int | None, ...]) -> None:
     folder = write_export(tmp_path / "model", colour_model(inputs))
-    with pytest.raises(ExportError, match=r"model\.keras does not take images"):
+    with pytest.raises(ExportError, match=r"model\.keras does not take RGB images"):
         Export(folder)
 
 
@@ -204,15 +201,15 @@ def test_a_model_with_a_layer_of_ones_own_is_not_loaded(tmp_path: Path) -> None:
         Export(folder)
 
 
-def test_no_model_at_all(tmp_path: Path) -> None:
-    (tmp_path / "model.keras").write_text("text")
-    for name, expected in {
-        "model.keras": "is not a Keras model. It was not opened",
-        "missing.keras": "cannot be read: No such file",
-        ".": "cannot be read: Is a directory",
-    }.items():
-        with pytest.raises(ExportError, match=expected):
-            load_keras(tmp_path / name)
+@pytest.mark.parametrize("name", ["keras", "savedmodel", "onnx", "litert"])
+def test_a_file_that_is_no_model(tmp_path: Path, name: str) -> None:
+    file = FORMATS[name].file + ("/saved_model.pb" if name == "savedmodel" else "")
+    path = tmp_path / file
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("no model")
+    write_description(tmp_path, file)
+    with pytest.raises(ExportError, match=r"is (not a|damaged).* It was not opened\.$"):
+        Export(tmp_path)
 
 
 def noise(count: int, *sizes: tuple[int, int]) -> list[np.ndarray]:
@@ -226,25 +223,10 @@ def noise(count: int, *sizes: tuple[int, int]) -> list[np.ndarray]:
 @pytest.mark.parametrize("count", [1, predict._BATCH, 2 * predict._BATCH + 1])
 def test_images_of_all_sizes_keep_their_order(model: keras.Model, count: int) -> None:
     images = noise(count, (1, 4), (2, 4), (2, 4), (3, 1))
-    for compute in (keras_function(model), lambda images: probabilities_of(model, images)):
-        found = compute(images)
-        assert found.shape == (count, 3)
-        for image, row in zip(images, found, strict=True):
-            np.testing.assert_allclose(row, model.predict_on_batch(image[np.newaxis])[0], atol=1e-6)
-
-
-def test_one_program_for_all_sizes(model: keras.Model) -> None:
-    traced = []
-
-    class Traced:
-        def __call__(self, x: Any, training: bool) -> Any:
-            traced.append(x.shape)
-            return model(x, training=training)
-
-    compute = keras_function(Traced())
-    for images in (noise(3, (2, 4)), noise(1, (5, 4)), noise(5, (2, 3), (3, 3))):
-        compute(images)
-    assert len(traced) == 1
+    found = probabilities_of(model, images)
+    assert found.shape == (count, 3)
+    for image, row in zip(images, found, strict=True):
+        np.testing.assert_allclose(row, model.predict_on_batch(image[np.newaxis])[0], atol=1e-6)
 
 
 def test_batches_are_full_and_not_too_large(monkeypatch: pytest.MonkeyPatch) -> None:

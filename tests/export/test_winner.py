@@ -29,7 +29,7 @@ from tuner.data.pixel_store import prepare_images
 from tuner.errors import DataError, ExportError, TuneError
 from tuner.evaluate.evaluation import Winner
 from tuner.export import files as files_module
-from tuner.export import parity, runtime_process
+from tuner.export import parity
 from tuner.export import winner as winner_module
 from tuner.export.files import Calibration, Exported, export_model
 from tuner.export.parity import Parity, Reference
@@ -38,6 +38,7 @@ from tuner.export.winner import check_target, export_winner
 from tuner.runs.run import Run, open_run, winner_of
 from tuner.storage.cache import Cache
 from tuner.training.networks import trained_model
+from tuner.untrusted import model_server
 
 ELSEWHERE = """
 import json, sys
@@ -103,11 +104,12 @@ def checked_here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Spares another process, as `small_export` has one, where a test has another aim."""
 
     def predict(
-        name: str, path: Path, items: Iterator[np.ndarray], *_: Any
+        name: str, path: Path, requests: Iterator[np.ndarray], *_: Any
     ) -> tuple[np.ndarray, np.ndarray]:
-        timed = runtime_process._predictor(name, str(path))
-        rows, seconds = zip(*(timed(item) for item in items), strict=True)
-        return np.stack(rows), np.array(seconds)
+        predictor = model_server.LOADERS[name][1](str(path))
+        answers = (model_server._answer(name, predictor, request) for request in requests)
+        rows, seconds = zip(*answers, strict=True)
+        return np.concatenate(rows), np.array(seconds)
 
     monkeypatch.setattr(parity, "_predict", predict)
 

@@ -38,6 +38,7 @@ from tests.support.hostile_graphs import (
 )
 from tests.support.small_search import contents, tune, write_photos
 from tuner.storage.digests import sha256
+from tuner.untrusted import model_process
 
 LABELS = ["red", "green", "blue"]
 BOMB_BYTES = 1 << 29
@@ -170,7 +171,7 @@ def asks_for_a_product(model: Path, canary: Path) -> None:
 
 
 def enlarges_the_image(model: Path, canary: Path) -> None:
-    colours(*[keras.layers.UpSampling2D(4) for _ in range(5)]).save(model)
+    colours(*[keras.layers.UpSampling2D(100) for _ in range(2)]).save(model)
 
 
 def has_bombs_for_weights(model: Path, canary: Path) -> None:
@@ -236,8 +237,8 @@ MODELS: dict[Attack, str] = {
     is_a_bomb: "unpacks to 536 MB, as no model does",
     is_a_bomb_in_bzip2: "packs config.json in another way than models are packed",
     is_a_bomb_that_claims_to_be_small: "is damaged or cut short",
-    asks_for_a_product: "asks for layers of 2,500 million numbers, but holds weights of 0.0",
-    enlarges_the_image: "makes 157,840 million numbers of an image in one layer",
+    asks_for_a_product: "needs more memory than 3 GB",
+    enlarges_the_image: "needs more memory than 3 GB",
     has_bombs_for_weights: "claims arrays of 1000000 MB",
     has_weights_elsewhere: "holds a link, layers, which may lead to another file",
     is_truncated: "is not a Keras model",
@@ -269,17 +270,17 @@ def calls_the_program(folder: Path, canary: Path) -> None:
 
 
 def has_a_long_constant(folder: Path, canary: Path) -> None:
-    with_a_constant_of(300_000_000, folder / "savedmodel")
+    with_a_constant_of(30_000_000_000, folder / "savedmodel")
 
 
 def has_a_long_initializer(folder: Path, canary: Path) -> None:
     (folder / "model.onnx").write_bytes(
-        onnx_with_an_initializer_of(300_000_000, 3).SerializeToString()
+        onnx_with_an_initializer_of(30_000_000_000, 3).SerializeToString()
     )
 
 
 def makes_a_long_array(folder: Path, canary: Path) -> None:
-    (folder / "model.onnx").write_bytes(onnx_that_makes(300_000_000, 3).SerializeToString())
+    (folder / "model.onnx").write_bytes(onnx_that_makes(30_000_000_000, 3).SerializeToString())
 
 
 def has_a_long_result(folder: Path, canary: Path) -> None:
@@ -292,10 +293,10 @@ GRAPHS: dict[Attack, tuple[str, str]] = {
     hides_it_behind_a_name: ("savedmodel", "a function that is named as the operation Neg"),
     has_operations_of_its_own: ("onnx", "holds the operation evil.Mul, which does more than"),
     has_numbers_elsewhere: ("onnx", "keeps numbers in another file"),
-    has_a_long_constant: ("savedmodel", "claims arrays of 900 million numbers, but has 0.0 MB"),
-    has_a_long_initializer: ("onnx", "claims arrays of 900 million numbers, but has 0.0 MB"),
-    makes_a_long_array: ("onnx", "makes an array of 900 million numbers, as no image classifier"),
-    has_a_long_result: ("litert", "makes an array of 900 million numbers, as no image classifier"),
+    has_a_long_constant: ("savedmodel", "needs more memory than 3 GB"),
+    has_a_long_initializer: ("onnx", "is not a model that onnxruntime can load"),
+    makes_a_long_array: ("onnx", "is not a model that onnxruntime can load"),
+    has_a_long_result: ("litert", "is not a model that ai-edge-litert can load"),
     calls_the_program: ("litert", "holds the operation Betainc, which does more than compute"),
 }
 
@@ -361,6 +362,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (tmp_path / name).mkdir()
     monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
+    monkeypatch.setattr(model_process, "memory_limit", lambda: 3 << 30)  # on every machine
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -402,7 +404,16 @@ def refused(place: Path, *arguments: object) -> str:
     return str(line)
 
 
-@pytest.mark.parametrize("attack", MODELS, ids=lambda attack: attack.__name__)
+def attacks(table: dict[Attack, Any]) -> list[Any]:
+    """Those that TensorFlow retries to find memory for take a minute."""
+    slow = (enlarges_the_image, has_a_long_constant)
+    return [
+        pytest.param(each, marks=pytest.mark.slow if each in slow else (), id=each.__name__)
+        for each in table
+    ]
+
+
+@pytest.mark.parametrize("attack", attacks(MODELS))
 def test_a_hostile_model(place: Path, attack: Attack) -> None:
     folder, canary = place / "model", place / "canary"
     write_photos(place / "photos", per_class=8)
@@ -417,7 +428,7 @@ def test_a_hostile_model(place: Path, attack: Attack) -> None:
     assert not canary.exists()
 
 
-@pytest.mark.parametrize("attack", GRAPHS, ids=lambda attack: attack.__name__)
+@pytest.mark.parametrize("attack", attacks(GRAPHS))
 def test_a_hostile_graph(place: Path, attack: Attack) -> None:
     folder, canary = place / "model", place / "canary"
     attack(folder, canary)
@@ -426,7 +437,7 @@ def test_a_hostile_graph(place: Path, attack: Attack) -> None:
     kind, expected = GRAPHS[attack]
     message = refused(place, "predict", folder, "x.jpg", "--format", kind)
     assert expected in message
-    assert message.endswith(" It was not opened.")
+    assert message.endswith((" It was not opened.", " Export again."))
     assert not canary.exists()
 
 
@@ -448,7 +459,7 @@ def test_a_model_that_classifies_something_else(place: Path, attack: Attack) -> 
     (folder / "labels.json").write_text(json.dumps(LABELS))
     describe(folder)
     message = refused(place, "predict", folder, "x.jpg")
-    assert "does not take images" in message or "one class for each output" in message
+    assert "does not take RGB images" in message or "one class for each output" in message
 
 
 def test_a_foreign_folder(place: Path) -> None:

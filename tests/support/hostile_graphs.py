@@ -13,9 +13,9 @@ from tensorflow.core.protobuf import saved_model_pb2
 class Serves(tf.Module):
     """A SavedModel whose one function does what it is given."""
 
-    def __init__(self, function: Callable[[Any], Any]) -> None:
+    def __init__(self, function: Callable[[Any], Any], dtype: str = "float32") -> None:
         super().__init__()
-        signature = [tf.TensorSpec((None, None, None, 3), name="rgb")]
+        signature = [tf.TensorSpec((None, None, None, 3), dtype, name="rgb")]
         self.serve = tf.function(function, input_signature=signature)
 
     def save(self, folder: Path) -> Path:
@@ -64,9 +64,12 @@ def with_a_function_named(name: str, folder: Path, canary: Path) -> Path:
 
 def with_a_constant_of(rows: int, folder: Path) -> Path:
     """A SavedModel with a constant, (rows, 3), of which one number is written."""
-    Serves(
-        lambda rgb: {"probabilities": tf.reduce_mean(rgb, (1, 2)) + tf.reduce_mean(tf.ones((2, 3)))}
-    ).save(folder)
+
+    def probabilities(rgb: Any) -> Any:
+        mean = tf.reduce_mean(tf.cast(rgb, "float32"), (1, 2))
+        return {"probabilities": mean + tf.reduce_mean(tf.ones((2, 3)))}
+
+    Serves(probabilities, "uint8").save(folder)
 
     def enlarge(graph: Any) -> None:
         nodes = [node for each in graph.graph_def.library.function for node in each.node_def]

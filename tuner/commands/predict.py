@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tuner.commands.options import DEFAULTS, AsJson, ExportFormat, Quiet
-from tuner.environment import prepare_device
 from tuner.errors import InputError
 
 if TYPE_CHECKING:  # these need TensorFlow
@@ -44,7 +43,6 @@ def predict(
     """
     if as_csv and as_json:
         raise InputError("--csv and --json are two ways to print. Give one of them.")
-    prepare_device()
     from tuner.export.image_arguments import LISTED, chosen_images
     from tuner.export.predict import Export
     from tuner.terminal.predictions import csv_lines, json_lines, prediction_table

@@ -19,6 +19,7 @@ import numpy as np
 
 from tuner.errors import TuneError
 from tuner.export.formats import FORMATS
+from tuner.untrusted.model_process import last_line, runtime_environment
 
 # What the resize and the softmax are made of. Their numbers go to thousands or are shares of one:
 # in 8 bits, images of unlike sizes would be resized to noise. Networks use others.
@@ -65,7 +66,7 @@ def convert(
             capture_output=True,
             text=True,
             errors="replace",
-            env=os.environ | elsewhere(),
+            env=_environment(),
         )
     if finished.returncode and os.strerror(errno.ENOSPC) in finished.stderr:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -73,20 +74,11 @@ def convert(
         raise TuneError(f"the model could not be converted: {last_line(finished.stderr)}")
 
 
-def elsewhere() -> dict[str, str]:
-    """Environment of another process: it finds this program, and leaves us our GPU memory."""
-    program = str(Path(__file__).resolve().parents[2])
-    return {
-        "PYTHONPATH": os.pathsep.join(filter(None, [program, os.environ.get("PYTHONPATH")])),
-        "TF_CPP_MIN_LOG_LEVEL": "3",
-        "TF_FORCE_GPU_ALLOW_GROWTH": "true",
-    }
-
-
-def last_line(text: str) -> str:
-    """The last line that a process wrote, or that it wrote none."""
-    lines = text.strip().splitlines() or ["no message"]
-    return lines[-1].strip()[:300]
+def _environment() -> dict[str, str]:
+    """The environment of a process that finds this package."""
+    root = str(Path(__file__).resolve().parents[2])
+    path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+    return os.environ | runtime_environment() | {"PYTHONPATH": path}
 
 
 def _main(job_file: str) -> None:

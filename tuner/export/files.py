@@ -1,6 +1,6 @@
 """A network as files of several formats, each proved to give the network's answers."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,13 +8,11 @@ import keras
 import numpy as np
 
 from search_spaces.resize import resizer
+from tuner.counting import Progress, silent
 from tuner.errors import TuneError
 from tuner.export.convert import convert
 from tuner.export.formats import FORMATS, check_formats
 from tuner.export.parity import Parity, Reference, check_encoded, check_file
-
-# Is told what is done, how many images are, and of how many.
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -138,7 +136,7 @@ def check_files(
     reference: Reference,
     options: ExportOptions,
     calibration: Calibration,
-    on_progress: Progress | None = None,
+    on_progress: Progress = silent,
 ) -> Exported:
     """Checks each file in its own runtime.
 
@@ -149,8 +147,7 @@ def check_files(
     """
     parities = {}
     for name in options.formats:
-        told = None if on_progress is None else _told(on_progress, f"checking {name}")
-        parities[name] = check_file(reference, name, folder / FORMATS[name].file, told)
+        parities[name] = check_file(reference, name, folder / FORMATS[name].file, on_progress)
         _check_equal(name, parities[name], options.quantize)
     encoded = None
     if "savedmodel" in options.formats:
@@ -178,10 +175,6 @@ def _check_equal(name: str, parity: Parity, quantize: str | None) -> None:
             f"the exported {name} file does not give the network's answers: {parity.sentence}; "
             "nothing was written."
         )
-
-
-def _told(on_progress: Progress, what: str) -> Callable[[int, int], None]:
-    return lambda done, total: on_progress(what, done, total)
 
 
 def _bytes(path: Path) -> int:

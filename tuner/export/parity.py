@@ -1,25 +1,21 @@
 """Whether an exported file, in its own runtime and another process, gives the network's answers."""
 
-import os
-import subprocess
-import sys
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 from PIL import Image
 
+from tuner.counting import Progress, silent
 from tuner.decoding.decode import on_all_cores, read_image
 from tuner.decoding.formats import DecodeError
 from tuner.errors import DataError, TuneError
-from tuner.export import runtime_process as script
-from tuner.export.convert import elsewhere, last_line
 from tuner.metrics.intervals import CONFIDENCE
 from tuner.metrics.significance import mcnemar_p
+from tuner.untrusted.model_process import ModelProcess, path_request
+from tuner.untrusted.model_server import decode
 
 # Two best classes closer than this may change places with the last bits of a float.
 TIE = 1e-4
@@ -154,7 +150,7 @@ def check_file(
     reference: Reference,
     name: str,
     path: Path,
-    on_progress: Callable[[int, int], None] | None = None,
+    on_progress: Progress = silent,
 ) -> Parity:
     """Predicts all images with an exported file, in another process that knows nothing of us.
 
@@ -170,7 +166,7 @@ def check_file(
         TuneError: the file cannot be loaded or used.
     """
     items = (
-        _path_item(path) if plain else read_image(path)
+        path_request(path) if plain else read_image(path)[np.newaxis]
         for path, plain in zip(reference.paths, reference.plain, strict=True)
     )
     found, seconds = _predict(name, path, items, len(reference.paths), on_progress)
@@ -193,8 +189,8 @@ def check_encoded(reference: Reference, path: Path) -> Parity | None:
     rows = np.array(reference.encoded, int)
     if not len(rows):
         return None
-    items = (_path_item(reference.paths[row]) for row in rows)
-    found, seconds = _predict(script.ENCODED, path, items, len(rows), None)
+    items = (path_request(reference.paths[row]) for row in rows)
+    found, seconds = _predict("encoded", path, items, len(rows), silent)
     return _compare(reference, rows, found, seconds)
 
 
@@ -220,69 +216,27 @@ def _compare(
 
 
 def _predict(
-    name: str,
-    path: Path,
-    items: Iterator[np.ndarray],
-    count: int,
-    on_progress: Callable[[int, int], None] | None,
+    name: str, path: Path, requests: Iterable[np.ndarray], count: int, on_progress: Progress
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Probabilities and seconds of a stream of images, from another process."""
-    with tempfile.TemporaryDirectory() as folder, Path(folder, "errors").open("w+b") as errors:
-        out = Path(folder, "out.npz")
-        process = subprocess.Popen(
-            # -P: what lies in the working folder, or beside the script, is not imported.
-            [sys.executable, "-P", script.__file__, name, str(path), str(out)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=errors,
-            env=_without_us(),
-        )
-        assert process.stdin is not None
+    """Probabilities and seconds of images, one at a time, from another process."""
+    answers = []
+    with ModelProcess(name, path, limited=False) as model:
         try:
-            _send(process.stdin, items, count, on_progress)
-        except BaseException:
-            process.kill()
-            raise
-        finally:
-            process.wait()
-        if process.returncode or not out.exists():
-            errors.seek(0)
-            reason = last_line(errors.read().decode("utf-8", "replace"))
-            raise TuneError(f"the exported {name} file could not be checked: {reason}")
-        with np.load(out, allow_pickle=False) as arrays:
-            return arrays["probabilities"], arrays["seconds"]
-
-
-def _without_us() -> dict[str, str]:
-    """Environment of the other process: this program is not put on its path."""
-    return os.environ | {name: v for name, v in elsewhere().items() if name != "PYTHONPATH"}
-
-
-def _send(
-    stream: IO[bytes],
-    items: Iterator[np.ndarray],
-    count: int,
-    on_progress: Callable[[int, int], None] | None,
-) -> None:
-    try:
-        with stream:
-            for number, item in enumerate(items, 1):
-                script.write_item(stream, item)
-                if on_progress:
-                    on_progress(number, count)
-    except BrokenPipeError:
-        pass  # it has ended; what it wrote says why
-    except DecodeError as error:
-        raise DataError(f"an image that the export is checked on is gone: {error}") from error
-
-
-def _path_item(path: Path) -> np.ndarray:
-    return np.frombuffer(str(path).encode("utf-8", "surrogateescape"), np.uint8)
+            model.load()
+            for number, request in enumerate(requests, 1):
+                answers.append(model.predict(request))
+                on_progress(f"checking {name}", number, count)
+        except DecodeError as error:
+            raise DataError(f"an image that the export is checked on is gone: {error}") from error
+        except TuneError as error:
+            raise TuneError(f"the exported {name} file could not be checked: {error}") from error
+    probabilities, seconds = zip(*answers, strict=True)
+    return np.concatenate(probabilities), np.array(seconds)
 
 
 def _is_plain(path: Path) -> bool:
     try:
-        return np.array_equal(script.decode(path), read_image(path))
+        return np.array_equal(decode(path), read_image(path))
     except Exception:  # Pillow lets out nearly any type; our own decoder has its say later
         return False
 

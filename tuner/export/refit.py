@@ -5,7 +5,7 @@ that comes out has no validation accuracy, as nothing is left that could validat
 images have stayed out of its training.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import numpy as np
 
 from search_spaces.backbone import PretrainedBackbone
 from search_spaces.resnet50 import Configuration, can_be_cut
+from tuner.counting import Progress
 from tuner.data.dataset import Dataset, ImageFile, group_of
 from tuner.data.load import scan
 from tuner.data.pixel_store import pixels_of
@@ -34,8 +35,6 @@ from tuner.training.class_weights import balanced_weights
 from tuner.training.networks import network_with, space_of
 from tuner.training.rows import Rows
 from tuner.training.sources import FromFeatures, FromImages, Images, Source
-
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -87,7 +86,7 @@ def grown_dataset(run: Run, data: Path, cache_dir: Path, on_progress: Progress) 
         run: the run.
         data: a folder or a table, as `tune search` takes it.
         cache_dir: folder of what is known of images.
-        on_progress: is told (what is done, done so far, of how many).
+        on_progress: shows scanning.
 
     Raises:
         DataError: it cannot be read, has other classes than the run, or has none of its images.
@@ -136,7 +135,7 @@ def refit(
         trial: its winner.
         dataset: the run's, or what `grown_dataset` gives; the validation images are trained on too.
         cache: keeps images and features.
-        on_progress: is told (what is done, done so far, of how many).
+        on_progress: shows scanning.
 
     Raises:
         DataError: an image has changed since it was read.

@@ -11,6 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tuner.counting import Progress, silent
 from tuner.data.dataset import Dataset
 from tuner.data.pixel_store import pixels_of, prepare_images
 from tuner.errors import DataError, ExportError, TuneError
@@ -20,7 +21,6 @@ from tuner.export.files import (
     Calibration,
     Exported,
     ExportOptions,
-    Progress,
     check_files,
     export_model,
     write_files,
@@ -57,7 +57,7 @@ def export_winner(
     folder: Path,
     cache: Cache,
     options: ExportOptions | None = None,
-    on_progress: Progress | None = None,
+    on_progress: Progress = silent,
     refitted: Refit | None = None,
 ) -> Exported:
     """Writes the winner's files and what describes them, all or nothing.
@@ -73,7 +73,7 @@ def export_winner(
         folder: is made; must not exist or be empty.
         cache: holds decoded images.
         options: what is written; left out, model.keras.
-        on_progress: is told (what, done, of how many).
+        on_progress: shows the check of each format.
         refitted: the winner trained again, which is exported in its place with the images that it
             was tested on.
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from search_spaces.named import import_named, is_named
 from tuner.errors import ModelError, first_line
-from tuner.untrusted.dry_build import rehearse
 from tuner.untrusted.keras_archive import ArchiveError, CodeError, OwnClassError, check_keras_file
+from tuner.untrusted.model_process import rehearse
 
 _SUFFIX = ".keras"
 _FROM_FUNCTION = "give package.module:function, a function of yours that returns the model"
@@ -98,7 +98,7 @@ def _from_file(path: Path) -> Any:
     if not path.is_file():
         raise ModelError(f"there is no model file {path}. Save one with model.save({path.name!r}).")
     try:
-        file = check_keras_file(path)
+        check_keras_file(path)
     except OSError as error:
         raise ModelError(f"{path} cannot be read: {error.strerror or error}.") from error
     except CodeError as error:
@@ -111,7 +111,7 @@ def _from_file(path: Path) -> Any:
     except ArchiveError as error:
         raise _unsafe(path, error) from error
     try:
-        rehearse(file, compiled=True)
+        rehearse(path)
         return keras.models.load_model(path, safe_mode=True)
     except ArchiveError as error:
         raise _unsafe(path, error) from error

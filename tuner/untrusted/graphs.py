@@ -5,18 +5,11 @@ an ONNX file may keep its numbers in other files; a LiteRT file may call what th
 it has registered. None of them is run here.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from tuner.storage.atomic import open_file
-from tuner.untrusted.array_sizes import (
-    check_claims,
-    check_largest,
-    largest_of_litert,
-    largest_of_onnx,
-    messages,
-)
 from tuner.untrusted.keras_archive import ArchiveError
 
 _SAVED_MODEL = "saved_model.pb"
@@ -26,35 +19,26 @@ _DESCRIPTION_OBJECTS = {"variable", "user_object", "bare_concrete_function", "fu
 # Operations of TensorFlow that compute a result from their inputs, and nothing else: what exports
 # are made of, and what other stock layers are made of.
 # https://www.tensorflow.org/api_docs/python/tf/raw_ops
-_COMPUTES = frozenset(
-    {
-        "Abs", "Add", "AddN", "AddV2", "All", "Any", "ArgMax", "ArgMin", "Assert", "AvgPool",
-        "BatchMatMul", "BatchMatMulV2", "BatchMatMulV3", "BatchToSpaceND", "BiasAdd",
-        "BroadcastArgs", "BroadcastTo", "Cast", "Ceil", "ClipByValue", "Concat", "ConcatV2",
-        "Const", "Conv2D", "Conv2DBackpropInput", "Cos", "Cosh", "CropAndResize", "Cumprod",
-        "Cumsum", "DecodeImage", "DecodeJpeg", "DecodePng", "DepthToSpace",
-        "DepthwiseConv2dNative", "Div", "DivNoNan", "Einsum", "Elu", "EnsureShape", "Equal",
-        "Erf", "Exp", "ExpandDims", "Expm1", "Fill", "Floor", "FloorDiv", "FloorMod",
-        "FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3", "Gather", "GatherNd",
-        "GatherV2", "Greater", "GreaterEqual", "Identity", "IdentityN", "If",
-        "InvertPermutation", "IsFinite", "IsInf", "IsNan", "L2Loss", "LRN", "LeakyRelu",
-        "Less", "LessEqual", "Log", "Log1p", "LogSoftmax", "LogicalAnd", "LogicalNot",
-        "LogicalOr", "MatMul", "Max", "MaxPool", "MaxPoolV2", "Maximum", "Mean", "Merge",
-        "Min", "Minimum", "MirrorPad", "Mod", "Mul", "MulNoNan", "Neg", "NoOp", "NotEqual",
-        "OneHot", "OnesLike", "Pack", "Pad", "PadV2", "PartitionedCall", "Placeholder",
-        "PlaceholderWithDefault", "Pow", "Prod", "Range", "Rank", "ReadVariableOp", "RealDiv",
-        "Reciprocal", "Relu", "Relu6", "Reshape", "ResizeBilinear", "ResizeNearestNeighbor",
-        "Reverse", "ReverseV2", "Rint", "Round", "Rsqrt", "ScaleAndTranslate", "Select",
-        "SelectV2", "Selu", "Shape", "ShapeN", "Sigmoid", "Sign", "Sin", "Sinh", "Size",
-        "Slice", "Softmax", "Softplus", "Softsign", "SpaceToBatchND", "SpaceToDepth", "Split",
-        "SplitV", "Sqrt", "Square", "SquaredDifference", "Squeeze", "StatefulPartitionedCall",
-        "StatelessIf", "StatelessWhile", "StopGradient", "StridedSlice", "Sub", "Sum", "Tan",
-        "Tanh", "TensorListElementShape", "TensorListFromTensor", "TensorListGetItem",
-        "TensorListLength", "TensorListReserve", "TensorListSetItem", "TensorListStack",
-        "Tile", "TopKV2", "Transpose", "TruncateDiv", "Unpack", "Unstack", "Where", "While",
-        "ZerosLike",
-    }
-)  # fmt: skip
+_OPERATIONS = """
+    Abs Add AddN AddV2 All Any ArgMax ArgMin Assert AvgPool BatchMatMul BatchMatMulV2
+    BatchMatMulV3 BatchToSpaceND BiasAdd BroadcastArgs BroadcastTo Cast Ceil ClipByValue Concat
+    ConcatV2 Const Conv2D Conv2DBackpropInput Cos Cosh CropAndResize Cumprod Cumsum DecodeImage
+    DecodeJpeg DecodePng DepthToSpace DepthwiseConv2dNative Div DivNoNan Einsum Elu EnsureShape
+    Equal Erf Exp ExpandDims Expm1 Fill Floor FloorDiv FloorMod FusedBatchNorm FusedBatchNormV2
+    FusedBatchNormV3 Gather GatherNd GatherV2 Greater GreaterEqual Identity IdentityN If
+    InvertPermutation IsFinite IsInf IsNan L2Loss LRN LeakyRelu Less LessEqual Log Log1p
+    LogSoftmax LogicalAnd LogicalNot LogicalOr MatMul Max MaxPool MaxPoolV2 Maximum Mean Merge
+    Min Minimum MirrorPad Mod Mul MulNoNan Neg NoOp NotEqual OneHot OnesLike Pack Pad PadV2
+    PartitionedCall Placeholder PlaceholderWithDefault Pow Prod Range Rank ReadVariableOp
+    RealDiv Reciprocal Relu Relu6 Reshape ResizeBilinear ResizeNearestNeighbor Reverse
+    ReverseV2 Rint Round Rsqrt ScaleAndTranslate Select SelectV2 Selu Shape ShapeN Sigmoid Sign
+    Sin Sinh Size Slice Softmax Softplus Softsign SpaceToBatchND SpaceToDepth Split SplitV Sqrt
+    Square SquaredDifference Squeeze StatefulPartitionedCall StatelessIf StatelessWhile
+    StopGradient StridedSlice Sub Sum Tan Tanh TensorListElementShape TensorListFromTensor
+    TensorListGetItem TensorListLength TensorListReserve TensorListSetItem TensorListStack Tile
+    TopKV2 Transpose TruncateDiv Unpack Unstack Where While ZerosLike
+"""
+_COMPUTES = frozenset(_OPERATIONS.split())
 # Variables are made and filled outside of what is computed.
 _VARIABLES = {"AssignVariableOp", "DisableCopyOnRead", "VarHandleOp", "VarIsInitializedOp"}
 _ONNX_DOMAINS = {"", "ai.onnx", "ai.onnx.ml"}
@@ -83,7 +67,6 @@ def check_savedmodel(folder: Path) -> None:
         raise ArchiveError(f"is damaged: {_SAVED_MODEL} is no SavedModel") from error
     if len(message.meta_graphs) != 1 or not message.meta_graphs[0].object_graph_def.nodes:
         raise ArchiveError("is not a SavedModel as Keras writes it")
-    check_claims(message, len(content))
     graph = message.meta_graphs[0]
     _check_objects(graph)
     _check_functions(graph.graph_def.library)
@@ -161,12 +144,28 @@ def _roots(graph: Any) -> Iterator[str]:
 
 def _called(node: Any) -> Iterator[str]:
     """The functions that a node's attributes name, and those that are given to these."""
-    for message in messages(node):
+    for message in _messages(node):
         kind = message.DESCRIPTOR.name
         if kind == "NameAttrList":
             yield message.name
         if kind == "AttrValue" and message.HasField("placeholder"):
             raise ArchiveError("holds an operation that is to be chosen only when it is called")
+
+
+def _messages(message: Any) -> Iterator[Any]:
+    """A protocol buffer and all those in it."""
+    from google.protobuf.message import Message
+
+    waiting = [message]
+    while waiting:
+        message = waiting.pop()
+        yield message
+        for field, value in message.ListFields():
+            if field.message_type is None:
+                continue
+            values = value.values() if isinstance(value, Mapping) else value
+            found = [value] if isinstance(value, Message) else values
+            waiting += [each for each in found if isinstance(each, Message)]  # or texts by name
 
 
 def check_onnx(path: Path) -> None:
@@ -186,14 +185,12 @@ def check_onnx(path: Path) -> None:
         raise ArchiveError("is damaged: it is not an ONNX file") from error
     if not model.graph.node:
         raise ArchiveError("is not an ONNX file")
-    for message in messages(model):
+    for message in _messages(model):
         kind = message.DESCRIPTOR.name
         if kind == "NodeProto" and message.domain not in _ONNX_DOMAINS:
             raise ArchiveError(_does(f"{message.domain}.{message.op_type}"))
         if kind == "TensorProto" and (message.data_location or message.external_data):
             raise ArchiveError("keeps numbers in another file")
-    check_claims(model, len(content))
-    check_largest(largest_of_onnx(model))
 
 
 def check_litert(path: Path) -> None:
@@ -213,7 +210,6 @@ def check_litert(path: Path) -> None:
         codes = [model.OperatorCodes(number) for number in range(model.OperatorCodesLength())]
         found = [(code.CustomCode(), _builtin(code)) for code in codes]
         external = model.ExternalBufferGroupsLength() or model.ExternalBuffersLength()
-        largest = largest_of_litert(model)
     except Exception as error:  # reading past the end raises any of several types
         raise ArchiveError("is damaged or cut short") from error
     for custom, builtin in found:
@@ -221,7 +217,6 @@ def check_litert(path: Path) -> None:
             raise ArchiveError(_does((custom or b"a delegate").decode("utf-8", "replace")))
     if external:
         raise ArchiveError("keeps numbers in another file")
-    check_largest(largest)
 
 
 def _builtin(code: Any) -> int:

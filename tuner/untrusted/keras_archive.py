@@ -12,7 +12,6 @@ import re
 import stat
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +26,6 @@ _MEMBERS = {_CONFIG, _WEIGHTS, "metadata.json"}
 _PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _MOST_EXPANSION = 20
 _MOST_TEXT_BYTES = 10_000_000  # in memory, a text of brackets takes twenty times as much
-# Pixels, thresholds, repetitions: Keras counts up to many of these when it makes a layer. What
-# units and shapes come to together, `tuner.untrusted.dry_build` adds up.
-_MOST_STEPS = 10_000
-_MOST_UNITS = 1_000_000
-_OF_UNITS = re.compile("dim$|filters|mean|shape|units|value|variance|^x_")
-_SEED = "seed"  # may be any number
 
 _PARTS = (
     "activations|constraints|dtype_policies|initializers|layers|losses|metrics|models|ops|"
@@ -45,8 +38,6 @@ _STOCK_TOP = {
 }
 # How Keras writes values that JSON has no word for.
 _VALUES = {"__keras_tensor__", "__tensor__", "__numpy__", "__bytes__", "__ellipsis__", "__slice__"}
-# NumPy makes texts of any length, say, of one that is short.
-_DTYPE = re.compile(r"(bool|b?float|u?int|complex)\d{0,3}")
 # They hold code, or a path of a file that holds it.
 _CODE = {
     *("Lambda", "__lambda__", "__typespec__", "TFSMLayer", "TorchModuleWrapper"),
@@ -78,20 +69,7 @@ class OwnClassError(ArchiveError):
         self.name = name
 
 
-@dataclass(frozen=True)
-class KerasFile:
-    """What a `.keras` file holds.
-
-    Attributes:
-        config: the JSON of its model.
-        numbers: how many its weights are.
-    """
-
-    config: bytes
-    numbers: int
-
-
-def check_keras_file(path: Path) -> KerasFile:
+def check_keras_file(path: Path) -> None:
     """Refuses a `.keras` file that is not safe to load.
 
     Neither Keras nor TensorFlow is imported, and nothing is unpacked to the disk. What the layers
@@ -115,7 +93,7 @@ def check_keras_file(path: Path) -> KerasFile:
     config, weights = members[_CONFIG], members[_WEIGHTS]
     _check_config(config)
     try:
-        return KerasFile(config, check_hdf5(io.BytesIO(weights), len(weights)))
+        check_hdf5(io.BytesIO(weights), len(weights))
     except HDF5Error as error:
         raise ArchiveError(f"holds weights that cannot be used: {_WEIGHTS} {error}") from error
 
@@ -180,7 +158,6 @@ def _check_config(text: bytes) -> None:
     for item in _objects(config):
         if "class_name" in item:
             _check_class(item)
-            _check_sizes(item)
 
 
 def _objects(value: Any) -> Iterator[dict[str, Any]]:
@@ -219,35 +196,6 @@ def _check_class(item: dict[str, Any]) -> None:
         raise OwnClassError(shown)
     if registered not in (None, name, shown):
         raise OwnClassError(str(registered)[:80].rpartition(">")[2])
-
-
-def _check_sizes(item: dict[str, Any]) -> None:
-    """Refuses a layer of absurd size; steps of a schedule, say, may be many."""
-    config = item.get("config")
-    if not isinstance(config, dict) or ".optimizers" in str(item.get("module")):
-        return
-    if item["class_name"] == "__numpy__" and not _DTYPE.fullmatch(str(config.get("dtype"))):
-        raise ArchiveError("is damaged: its configuration holds an array that is not of numbers")
-    if item["class_name"] in _VALUES:
-        return
-    for key, value in config.items():
-        most = _MOST_UNITS if _OF_UNITS.search(key) else _MOST_STEPS
-        if _SEED not in key and any(abs(number) > most for number in _integers(value)):
-            raise ArchiveError(
-                f"asks for a {item['class_name']} layer of {key} {value}, which no image "
-                "classifier has"[:200]
-            )
-
-
-def _integers(value: Any) -> Iterator[int]:
-    """Those of a value, or of lists in lists."""
-    waiting = [value]
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, list):
-            waiting += value
-        elif isinstance(value, int):
-            yield value
 
 
 def _layer(name: str) -> str:

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from tuner.decoding.decode import read_image
-from tuner.export import runtime_process
+from tuner.untrusted import model_server
 
 
 def test_items_come_back() -> None:
@@ -20,9 +20,9 @@ def test_items_come_back() -> None:
     ]
     stream = BytesIO()
     for item in items:
-        runtime_process.write_item(stream, item)
+        model_server.write_array(stream, item)
     stream.seek(0)
-    for found, item in zip(runtime_process.read_items(stream), items, strict=True):
+    for found, item in zip(model_server.read_arrays(stream), items, strict=True):
         np.testing.assert_array_equal(found, item)
 
 
@@ -34,12 +34,12 @@ def test_decoding_as_we_do(tmp_path: Path, orientation: int) -> None:
     image = Image.fromarray(pixels)
     for kind in (image, image.convert("RGB"), image.convert("L"), image.convert("LA")):
         kind.save(tmp_path / "image.png", exif=exif)
-        found = runtime_process.decode(tmp_path / "image.png")
+        found = model_server.decode(tmp_path / "image.png")
         np.testing.assert_array_equal(found, read_image(tmp_path / "image.png"))
         assert found.shape == ((9, 12, 3) if orientation < 5 else (12, 9, 3))
 
 
-@pytest.mark.parametrize("name", ["keras", "savedmodel", runtime_process.ENCODED])
+@pytest.mark.parametrize("name", ["keras", "savedmodel", "encoded"])
 def test_a_gpu_computes_float32_as_float32(tmp_path: Path, name: str) -> None:
     import keras
     import tensorflow as tf
@@ -49,14 +49,14 @@ def test_a_gpu_computes_float32_as_float32(tmp_path: Path, name: str) -> None:
     path = tmp_path / "model.keras"
     model.save(path) if name == "keras" else model.export(path, verbose=False)
     tf.config.experimental.enable_tensor_float_32_execution(True)
-    runtime_process._predictor(name, str(path))
+    model_server.LOADERS[name][1](str(path))
     assert not tf.config.experimental.tensor_float_32_execution_enabled()
 
 
 def test_it_imports_nothing_of_this_program(tmp_path: Path) -> None:
     code = (
         "import runpy, sys; before = set(sys.modules);"
-        f"runpy.run_path({runtime_process.__file__!r});"
+        f"runpy.run_path({model_server.__file__!r});"
         "print(sorted({n.split('.')[0] for n in set(sys.modules) - before}))"
     )
     done = subprocess.run(
