@@ -12,7 +12,7 @@ from tuner.storage.atomic import write_text
 
 
 def check_table(path: Path) -> None:
-    """Raises DataError unless a table can be written to a new file of that name."""
+    """Raise DataError unless `path` is a new .csv file in an existing folder."""
     if path.suffix.lower() != ".csv":
         raise DataError(f"{path} must end in .csv to be read again: choose another name.")
     if not path.parent.is_dir():
@@ -22,12 +22,11 @@ def check_table(path: Path) -> None:
 
 
 def write_table(dataset: Dataset, path: Path) -> None:
-    """Writes the images of a dataset with their splits as a CSV file, that `load_dataset` reads.
+    """Write the images of a dataset with their splits as a CSV file that `load_dataset` reads.
 
     Args:
-        dataset: what is written, in rows of path,label,split,group; images that are alone in their
-            group have none.
-        path: of the file, see `check_table`; its rows are relative to its folder.
+        dataset: written in rows of path,label,split,group; the group is empty if it is one image.
+        path: of the file, see `check_table`; paths in it are relative to its folder.
 
     Raises:
         DataError: a name cannot be written in a table, or the file cannot be written.

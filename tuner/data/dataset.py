@@ -1,7 +1,7 @@
-"""The images of a search: their classes and splits, and what a run keeps of them.
+"""The images of a search with their classes and splits, stored by a run as dataset.json.
 
-A survey of a folder or a table is split here, by content, so that it can be repeated; pictures that
-are the same, or of one group, are never on both sides.
+A survey is split by content, so that the split can be repeated; the same picture, or the same
+group, is never in two splits.
 """
 
 import hashlib
@@ -32,7 +32,7 @@ class ImageFile:
         label: name of its class.
         split: "train", "validation" or "test".
         sha256: of the file.
-        group: name of what stays on one side with it: the least SHA-256 of its members.
+        group: its group, whose images share a split: the least SHA-256 of the members.
     """
 
     path: str
@@ -50,10 +50,10 @@ class Dataset:
         root: folder that paths are relative to.
         classes: names of the classes, in the order of the labels.
         files: the images, sorted by path.
-        skipped: images that cannot be read or belong to no class.
-        ignored: number of files and folders that are no images.
-        conflicts: paths of images that show the same picture under different labels, by picture.
-        leaks: pictures on two sides of the splits that were given.
+        skipped: unreadable images, and images without a class.
+        ignored: number of other files and folders.
+        conflicts: groups of paths of the same picture with different labels.
+        leaks: images whose picture or group is in two of the given splits.
     """
 
     root: Path
@@ -66,14 +66,14 @@ class Dataset:
 
     @property
     def paths(self) -> set[str]:
-        """Those of all its files."""
+        """Paths of all files."""
         return {file.path for file in self.files}
 
     def of(self, split: str) -> tuple[ImageFile, ...]:
         """The files of "train", "validation" or "test", in the order of their content hashes.
 
-        Sorted by path, neighbours would be of one class; so they are as good as shuffled, and a
-        file that is renamed keeps its place.
+        This is as good as shuffled, while sorted by path neighbours would be of one class; and a
+        renamed file keeps its place.
         """
         if split not in SPLITS:
             raise ValueError(f"Expected one of {', '.join(SPLITS)}, but got {split!r}")
@@ -86,16 +86,16 @@ class Dataset:
         return np.array([index[file.label] for file in self.of(split)], np.int32)
 
     def counts(self) -> dict[str, dict[str, int]]:
-        """The number of images by class and split."""
+        """Number of images by class and split."""
         found = Counter((file.label, file.split) for file in self.files)
         return {name: {split: found[name, split] for split in SPLITS} for name in self.classes}
 
     def training_counts(self) -> dict[str, int]:
-        """The number of training images by class."""
+        """Number of training images by class."""
         return {name: splits["train"] for name, splits in self.counts().items()}
 
     def majority_rate(self, split: str = "validation") -> float:
-        """The accuracy of always answering the most frequent class of `split`.
+        """Accuracy of always predicting the most frequent class of `split`.
 
         Raises:
             DataError: the split has no images.
@@ -109,12 +109,12 @@ class Dataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """A SHA-256 of the paths, labels, splits and contents, wherever the root is."""
+        """SHA-256 of the paths, labels, splits and contents; independent of the root."""
         rows = sorted((file.path, file.label, file.split, file.sha256) for file in self.files)
         return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
 
     def to_json(self) -> dict[str, Any]:
-        """What a run keeps as dataset.json."""
+        """The content of dataset.json."""
         files = [asdict(file) for file in self.files]
         return {
             "schema": _SCHEMA,
@@ -125,14 +125,14 @@ class Dataset:
 
     @classmethod
     def from_json(cls, root: Path | None, data: Mapping[str, Any]) -> "Dataset":
-        """The dataset that `to_json` described; what was left out is not in it.
+        """The dataset of a dataset.json, without what was left out of it.
 
         Args:
-            root: the folder that its files lie in; None for where they were.
-            data: what `to_json` gave.
+            root: folder of its files; None for the folder they were in.
+            data: the result of `to_json`.
 
         Raises:
-            DataError: a newer version wrote it, or it is not such a description.
+            DataError: a newer version wrote it, or it is damaged.
         """
         try:
             if data["schema"] > _SCHEMA:
@@ -158,14 +158,14 @@ class SplitOptions:
     Attributes:
         val_fraction: share of each class for validation, at least one image; above 0.
         test_fraction: share of each class for the test; 0 for no test.
-        split_seed: draws another split.
-        drop_leaks: whether a training image that validation or test images show too is left out,
-            where the splits are given.
-        keep_conflicts: whether images that stand under two labels are trained on; they never
-            validate or test.
+        split_seed: changes the split.
+        drop_leaks: whether to leave out training images whose picture is also in a given
+            validation or test split.
+        keep_conflicts: whether to train on pictures with two labels; they are never in validation
+            or test.
 
     Raises:
-        SettingsError: the fractions leave nothing to validate with or to train on.
+        SettingsError: the fractions leave no validation or no training images.
     """
 
     val_fraction: float = 0.15
@@ -175,7 +175,7 @@ class SplitOptions:
     keep_conflicts: bool = False
 
     def __post_init__(self) -> None:
-        """Checks the fractions."""
+        """Check the fractions."""
         val, test = self.val_fraction, self.test_fraction
         if not (val > 0 and test >= 0 and val + test < 1):
             raise SettingsError(
@@ -185,15 +185,15 @@ class SplitOptions:
 
 
 def split_survey(found: Survey, options: SplitOptions) -> Dataset:
-    """Splits what was found.
+    """Split the images of a survey.
 
-    The splits that are given are kept. Others are drawn within each class, in the order of a hash
-    of `split_seed` and the content, so that they depend on these alone, and images that are added
-    move few others. Pictures that are the same, or of one group, stay on one side. One that stands
-    under two labels is left out.
+    Given splits are kept. Others are drawn within each class, in the order of a hash of
+    `split_seed` and the content, so that they depend on these alone, and added images move few
+    others. The same picture, or the same group, stays in one split. A picture with two labels is
+    left out.
 
     Raises:
-        DataError: a class has too few images that differ.
+        DataError: a class has too few different images.
     """
     pictures = found.pictures
     groups = group_names([picture.sha256 for picture in pictures], found.together)
@@ -206,7 +206,7 @@ def split_survey(found: Survey, options: SplitOptions) -> Dataset:
     }
     members = {
         number: Member(
-            picture.label, groups[number], _standing(picture, number in conflicting, shares)
+            picture.label, groups[number], _fixed_split(picture, number in conflicting, shares)
         )
         for number, picture in enumerate(pictures)
         if picture.path not in dropped
@@ -218,9 +218,14 @@ def split_survey(found: Survey, options: SplitOptions) -> Dataset:
         for (number, member), split in zip(members.items(), splits, strict=True)
     ]
     dataset = Dataset(
-        found.root, found.classes, tuple(files), found.skipped, found.ignored,
-        found.conflicting_paths, found.leaks,
-    )  # fmt: skip
+        root=found.root,
+        classes=found.classes,
+        files=tuple(files),
+        skipped=found.skipped,
+        ignored=found.ignored,
+        conflicts=found.conflicting_paths,
+        leaks=found.leaks,
+    )
     _check_splits(dataset, ["train", *found.given, *shares])
     return dataset
 
@@ -229,15 +234,15 @@ def _may_train(picture: Picture) -> bool:
     return picture.split in (None, "train")
 
 
-def _standing(picture: Picture, conflicting: bool, shares: Mapping[str, float]) -> str | None:
-    """Where a picture stands before anything is split; None where it may be moved."""
+def _fixed_split(picture: Picture, conflicting: bool, shares: Mapping[str, float]) -> str | None:
+    """The split of a picture that may not be moved, else None."""
     if not _may_train(picture):
         return picture.split
     return None if shares and not conflicting else "train"
 
 
 def _check_splits(dataset: Dataset, splits: Sequence[str]) -> None:
-    """Raises DataError if a class has no image in one of the splits."""
+    """Raise DataError if a class has no image in one of the splits."""
     for name, counts in dataset.counts().items():
         for split in splits:
             if not counts[split]:
@@ -248,5 +253,5 @@ def _check_splits(dataset: Dataset, splits: Sequence[str]) -> None:
 
 
 def group_of(file: ImageFile) -> str:
-    """Name of what an image stands on one side with: itself where it has no group."""
+    """The image's group key: its group, or its own SHA-256."""
     return file.group or file.sha256

@@ -3,14 +3,15 @@
 from collections.abc import Mapping
 
 from tuner.data.dataset import Dataset
+from tuner.metrics.objective import Objective
 from tuner.settings import SearchSettings
 
-# How many times the images of the smallest class the largest may have before that is said.
+# Largest ratio of class sizes without a warning.
 _UNEVEN = 5
 
 
 def imbalance_note(counts: Mapping[str, int], objective: str, class_weights: str) -> str | None:
-    """One line that says how unequal the classes are and which options are meant for that.
+    """A warning about unequal classes, with the options that help.
 
     Args:
         counts: training images by class.
@@ -18,12 +19,12 @@ def imbalance_note(counts: Mapping[str, int], objective: str, class_weights: str
         class_weights: of the search, "none" or "balanced".
 
     Returns:
-        The line, or None where the largest class has at most 5 times the images of the smallest,
-        and where both options are in use.
+        None if the largest class has at most 5 times the images of the smallest, or if the search
+        uses both options.
     """
     largest, smallest = max(counts, key=counts.__getitem__), min(counts, key=counts.__getitem__)
     remedies = []
-    if objective != "val_balanced_accuracy":
+    if not Objective(objective).is_balanced:
         remedies.append("--objective val_balanced_accuracy lets each class count the same")
     if class_weights != "balanced":
         remedies.append("--class-weights balanced lets each train the same")
@@ -36,5 +37,5 @@ def imbalance_note(counts: Mapping[str, int], objective: str, class_weights: str
 
 
 def imbalance(dataset: Dataset, settings: SearchSettings) -> str | None:
-    """The line that tells of very unequal classes before a search, or None; see `balance`."""
+    """`imbalance_note` of the classes that a search trains on."""
     return imbalance_note(dataset.training_counts(), settings.objective, settings.class_weights)

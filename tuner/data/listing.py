@@ -1,7 +1,7 @@
-"""Which files are images, of which class and split: by names alone, before any is read.
+"""List image files with their class and split, by name, before any is read.
 
 DATA/CLASS/**/*                      folders below a class belong to it
-DATA/{train,val,test}/CLASS/**/*     the same, with splits that are given; test/ may be missing
+DATA/{train,val,test}/CLASS/**/*     the same, with given splits; test/ may be missing
 DATA.csv                             see `tuner.data.table`
 """
 
@@ -28,13 +28,13 @@ SPLIT_NAMES = {
 
 @dataclass(frozen=True)
 class Candidate:
-    """A file that should be an image.
+    """A file that is expected to be an image.
 
     Attributes:
         path: relative to the manifest's root, with `/`.
         label: name of its class.
-        split: "train", "validation" or "test" where it is given, else None.
-        group: name of what must stay on one side with it, where it is given.
+        split: "train", "validation" or "test" if it is given, else None.
+        group: its group, whose images share a split, if it is given.
     """
 
     path: str
@@ -53,15 +53,14 @@ class Skipped:
 
 @dataclass
 class Manifest:
-    """What was found.
+    """The files of a dataset.
 
     Attributes:
         root: folder that paths are relative to.
         candidates: the images.
-        classes: names of the classes by split, for the splits that are given; by None where none
-            is.
-        stray: images that belong to no class.
-        ignored: number of files and folders that are no images.
+        classes: names of the classes by given split; by None if no splits are given.
+        stray: images without a class.
+        ignored: number of other files and folders.
     """
 
     root: Path
@@ -72,11 +71,11 @@ class Manifest:
 
     @property
     def given(self) -> tuple[str, ...]:
-        """The splits that are given."""
+        """Names of the given splits."""
         return tuple(split for split in self.classes if split is not None)
 
     def check_classes(self) -> None:
-        """Raises DataError unless there are at least two classes, the same in every split."""
+        """Raise DataError unless there are at least two classes, the same in every split."""
         names = self.classes.get("train") or self.classes.get(None) or ()
         if not names:
             state = "its images lie directly in it" if self.stray else "it holds none"
@@ -99,14 +98,13 @@ class Manifest:
 
 
 def folder_manifest(root: Path) -> Manifest:
-    """Lists a folder of class folders, or of split folders that hold class folders.
+    """List a folder of class folders, or of split folders that hold class folders.
 
-    Links are followed, each folder once for each class, so that a loop ends. Hidden files,
-    `__MACOSX` and whatever is no image are counted and left alone.
+    Links are followed, each folder once for each class, so that loops end. Hidden files,
+    `__MACOSX` and other files are counted as ignored.
 
     Raises:
-        DataError: there is no such folder, or it may not be read, or it does not hold images in at
-            least two classes.
+        DataError: the folder is missing or unreadable, or lacks images in at least two classes.
     """
     if not _is_folder(root):
         state = "is a file" if root.exists() else "does not exist"
@@ -128,13 +126,13 @@ def folder_manifest(root: Path) -> Manifest:
 
 
 def class_name(text: str) -> str:
-    """A class's name with letters composed, since some systems take them apart in file names."""
+    """A class name in Unicode NFC, since some systems decompose letters in file names."""
     return unicodedata.normalize("NFC", text)
 
 
 @contextmanager
 def readable(path: Path) -> Iterator[None]:
-    """Says what is wrong where a file or a folder may not be looked at."""
+    """Turn an OSError about `path` into a DataError."""
     try:
         yield
     except OSError as error:
@@ -148,7 +146,7 @@ def _add_classes(
     _add_stray(manifest, images)
     manifest.classes[split] = tuple(sorted({class_name(folder.name) for folder in folders}))
     for folder in folders:
-        # Without these, a link to a folder above would give its images of all classes to one.
+        # Otherwise a link to a parent folder would give all its images to one class.
         seen = {_identity(path) for path in (manifest.root, folder.parent, folder)}
         manifest.candidates += [
             Candidate(_relative(manifest, path), class_name(folder.name), split)
@@ -194,7 +192,7 @@ def _is_folder(path: Path) -> bool:
 
 
 def may_be_image(path: Path) -> bool:
-    """Whether a file is an image by its name, so that damage is reported, or by its content."""
+    """Whether a file is an image by its suffix, so that damage is reported, or by its content."""
     if path.exists() and not path.is_file():
         return False  # a device or a pipe would never end
     if path.suffix.lower() in SUFFIXES:
@@ -212,9 +210,9 @@ def _identity(folder: Path) -> tuple[int, int]:
 
 
 def _split_folders(folders: list[Path]) -> dict[str, Path]:
-    """The folders that are splits, by split; empty where the folders are classes.
+    """The split folders by split; empty if the folders are classes.
 
-    "train" alone may be a class, beside "car" and "plane".
+    "train" alone may be a class, next to "car" and "plane".
     """
     named = [folder for folder in folders if folder.name.lower() in SPLIT_NAMES]
     splits = {SPLIT_NAMES[folder.name.lower()]: folder for folder in named}

@@ -18,17 +18,17 @@ def load_dataset(
     cache: Cache | None = None,
     on_progress: Progress = silent,
 ) -> Dataset:
-    """Finds, reads and splits the images of a folder or a table.
+    """Find, read and split the images of a folder or a table.
 
     Args:
-        data: see `tuner.survey.survey`, like the others.
+        data: a folder or a table, as for `tuner.data.survey.survey`.
         options: how they are split.
-        cache: see there.
-        on_progress: see there.
+        cache: keeps what was found in each file.
+        on_progress: counts images read.
 
     Raises:
-        DataError: see there; or a class has too few images that differ to be split.
-        CacheError: the cache folder is full, or may not be written.
+        DataError: as for `survey`; or a class has too few different images to split.
+        CacheError: the cache folder is full, or is not writable.
     """
     return split_survey(survey(data, cache, on_progress), options or SplitOptions())
 
@@ -41,15 +41,15 @@ def digits_dataset(
 ) -> Dataset:
     """The 1,797 handwritten digits that come with scikit-learn, as a demo that needs no download.
 
-    They are written once, as class folders of 32 x 32 PNG files, to `cache_dir / "digits"`.
+    Written once, as class folders of 32 x 32 PNG files, to `cache_dir / "digits"`.
 
     Args:
-        cache_dir: made if it is missing.
-        options: as for `load_dataset`.
-        on_progress: see there.
+        cache_dir: created if it is missing.
+        options: how they are split.
+        on_progress: counts images read.
 
     Raises:
-        CacheError: `cache_dir` is full, or may not be written.
+        CacheError: `cache_dir` is full, or is not writable.
     """
     folder = cache_dir / "digits"
     if not folder.is_dir():
@@ -67,10 +67,10 @@ def digits_dataset(
 
 
 def scan(settings: SearchSettings, cache_dir: Path, on_progress: Progress = silent) -> Dataset:
-    """Finds, checks and splits the images that the settings name.
+    """Find, check and split the images of a search's settings.
 
     Raises:
-        DataError: the images, or their folder, cannot be used.
+        DataError: the folder or its images are unusable.
     """
     options = SplitOptions(
         settings.val_fraction,

@@ -1,13 +1,14 @@
-"""Groups of images that must stay together, and splits that never part them.
+"""Split images into training, validation and test without separating groups.
 
-Everything here is a pure function of what the images are, so that a split can be repeated, and so
-that images which are added move few others.
+Pure functions of the images' contents: a split can be repeated, and added images move few others.
 """
 
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from tuner.errors import DataError
 
@@ -16,12 +17,12 @@ SPLITS = ("train", "validation", "test")
 
 @dataclass(frozen=True)
 class Member:
-    """An image as far as a split has to know it.
+    """An image to split.
 
     Attributes:
         label: name of its class.
         group: name of its group.
-        split: where it stands already, or None.
+        split: its fixed split, or None.
     """
 
     label: str
@@ -30,31 +31,32 @@ class Member:
 
 
 def components(pairs: Iterable[tuple[int, int]]) -> tuple[tuple[int, ...], ...]:
-    """What pairs of numbers connect: the numbers of each component, sorted, the least first."""
-    above: dict[int, int] = {}
+    """Connected components of a graph: the numbers of each, sorted, the least first.
 
-    def top(number: int) -> int:
-        above.setdefault(number, number)
-        while above[number] != number:
-            above[number] = above[above[number]]
-            number = above[number]
-        return number
+    Example:
+        >>> components([(1, 2), (5, 9), (2, 7)])
+        ((1, 2, 7), (5, 9))
+    """
+    from scipy.sparse import coo_array  # slow to import
+    from scipy.sparse.csgraph import connected_components
 
-    for pair in pairs:
-        low, high = sorted(map(top, pair))
-        above[high] = low
+    numbers, ends = np.unique(np.array(list(pairs), np.int64), return_inverse=True)
+    one, other = ends.reshape(-1, 2).T
+    shape = (len(numbers), len(numbers))
+    graph = coo_array((np.ones(len(one)), (one, other)), shape)
+    _, labels = connected_components(graph, directed=False)
     members: dict[int, list[int]] = defaultdict(list)
-    for number in sorted(above):
-        members[top(number)].append(number)
-    return tuple(tuple(numbers) for numbers in members.values())
+    for number, label in zip(numbers.tolist(), labels.tolist(), strict=True):
+        members[label].append(number)
+    return tuple(map(tuple, members.values()))
 
 
 def group_names(keys: Sequence[str], pairs: Iterable[tuple[int, int]]) -> list[str]:
-    """Names of groups, each the least key of its members.
+    """The group of each image, named by the least key of its members.
 
     Args:
         keys: of each image, such as its SHA-256.
-        pairs: numbers of images that belong together; all others are alone.
+        pairs: indices of images of the same group; all other images are alone.
     """
     names = list(keys)
     for numbers in components(pairs):
@@ -65,25 +67,24 @@ def group_names(keys: Sequence[str], pairs: Iterable[tuple[int, int]]) -> list[s
 
 
 def split_members(members: Sequence[Member], shares: Mapping[str, float], seed: int) -> list[str]:
-    """The split of each member.
+    """Choose the split of each member.
 
-    Those that stand nowhere yet are for training, and groups of them are moved to the splits of
-    `shares`, class by class, in the order of a hash of the seed and the group's name. A group of
-    several classes counts with the one that it has most of. Groups of which a member stands
-    somewhere already are not moved.
+    Class by class, groups without a fixed split fill the splits of `shares`, in the order of a hash
+    of the seed and the group's name; the rest is for training. A group of several classes counts
+    for its most frequent one. Groups with a member of a fixed split are not moved.
 
     Args:
         members: all images.
-        shares: split to its share of each class, at least one group; filled in this order.
-        seed: draws another split.
+        shares: each split's share of each class, at least one group; filled in this order.
+        seed: changes the split.
 
     Raises:
         DataError: a class has too few groups.
     """
-    standing = {member.group for member in members if member.split is not None}
+    fixed = {member.group for member in members if member.split is not None}
     labels: dict[str, Counter[str]] = defaultdict(Counter)
     for member in members:
-        if member.group not in standing:
+        if member.group not in fixed:
             labels[member.group][member.label] += 1
     of_class: dict[str, dict[str, int]] = {member.label: {} for member in members}
     for group, found in labels.items():
@@ -98,7 +99,7 @@ def split_members(members: Sequence[Member], shares: Mapping[str, float], seed: 
 def _carve(
     label: str, sizes: Mapping[str, int], shares: Mapping[str, float], seed: int
 ) -> dict[str, str]:
-    """Splits one class: `sizes` has the number of images by group."""
+    """Split one class; `sizes` is the number of images by group."""
     left = sorted(sizes, key=lambda group: hashlib.sha256(f"{seed}:{group}".encode()).digest())
     least, total = 1 + len(shares), sum(sizes.values())
     if shares and len(left) < least:
@@ -117,7 +118,7 @@ def _carve(
 
 
 def _fill(ranked: Sequence[str], sizes: Mapping[str, int], wanted: int, most: int) -> list[str]:
-    """Groups with about `wanted` images in all, passing over those that would be far too large."""
+    """Groups of about `wanted` images in total, skipping groups that are far too large."""
     chosen: list[str] = []
     count = 0
     for group in ranked:

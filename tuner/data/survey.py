@@ -1,6 +1,6 @@
-"""Every image of a dataset, read once: what it is, what is wrong with it, and which are the same.
+"""Survey of a dataset: read every image once; find damage, copies, conflicting labels and leaks.
 
-`survey` finds out; `tuner.data.dataset` splits what it found, and `tune data` shows it.
+`tuner.data.dataset` splits what a survey found, and `tune data` shows it.
 """
 
 import hashlib
@@ -24,23 +24,23 @@ from tuner.decoding.formats import HEADER_BYTES, DecodeError, image_format
 from tuner.errors import DataError
 from tuner.storage.cache import Cache
 
-# Damaged images, as a share of all, above which something is wrong with the whole folder.
+# Share of damaged images above which the whole folder is suspect.
 _MOST_DAMAGED = 0.2
 
-# A candidate, its SHA-256, and what it is: its content while that is unknown, a reason if it cannot
-# be read.
+# A candidate, its SHA-256, and its facts; or its content, until it is decoded; or why it is
+# unreadable.
 _Read = tuple[Candidate, str, Facts | str | bytes]
 
 
 @dataclass(frozen=True)
 class Picture:
-    """An image that can be read.
+    """A readable image.
 
     Attributes:
         path: relative to the survey's root, with `/`.
         label: name of its class.
-        split: where it stands already, or None.
-        group: name of what must stay on one side with it, where one was given.
+        split: the given split, or None.
+        group: the given group, whose images share a split, or None.
         sha256: of the file.
         format: such as "JPEG".
         width: in pixels, upright.
@@ -59,13 +59,13 @@ class Picture:
 
 @dataclass(frozen=True)
 class Leak:
-    """A picture that stands in two of the splits that were given.
+    """A picture that is in two of the given splits.
 
     Attributes:
         path: of an image of `split`, "train" or "validation".
-        split: where it stands.
-        other: path of an image that shows the same, or is of the same group.
-        other_split: where that one stands, "validation" or "test".
+        split: of that image.
+        other: path of an image of the same picture or group.
+        other_split: of the other image, "validation" or "test".
     """
 
     path: str
@@ -76,16 +76,16 @@ class Leak:
 
 @dataclass(frozen=True)
 class Survey:
-    """What a dataset holds.
+    """The images of a dataset and what is wrong with them.
 
     Attributes:
         root: folder that paths are relative to.
         classes: their names, in the order of the labels.
-        given: the splits that are given.
-        pictures: the images that can be read, sorted by path.
-        skipped: those that cannot, and those that belong to no class.
-        ignored: number of files and folders that are no images.
-        near: pairs of different files that show the same picture, as numbers of pictures.
+        given: names of the given splits.
+        pictures: the readable images, sorted by path.
+        skipped: unreadable images, and images without a class.
+        ignored: number of other files and folders.
+        near: pairs of different files of the same picture, as indices of pictures.
     """
 
     root: Path
@@ -98,24 +98,24 @@ class Survey:
 
     @cached_property
     def same(self) -> tuple[tuple[int, int], ...]:
-        """Pairs of images that show the same picture, identical files among them."""
+        """Pairs of images of the same picture, identical files included."""
         equal = _chained(self.pictures, lambda picture: picture.sha256)
         return tuple(sorted({*equal, *self.near}))
 
     @cached_property
     def copies(self) -> tuple[tuple[int, ...], ...]:
-        """Images that show the same picture, as numbers, by picture."""
+        """Groups of images of the same picture, as indices."""
         return components(self.same)
 
     @cached_property
     def together(self) -> tuple[tuple[int, int], ...]:
-        """Pairs of images that must be on one side: the same picture, or of one given group."""
+        """Pairs of images that share a split: the same picture, or the same given group."""
         grouped = _chained(self.pictures, lambda picture: picture.group)
         return tuple(sorted({*self.same, *grouped}))
 
     @cached_property
     def conflicts(self) -> tuple[tuple[int, ...], ...]:
-        """Images that show the same picture under different labels, as numbers, by picture."""
+        """Groups of images of the same picture with different labels, as indices."""
         members: dict[str, list[int]] = defaultdict(list)
         for number, picture in enumerate(self.pictures):
             members[picture.sha256].append(number)
@@ -129,14 +129,14 @@ class Survey:
 
     @property
     def conflicting_paths(self) -> tuple[tuple[str, ...], ...]:
-        """The same as paths."""
+        """`conflicts` as paths."""
         return tuple(
             tuple(self.pictures[number].path for number in numbers) for numbers in self.conflicts
         )
 
     @cached_property
     def leaks(self) -> tuple[Leak, ...]:
-        """Pictures, or groups, on two sides of the splits that are given."""
+        """Images whose picture or group is in two of the given splits."""
         leaks: list[Leak] = []
         for numbers in components(self.together):
             members: dict[str | None, list[str]] = defaultdict(list)
@@ -155,7 +155,7 @@ class Survey:
 
 
 def listed(data: Path) -> Manifest:
-    """What images a folder or a table names; none is read.
+    """List the images of a folder or a table without reading them.
 
     Args:
         data: as for `survey`.
@@ -169,15 +169,15 @@ def listed(data: Path) -> Manifest:
 
 
 def survey(data: Path, cache: Cache | None = None, on_progress: Progress = silent) -> Survey:
-    """Finds and reads the images of a folder or a table.
+    """Find and read the images of a folder or a table.
 
-    Each is read and, unless the cache knows its content, decoded once, on all cores. Interrupted
-    and begun again, it goes on where it was.
+    Each file is read and hashed, and decoded unless the cache knows its content, on all cores. An
+    interrupted survey resumes from the cache.
 
     Args:
         data: a folder, see `tuner.data.listing`; or a table, see `tuner.data.table`.
-        cache: remembers what was read.
-        on_progress: called while images are read.
+        cache: keeps what was found.
+        on_progress: counts images read.
 
     Raises:
         DataError: there is no such folder, it does not hold images in at least two classes, or more
@@ -245,7 +245,7 @@ def _facts(data: bytes, pixels: np.ndarray) -> Facts:
 
 
 def _near(pictures: list[Picture], fingerprints: list[bytes]) -> tuple[tuple[int, int], ...]:
-    """Pairs of near pictures; of identical files the first stands for all."""
+    """Pairs of near pictures; identical files are represented by the first."""
     first: dict[str, int] = {}
     for number, picture in enumerate(pictures):
         first.setdefault(picture.sha256, number)
@@ -256,9 +256,15 @@ def _near(pictures: list[Picture], fingerprints: list[bytes]) -> tuple[tuple[int
 
 def _picture(candidate: Candidate, sha256: str, facts: Facts) -> Picture:
     return Picture(
-        candidate.path, candidate.label, candidate.split, candidate.group, sha256, facts.format,
-        facts.width, facts.height,
-    )  # fmt: skip
+        path=candidate.path,
+        label=candidate.label,
+        split=candidate.split,
+        group=candidate.group,
+        sha256=sha256,
+        format=facts.format,
+        width=facts.width,
+        height=facts.height,
+    )
 
 
 def _check_readable(manifest: Manifest, pictures: list[Picture], damaged: list[Skipped]) -> None:
@@ -281,14 +287,14 @@ def _check_readable(manifest: Manifest, pictures: list[Picture], damaged: list[S
     if len(damaged) > _MOST_DAMAGED * len(manifest.candidates):
         raise DataError(
             f"{len(damaged)} of the {len(manifest.candidates)} images in {manifest.root} cannot be "
-            f"read, such as {damaged[0].path}: {damaged[0].reason}. Remove or mend them."
+            f"read, such as {damaged[0].path}: {damaged[0].reason}. Remove or repair them."
         )
 
 
 def _chained(
     pictures: tuple[Picture, ...], key: Callable[[Picture], str | None]
 ) -> Iterator[tuple[int, int]]:
-    """Pairs that join all images of one key: each with the next."""
+    """Pairs that connect all images of the same key: each with the next."""
     members: dict[str, list[int]] = defaultdict(list)
     for number, picture in enumerate(pictures):
         name = key(picture)

@@ -1,7 +1,6 @@
-"""What reading an image has told, kept by the image's content, so that it is decoded once ever.
+"""Facts about images, cached by content, so that each image is decoded once.
 
-A scan that was interrupted goes on where it was, and one of a folder to which images were added
-decodes those alone.
+An interrupted survey resumes, and a survey of a folder with added images decodes only those.
 """
 
 import contextlib
@@ -15,7 +14,7 @@ from types import TracebackType
 from tuner.storage.cache import Cache, CacheError
 from tuner.storage.digests import key_of
 
-# Counts the changes of decoding: what was noted by another version is not met.
+# Increment when decoding changes: facts of other versions are not used.
 _VERSION = 3
 _FILE = "facts.db"
 _SCHEMA = """
@@ -29,18 +28,18 @@ CREATE TABLE facts (
 """
 _SELECT = "SELECT format, width, height, fingerprint FROM facts WHERE sha256 = ?"
 _INSERT = "INSERT OR REPLACE INTO facts VALUES (?, ?, ?, ?, ?)"
-# Images that a kill can lose; every write costs a sync.
+# Images that a killed process can lose; every write costs an fsync.
 _ROWS = 256
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What the bytes of an image that can be read say.
+    """Format, size and fingerprint of a readable image.
 
     Attributes:
         format: such as "JPEG".
         width: in pixels, upright.
-        height: likewise.
+        height: in pixels, upright.
         fingerprint: see `tuner.data.near_duplicates`.
     """
 
@@ -51,14 +50,14 @@ class Facts:
 
 
 class FactStore(contextlib.AbstractContextManager["FactStore"]):
-    """Facts by SHA-256, in a cache or, without one, for this object alone. Threads may share it.
+    """Facts by SHA-256, stored in a cache, or in memory without one. Thread-safe.
 
     Args:
-        cache: holds the file, which is made anew if it is damaged.
-        version: of what computes fingerprints.
+        cache: holds the database, which is replaced if it is damaged.
+        version: of the fingerprints.
 
     Raises:
-        CacheError: the cache folder is full, or may not be written; by every method.
+        CacheError: the cache folder is full, or is not writable; from every method.
     """
 
     def __init__(self, cache: Cache | None, version: int) -> None:
@@ -68,7 +67,7 @@ class FactStore(contextlib.AbstractContextManager["FactStore"]):
         self._connection = None if cache is None else _opened(cache, key_of(_VERSION, version))
 
     def get(self, sha256: str) -> Facts | None:
-        """What is known, or None."""
+        """The facts of an image, or None."""
         with self._guard:
             if sha256 in self._new or self._connection is None:
                 return self._new.get(sha256)
@@ -77,7 +76,7 @@ class FactStore(contextlib.AbstractContextManager["FactStore"]):
         return None if row is None else Facts(*row)
 
     def put(self, sha256: str, facts: Facts) -> None:
-        """Notes it; another process may have done so already."""
+        """Store the facts of an image; another process may have stored them already."""
         with self._guard:
             self._new[sha256] = facts
             if len(self._new) >= _ROWS:
@@ -89,14 +88,14 @@ class FactStore(contextlib.AbstractContextManager["FactStore"]):
         exc_value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Keeps what was noted, also when the work was interrupted."""
+        """Write what is new, even after an interruption."""
         with self._guard:
             if self._connection is not None:
                 with contextlib.closing(self._connection):
                     self._write()
 
     def _write(self) -> None:
-        """In one short transaction, so that processes do not wait for one another."""
+        """Write in one short transaction, so that processes do not wait for each other."""
         if self._connection is not None:
             rows = [(sha256, *astuple(facts)) for sha256, facts in self._new.items()]
             with self._explained(), self._connection:
@@ -116,7 +115,7 @@ class FactStore(contextlib.AbstractContextManager["FactStore"]):
 
 
 def _opened(cache: Cache, key: str) -> sqlite3.Connection:
-    """The file of these versions; a damaged one is removed first, since it can be made again."""
+    """Open the database of these versions; a damaged one is replaced."""
     for _ in range(2):
         path = cache.get_or_create("facts", key, _create) / _FILE
         connection = sqlite3.connect(path, timeout=30, check_same_thread=False)

@@ -1,10 +1,9 @@
-"""A table of images, as people make them: CSV or TSV from any spreadsheet, or Parquet.
+"""Read a table of images: CSV or TSV from any spreadsheet, or Parquet.
 
     path,label[,split][,group]
 
-Paths are relative to the table's folder. A spreadsheet may have written semicolons or tabs for
-commas, and any encoding that it knows; columns may be in any order, and more of them are passed
-over.
+Paths are relative to the table's folder. Columns may be in any order, and others are ignored. The
+delimiter may be a comma, a semicolon or a tab; the encoding UTF-8, UTF-16 or Windows-1252.
 """
 
 import csv
@@ -22,27 +21,23 @@ from tuner.errors import DataError
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
 _NEEDED, _OPTIONAL = ("path", "label"), ("split", "group")
 _DELIMITERS = ",;\t|"
-# What a spreadsheet begins a file with, by encoding; without any it is UTF-8, or else Windows'.
+# Byte order marks; without one a file is UTF-8, or else Windows-1252.
 _MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 
 
 def is_table(path: Path) -> bool:
-    """Whether a file is named like a table."""
+    """Whether a file has the suffix of a table."""
     return path.suffix.lower() in TABLE_SUFFIXES
 
 
 def table_manifest(path: Path) -> Manifest:
-    """Lists the images of a table.
-
-    Args:
-        path: the table.
+    """List the images of a table.
 
     Returns:
-        What it names, with paths relative to the table's folder. An image that is named twice in
-        the same way counts once.
+        Its images, with paths relative to the table's folder. Equal rows count once.
 
     Raises:
-        DataError: it cannot be read, lacks a column, or says something that cannot be.
+        DataError: the table is unreadable, lacks a column, or has an invalid row.
     """
     rows = _parquet_rows(path) if path.suffix.lower() == ".parquet" else _text_rows(path)
     seen: dict[str, tuple[int, Candidate]] = {}
@@ -82,14 +77,14 @@ def _candidate(path: Path, number: int, row: Mapping[str, str]) -> Candidate:
 
 
 def _relative(root: Path, written: str) -> str:
-    """The path with `/`, since Windows writes another."""
+    """The path with `/`, also if Windows wrote it."""
     if "\\" in written and not os.path.exists(root / written):  # noqa: PTH110 - never raises
         written = written.replace("\\", "/")
     return Path(written).as_posix()
 
 
 def _with_splits(candidates: Iterable[Candidate]) -> list[Candidate]:
-    """Sorted by path; where some have a split, those without one are for training."""
+    """Sort by path; if some have a split, those without one are for training."""
     found = sorted(candidates, key=lambda candidate: candidate.path)
     if any(candidate.split for candidate in found):
         return [replace(candidate, split=candidate.split or "train") for candidate in found]
@@ -174,14 +169,14 @@ def _parquet_rows(path: Path) -> Iterable[tuple[int, Mapping[str, str]]]:
         rows = [dict(zip(places, cells, strict=True)) for cells in zip(*columns, strict=True)]
     except DataError:
         raise
-    except Exception as error:  # pyarrow's own, and others
+    except Exception as error:  # pyarrow raises its own types, and others
         reason = str(error).strip().rstrip(".")
         raise DataError(f"{path.name} cannot be read as Parquet: {reason}.") from error
     yield from enumerate(rows, start=1)
 
 
 def _written(value: Any) -> str:
-    """A value as CSV has it: nothing for one that is missing, which may be a NaN."""
+    """A value as text, empty if it is missing or NaN."""
     if value is None or value != value:
         return ""
     return (value.decode() if isinstance(value, bytes) else str(value)).strip()

@@ -1,7 +1,7 @@
-"""Augmentation as a few fixed views of each image, so that their features can be stored too.
+"""Augmentation as K fixed views of each image, so that their features can be cached.
 
-A view is drawn once, from (mode, view number, content of the image): the same in every run. Epoch e
-of every trial trains on view e mod K; validation is on the plain images.
+A view depends on (mode, view number, content of the image): it is the same in every run. Epoch e of
+every trial trains on view e mod K; validation uses the original images.
 """
 
 import math
@@ -26,12 +26,12 @@ _FILE = "view.npy"
 
 @dataclass(frozen=True)
 class Strength:
-    """How far a view may be from its image; each value is drawn evenly from plus or minus it.
+    """The largest changes of a view, drawn uniformly between minus and plus each value.
 
     Attributes:
-        zoom: most that is cut away of each side, as a share of it.
-        degrees: most rotation.
-        colour: most change of brightness, contrast and saturation, as a share.
+        zoom: share of each side that is cropped.
+        degrees: rotation.
+        colour: relative change of brightness, contrast and saturation.
     """
 
     zoom: float
@@ -54,21 +54,21 @@ def prepare_views(
     cache: Cache,
     on_progress: Progress = silent,
 ) -> list[np.ndarray]:
-    """Makes the views of a set of images, or finds them in the cache.
+    """Draw the views of a set of images, or find them in the cache.
 
     Args:
         pixels: uint8, shape (n, image_size, image_size, 3).
         mode: "none" or a key of MODES.
         count: number of views; one for "none".
         cache: holds them until it is closed.
-        on_progress: called while views are drawn.
+        on_progress: counts images drawn.
 
     Returns:
         Read-only memory maps of the same shape, one for each view; for "none" the pixels alone.
 
     Raises:
-        SettingsError: there is no such mode.
-        CacheError: the cache folder is full, or may not be written.
+        SettingsError: unknown mode.
+        CacheError: the cache folder is full, or is not writable.
     """
     if mode == "none":
         return [pixels]
@@ -85,7 +85,7 @@ def prepare_views(
 
 
 def draw_view(image: np.ndarray, mode: str, view: int) -> np.ndarray:
-    """One view of one image.
+    """One view of one image, uint8 of the same shape.
 
     Args:
         image: uint8, shape (size, size, 3).
@@ -107,18 +107,15 @@ def draw_view(image: np.ndarray, mode: str, view: int) -> np.ndarray:
     coefficients = _affine(
         len(image), mirrored, math.radians(strength.degrees * angle), scale, shift
     )
-    return np.asarray(
-        drawn.transform(
-            drawn.size, Image.Transform.AFFINE, coefficients, Image.Resampling.BILINEAR,
-            fillcolor=_border(np.asarray(drawn)),
-        )
-    )  # fmt: skip
+    resampling, fill = Image.Resampling.BILINEAR, _border(np.asarray(drawn))
+    affine = Image.Transform.AFFINE
+    return np.asarray(drawn.transform(drawn.size, affine, coefficients, resampling, fillcolor=fill))
 
 
 def _affine(
     size: int, mirror: bool, angle: float, scale: float, shift: "np.ndarray | tuple[float, float]"
 ) -> tuple[float, ...]:
-    """Coefficients from target to source pixels: a rotated, smaller square within the image."""
+    """Coefficients from target to source pixels: a rotated, smaller square inside the image."""
     centre = size / 2
     sign = -1.0 if mirror else 1.0
     a, b = scale * math.cos(angle) * sign, -scale * math.sin(angle)
@@ -129,7 +126,7 @@ def _affine(
 
 
 def _border(image: np.ndarray) -> tuple[int, ...]:
-    """The mean colour of the four corners, for what a rotation uncovers."""
+    """The mean colour of the four corners, which fills what a rotation uncovers."""
     corners = image[[0, 0, -1, -1], [0, -1, 0, -1]]
     return tuple(int(value) for value in corners.mean(axis=0).round())
 
