@@ -862,7 +862,7 @@ def test_a_run_that_is_being_searched_is_left_alone(several: Path, at_once: None
             result = search_again(several, how)
         message = sentence(result)
         assert f"the run small is being searched by process {os.getpid()} on " in message
-        assert "Wait until it has ended, or choose another --run." in message
+        assert "Wait until it ends, or choose another --run." in message
         assert contents(several) == before
 
 

@@ -48,5 +48,5 @@ def test_classes_beyond_two_bytes_are_refused() -> None:
 def test_damaged_bytes() -> None:
     good = Outcomes.of(np.full((2, 2), 0.5), np.zeros(2, np.int32)).to_bytes()
     for bad in (b"", good[:-1], b"no" + good, zlib.compress(b"seven b")):
-        with pytest.raises(RunError, match="is damaged"):
+        with pytest.raises(RunError, match="are damaged"):
             Outcomes.from_bytes(bad)

@@ -341,7 +341,7 @@ def test_a_run_that_is_being_searched_is_not_deleted(tmp_path: Path) -> None:
     with sole_writer(run.folder):
         before = contents(tmp_path)
         with pytest.raises(RunError, match="is being searched by process"):
-            delete_run(run)
+            delete_run(run.folder)
         assert contents(tmp_path) == before
 
 
@@ -349,7 +349,7 @@ def test_a_run_is_deleted_with_everything(tmp_path: Path) -> None:
     for name in ("first", "second"):
         create_run(tmp_path, name, SETTINGS, DATASET, overwrite=False)
     (tmp_path / "first" / "trials" / "0000").mkdir(parents=True)
-    delete_run(open_run(tmp_path, "first"))
+    delete_run(open_run(tmp_path, "first").folder)
     assert [path.name for path in tmp_path.iterdir()] == ["second"]
 
 

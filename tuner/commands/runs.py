@@ -29,7 +29,7 @@ def runs(
         doomed = open_run(runs_dir, delete)
         if not yes and not typer.confirm(f"Delete {doomed.folder} with everything in it?"):
             raise InputError("nothing was deleted.")
-        delete_run(doomed)
+        delete_run(doomed.folder)
         typer.echo(f"Deleted {doomed.folder}.", err=True)
         return
     found = summaries(runs_dir)

@@ -1,8 +1,8 @@
-"""Simple classifiers on pooled features, for what a head has to be compared with.
+"""Simple classifiers on pooled features, as baselines for trained heads.
 
-Logistic regression is fitted on the principal components of the standardised features, in float32:
-of drawings, 512 of 2,048 hold 98 % of the variance and give the accuracy of all within half a
-point. One thread does it, so that it does not depend on how busy the cores are.
+Logistic regression is fitted on the principal components of the standardised features, in float32.
+For drawings, 512 of 2,048 components hold 98 % of the variance and reach the same accuracy within
+half a point. Models are fitted on one thread, so that results do not depend on the load.
 """
 
 import warnings
@@ -12,15 +12,18 @@ from typing import Any
 import numpy as np
 
 COMPONENTS = 512
-# Steps of the optimiser, and the gradient at which it ends: further ones change no class.
+# Most steps of the optimizer, and its gradient tolerance; stricter ones change no predicted class.
 _ITERATIONS, _TOLERANCE = 200, 1e-3
 
 
 def projection(features: np.ndarray) -> Any:
-    """What standardises features and turns them onto their principal components.
+    """Fit standardisation and principal components.
+
+    Example:
+        >>> components = projection(training).transform(validation)
 
     Args:
-        features: what it is fitted on, shape (rows, channels).
+        features: to fit on, float32, shape (rows, channels).
 
     Returns:
         Fitted scikit-learn transformer to at most 512 components, float32.
@@ -31,13 +34,13 @@ def projection(features: np.ndarray) -> Any:
 
     rows, channels = features.shape
     components = min(COMPONENTS, rows, channels)
-    # The same components: of few rows by the rows, of many by the channels, whichever is quicker.
+    # Both solvers give the same components; the choice is the faster one.
     reduce = PCA(components, svd_solver="full" if 2 * rows < channels else "covariance_eigh")
     return fit(make_pipeline(StandardScaler(), reduce), features)
 
 
 def logistic_regression(strength: float) -> Any:
-    """An unfitted logistic regression for projected features.
+    """Unfitted logistic regression for projected features.
 
     Args:
         strength: scikit-learn's `C`, the inverse of the L2 penalty.
@@ -48,14 +51,14 @@ def logistic_regression(strength: float) -> Any:
 
 
 def nearest_neighbours(count: int) -> Any:
-    """An unfitted vote of the `count` nearest rows by cosine, for features as they are."""
+    """Unfitted k-nearest-neighbours classifier by cosine distance, for unprojected features."""
     from sklearn.neighbors import KNeighborsClassifier
 
     return KNeighborsClassifier(count, metric="cosine")
 
 
 def fit(model: Any, features: np.ndarray, labels: np.ndarray | None = None) -> Any:
-    """Fits a model on one thread; that it was stopped at the last step is no news."""
+    """Fit a model on one thread, without convergence warnings."""
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(1), warnings.catch_warnings():
@@ -66,15 +69,14 @@ def fit(model: Any, features: np.ndarray, labels: np.ndarray | None = None) -> A
 def folds(
     labels: np.ndarray, groups: np.ndarray | None, count: int, seed: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Row numbers to fit on and to predict, fold by fold, with the classes spread evenly.
+    """Yield stratified cross-validation folds: row numbers to fit on, and to predict.
 
     Args:
         labels: int class numbers, shape (rows,).
-        groups: names or numbers of what must not stand on two sides, shape (rows,); None where
-            every row stands alone.
-        count: of folds; no more than there are rows of the largest class, or groups. With less
-            than 2 there is nothing to give.
-        seed: draws other folds.
+        groups: group of each row, shape (rows,); a group is never split. None: no groups.
+        count: number of folds, reduced to the rows of the largest class and to the groups; below 2
+            there are none.
+        seed: for the shuffle.
     """
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
@@ -85,7 +87,7 @@ def folds(
         return
     split = kind(count, shuffle=True, random_state=seed)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of classes with fewer rows than folds
+        warnings.simplefilter("ignore")  # about classes with fewer rows than folds
         yield from split.split(labels, labels, groups)
 
 
@@ -96,30 +98,26 @@ def out_of_fold(
     parts: Iterator[tuple[np.ndarray, np.ndarray]],
     on_fold: Callable[[], None] = lambda: None,
 ) -> np.ndarray:
-    """Class probabilities of each row by a classifier that was fitted without it.
+    """Cross-validated class probabilities: each row's by a classifier fitted without it.
 
     Args:
-        classifier: unfitted.
+        classifier: unfitted scikit-learn classifier.
         features: shape (rows, channels).
         labels: int class numbers, shape (rows,).
-        parts: as `folds` gives them.
+        parts: of `folds`.
         on_fold: called after each fold.
 
     Returns:
-        float64, shape (rows, classes). NaN in the rows whose class no other fold has, and in those
-        that no fold predicts from two classes.
+        float64, shape (rows, classes). NaN for rows whose class the fitted rows lack, or whose
+        fold was fitted on fewer than two classes.
     """
     probabilities = np.full((len(labels), int(labels.max()) + 1), np.nan)
     for fitted_on, predicted in parts:
-        if len(np.unique(labels[fitted_on])) < 2:
-            on_fold()
-            continue
-        probabilities[predicted] = 0.0
-        fitted = fit(classifier, features[fitted_on], labels[fitted_on])
-        probabilities[np.ix_(predicted, fitted.classes_)] = fitted.predict_proba(
-            features[predicted]
-        )
-        unknown = predicted[~np.isin(labels[predicted], fitted.classes_)]
-        probabilities[unknown] = np.nan
+        if len(np.unique(labels[fitted_on])) >= 2:
+            fitted = fit(classifier, features[fitted_on], labels[fitted_on])
+            known = predicted[np.isin(labels[predicted], fitted.classes_)]
+            probabilities[known] = 0.0
+            found = fitted.predict_proba(features[predicted])
+            probabilities[np.ix_(known, fitted.classes_)] = found[np.isin(predicted, known)]
         on_fold()
     return probabilities

@@ -1,8 +1,8 @@
-"""What training has reached, on disk: a trial's weights, optimizer, seeds and latest epochs.
+"""Checkpoints: a trial's weights, optimizer, seeds and latest epochs on disk.
 
-A checkpoint is whole or is not there, and says itself how far it goes. It is written and synced
-before the journal names it; one that is ahead of the journal has the metrics that the journal does
-not know yet, so that nothing that was trained is trained again.
+A checkpoint is complete or absent, and records its epoch. It is flushed to disk before the journal
+names it. If it is ahead of the journal, it holds the metrics that the journal lacks, so that no
+epoch is trained twice.
 """
 
 import json
@@ -20,8 +20,20 @@ from tuner.runs.records import trial_name
 from tuner.storage.atomic import read_arrays, sync, write_arrays
 from tuner.storage.disk import NO_SPACE, free_bytes
 
-_NOTES = "checkpoint"  # name of the array that holds, as JSON, all that is no array
-_OUTCOMES = "outcomes"  # of the one that holds `Outcomes.to_bytes`
+# Names of the arrays that hold, as bytes, JSON and `Outcomes.to_bytes`.
+_NOTES, _OUTCOMES = "checkpoint", "outcomes"
+
+# What NumPy, zipfile and zlib raise on damaged bytes.
+_DAMAGES: tuple[type[Exception], ...] = (
+    OSError,
+    ValueError,
+    TypeError,
+    EOFError,
+    KeyError,
+    RuntimeError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 @dataclass(frozen=True)
@@ -29,13 +41,12 @@ class Checkpoint:
     """A trial's training at the end of an epoch.
 
     Attributes:
-        state: as `Trainer.state` returned it.
+        state: of `Trainer.state`.
         epoch: epochs done.
-        start_epoch: epochs that were done when the rung began.
+        start_epoch: epochs done when the rung began.
         epochs: metrics of the epochs from `start_epoch` to `epoch`, in order.
         seconds: wall time of those epochs.
-        outcomes: what the last of them made of the validation images; None where nothing was
-            trained, or a version that did not keep them wrote it.
+        outcomes: predictions for the validation images after the last epoch; None before the first.
     """
 
     state: Mapping[str, np.ndarray]
@@ -47,12 +58,12 @@ class Checkpoint:
 
 
 def state_file(folder: Path, trial: int) -> Path:
-    """Where a run's folder holds everything that trial number `trial` has trained."""
+    """Path of a trial's checkpoint in a run's folder."""
     return folder / "trials" / trial_name(trial) / "state.npz"
 
 
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Writes a checkpoint in place of the one before, synced.
+    """Write a checkpoint atomically, in place of the one before.
 
     Raises:
         TuneError: there is no space left.
@@ -74,48 +85,48 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         folder = path.parent.parent
         raise TuneError(
             f"there is no space left in {folder}: {needed / 1e6:.1f} MB are needed and "
-            f"{free_bytes(folder) / 1e6:.1f} MB are free. Free some; the search goes on from what "
-            "was saved."
+            f"{free_bytes(folder) / 1e6:.1f} MB are free. Free some space and resume; everything "
+            "saved so far is kept."
         ) from error
 
 
 def _write(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    """Writes arrays to a file in a folder that may have to be made, and makes all names last."""
+    """Write arrays to a file, and flush it and all folders that are made for it."""
     missing = [folder for folder in path.parents if not folder.exists()]
     path.parent.mkdir(parents=True, exist_ok=True)
     write_arrays(path, arrays)
-    for folder in missing:  # after the file, whose own sync has done most of the work
+    for folder in missing:  # last, since flushing the file has done most of the work
         sync(folder.parent)
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Removes what dead processes had begun to write in a run's folder."""
+    """Remove the temporary files of dead processes from a run's folder."""
     for pattern in ("trials/*/.state.npz.*", ".settings.json.*", ".journal.db.*"):
         for path in folder.glob(pattern):
             path.unlink(missing_ok=True)
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Reads what `write_checkpoint` wrote.
+    """Read a checkpoint.
 
     Raises:
-        RunError: it is gone or damaged.
+        RunError: it is missing or damaged.
     """
     try:
         state = read_arrays(path)
         notes = json.loads(state.pop(_NOTES).tobytes())
         outcomes = state.pop(_OUTCOMES, None)
         return Checkpoint(
-            state, int(state["epoch"]), int(notes["start_epoch"]), tuple(notes["epochs"]),
-            float(notes["seconds"]),
-            None if outcomes is None else Outcomes.from_bytes(outcomes.tobytes()),
-        )  # fmt: skip
+            state=state,
+            epoch=int(state["epoch"]),
+            start_epoch=int(notes["start_epoch"]),
+            epochs=tuple(notes["epochs"]),
+            seconds=float(notes["seconds"]),
+            outcomes=None if outcomes is None else Outcomes.from_bytes(outcomes.tobytes()),
+        )
     except FileNotFoundError as error:
         raise RunError(
             f"the weights of trial {path.parent.name} are gone from {path.parent}."
         ) from error
-    except (
-        OSError, ValueError, TypeError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile,
-        zlib.error,
-    ) as error:  # fmt: skip
+    except _DAMAGES as error:
         raise RunError(f"{path} is damaged: {error}.") from error

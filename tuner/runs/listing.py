@@ -1,4 +1,4 @@
-"""List the runs of a folder."""
+"""Summaries of all runs of a folder, for `tune runs`."""
 
 import contextlib
 from dataclasses import dataclass
@@ -14,16 +14,16 @@ from tuner.storage.disk import folder_bytes
 
 @dataclass(frozen=True)
 class RunSummary:
-    """A run in a line.
+    """One run in the list.
 
     Attributes:
-        name: its name.
-        data: folder of the images, or None for digits.
+        name: of the run.
+        data: folder of the images, or None for scikit-learn's digits.
         state: "running", "interrupted", "done", or "damaged".
-        trials: configurations begun; None where the journal cannot be read.
-        best_score: of the trial that leads, or None.
-        objective: what the score is.
-        size_bytes: of everything in its folder.
+        trials: number of trials begun; None if the journal cannot be read.
+        best_score: of the best trial, or None.
+        objective: name of the score.
+        size_bytes: of the run's folder.
     """
 
     name: str
@@ -36,7 +36,7 @@ class RunSummary:
 
 
 def summaries(runs_dir: Path) -> list[RunSummary]:
-    """The runs, the newest first."""
+    """Summaries of the runs, newest first."""
     return [_summary(runs_dir / name) for name in run_names(runs_dir)]
 
 

@@ -1,7 +1,7 @@
-"""What a trial made of each validation image, kept in a few bytes an image.
+"""A trial's predictions for the validation images, in a few bytes each.
 
-Accuracies, confusions, mistakes, reliability and the luck of the best of many trials follow from
-it, so that no image has to be computed again.
+Accuracy, confusion matrix, mistakes, calibration and selection bias follow from them without
+running the network again.
 """
 
 import zlib
@@ -17,14 +17,18 @@ _MOST_CLASSES = 2**16
 
 @dataclass(frozen=True)
 class Outcomes:
-    """What a trial made of each validation image at the end of a rung, in the images' order.
+    """Predictions for the validation images at the end of a rung, in the images' order.
 
-    Probabilities are rounded to half precision: to 3 significant digits, and to 0 below 3e-8.
+    Probabilities are rounded to half precision: 3 significant digits, and 0 below 3e-8.
+
+    Example:
+        >>> outcomes = Outcomes.of(model.predict(images), labels)
+        >>> outcomes.right(labels).mean()  # accuracy
 
     Attributes:
-        predicted: number of the most probable class, uint16, shape (images,).
+        predicted: the most probable class, uint16, shape (images,).
         confidence: its probability, float16, shape (images,).
-        probability: that of the image's own class, float16, shape (images,).
+        probability: of the image's label, float16, shape (images,).
     """
 
     predicted: np.ndarray
@@ -33,7 +37,7 @@ class Outcomes:
 
     @classmethod
     def of(cls, probabilities: np.ndarray, labels: np.ndarray) -> "Outcomes":
-        """Those of a network's output.
+        """Outcomes of predicted probabilities.
 
         Args:
             probabilities: shape (images, classes), of at most 65,536 classes.
@@ -50,7 +54,7 @@ class Outcomes:
         )
 
     def right(self, labels: np.ndarray) -> np.ndarray:
-        """Whether each image is named rightly, bool, shape (images,).
+        """Whether each prediction is right, bool, shape (images,).
 
         Args:
             labels: int class numbers in the same order.
@@ -58,24 +62,24 @@ class Outcomes:
         return np.asarray(self.predicted == labels)
 
     def to_bytes(self) -> bytes:
-        """The three arrays, one after the other, compressed; the same for equal ones."""
+        """The three arrays, concatenated and compressed; equal outcomes give equal bytes."""
         arrays = (self.predicted, self.confidence, self.probability)
         return zlib.compress(b"".join(array.tobytes() for array in arrays), 1)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Outcomes":
-        """What `to_bytes` gave.
+        """Outcomes from `to_bytes`.
 
         Raises:
-            RunError: it is not that.
+            RunError: the bytes are damaged.
         """
         try:
             plain = zlib.decompress(data)
         except zlib.error as error:
-            raise RunError(f"what a trial made of its images is damaged: {error}.") from error
+            raise RunError(f"the predictions of a trial are damaged: {error}.") from error
         count, rest = divmod(len(plain), _PREDICTED.itemsize + 2 * _PROBABILITY.itemsize)
         if rest:
-            raise RunError("what a trial made of its images is damaged: bytes are missing.")
+            raise RunError("the predictions of a trial are damaged: bytes are missing.")
         predicted = np.frombuffer(plain, _PREDICTED, count)
         probabilities = np.frombuffer(plain, _PROBABILITY, 2 * count, predicted.nbytes)
         return cls(predicted, *probabilities.reshape(2, count))

@@ -1,4 +1,4 @@
-"""Which trial wins, and in which order trials are shown."""
+"""Rank trials, and choose the best or the simplest within one standard error of it."""
 
 from collections.abc import Sequence
 
@@ -14,8 +14,8 @@ from tuner.runs.records import FAILED, TrialRecord
 def rank(records: Sequence[TrialRecord], direction: str) -> list[TrialRecord]:
     """The trials that can win, best first.
 
-    Only those that reached the highest rung that any trial completed, and that did not fail. Ties
-    go to the one that trains fewer scalars, then to the earlier.
+    These are the trials that reached the highest finished rung and did not fail. Ties go to the
+    trial with fewer trained scalars, then to the earlier one.
 
     Args:
         records: the trials of a search.
@@ -31,10 +31,7 @@ def rank(records: Sequence[TrialRecord], direction: str) -> list[TrialRecord]:
 
 
 def rank_all(records: Sequence[TrialRecord], direction: str) -> list[TrialRecord]:
-    """Every trial: those that can win first, as `rank` orders them, then the others.
-
-    The others follow by the epochs that they reached, and by score.
-    """
+    """All trials: first those that can win, see `rank`; then the others by epochs and score."""
     ranked = rank(records, direction)
     sign = -1.0 if direction == "max" else 1.0
     others = sorted(
@@ -49,13 +46,15 @@ def simplest(
 ) -> tuple[TrialRecord, float] | None:
     """The simplest trial within one standard error of the best, and that error.
 
+    The one-standard-error rule of Breiman et al., "Classification and Regression Trees", 1984.
+
     Args:
         journal: of the search.
         labels: class numbers of the validation images, in their order.
-        objective: what the search chose by.
+        objective: name of the score.
 
     Returns:
-        None where no trial can win yet, or the best one's outcomes were not kept.
+        None if no trial can win yet, or the best one has no outcomes.
     """
     near = near_best(journal, labels, objective)
     if near is None:
@@ -79,10 +78,10 @@ def near_best(
 
 
 def may_be_simplest(near: Sequence[TrialRecord]) -> set[int]:
-    """Numbers of the trials that are, or can yet become, the simplest within one error.
+    """Numbers of the trials that are the simplest, or become it when a better trial finishes.
 
-    When a better trial comes the bound rises, and cheaper trials fall out of it. So those are
-    needed that no cheaper trial equals.
+    A better trial raises the bound, and simpler trials fall below it. So each trial is needed that
+    is simpler than all better ones.
 
     Args:
         near: the trials within one standard error, best first.
@@ -97,12 +96,12 @@ def may_be_simplest(near: Sequence[TrialRecord]) -> set[int]:
 
 
 def cost_of(trial: TrialRecord) -> int:
-    """What is least for the simplest trial: the number of scalars that it trains."""
+    """Number of trained scalars: the simplest trial has the fewest."""
     return trial.parameters or 0
 
 
 def values_of(outcomes: Outcomes, labels: np.ndarray, objective: str) -> np.ndarray:
-    """What each image adds to a score: 1 where it is named rightly, or its cross-entropy in nats.
+    """Each image's share in the score: 1 or 0 for right or wrong, or its cross-entropy in nats.
 
     Returns:
         float64, shape (images,).
@@ -113,12 +112,12 @@ def values_of(outcomes: Outcomes, labels: np.ndarray, objective: str) -> np.ndar
 
 
 def standard_error(values: np.ndarray, labels: np.ndarray, objective: str) -> float:
-    """The standard error of a score.
+    """Standard error of a score.
 
     Args:
-        values: as `values_of` gives them.
+        values: of `values_of`.
         labels: int class numbers, shape (images,).
-        objective: whether each image counts the same, or each class.
+        objective: name of the score; decides whether each image or each class counts the same.
     """
     if not Objective(objective).is_balanced:
         return float(values.std() / np.sqrt(len(values)))

@@ -13,7 +13,7 @@ class RungRecord:
     Attributes:
         start_epoch: epochs done before it.
         end_epoch: epochs done after it.
-        score: the objective at its last epoch.
+        score: the objective after its last epoch.
         seconds: wall time.
     """
 
@@ -25,20 +25,20 @@ class RungRecord:
 
 @dataclass(frozen=True)
 class TrialRecord:
-    """One configuration and all the training that it got.
+    """One configuration and its training so far.
 
     Attributes:
         id: number of the trial, from 0.
-        recipe: name of the recipe that it trains, or None.
+        recipe: name of its recipe, or None.
         iteration: Hyperband iteration, None for a recipe.
         bracket: number of its bracket, None for a recipe.
         hyperparameters: the active ones, by name.
-        status: RUNNING; STOPPED (below the last rung, where Hyperband may leave it); COMPLETED
-            (trained to the full number of epochs); FAILED.
+        status: RUNNING; STOPPED (finished a rung, and may be promoted); COMPLETED (trained for all
+            epochs); FAILED.
         parameters: number of trained scalars, None before it was built.
         message: why it failed.
-        rungs: the finished ones, in order.
-        batch_size: images of a step, where they are fewer than the search's; else None.
+        rungs: finished rungs, in order.
+        batch_size: if smaller than the search's; else None.
     """
 
     id: int
@@ -54,22 +54,22 @@ class TrialRecord:
 
     @property
     def score(self) -> float | None:
-        """The objective at the last epoch of the highest rung reached."""
+        """The objective at the end of the last finished rung."""
         return self.rungs[-1].score if self.rungs else None
 
     @property
     def epochs(self) -> int:
-        """Epochs trained up to the highest rung reached."""
+        """Epochs trained up to the last finished rung."""
         return self.rungs[-1].end_epoch if self.rungs else 0
 
     @property
     def seconds(self) -> float:
-        """Wall time of all its rungs."""
+        """Wall time of all rungs."""
         return sum(rung.seconds for rung in self.rungs)
 
 
 def trial_row(record: TrialRecord) -> dict[str, Any]:
-    """A trial as `tune trials --format json` prints it."""
+    """Row of a trial in `tune trials --format json`."""
     return {
         "id": trial_name(record.id),
         "status": record.status,
@@ -88,5 +88,5 @@ def trial_row(record: TrialRecord) -> dict[str, Any]:
 
 
 def trial_name(number: int) -> str:
-    """The name under which a user sees trial `number`: four digits."""
+    """Name of a trial for the user and for its folder: four digits."""
     return f"{number:04d}"

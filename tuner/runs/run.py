@@ -1,4 +1,4 @@
-"""A run: one search and everything that it wrote, in one folder under the runs folder."""
+"""A run: one search and everything that it wrote, in a folder of its own below the runs folder."""
 
 import json
 import os
@@ -21,7 +21,7 @@ from tuner.storage import locks
 from tuner.storage.atomic import read_text, sync, write_text
 from tuner.storage.disk import nearest_existing
 
-# 60 letters of up to four bytes, a prefix and a process id fit into a file name of 255 bytes.
+# 60 characters of up to 4 bytes, a prefix and a process id fit into a file name of 255 bytes.
 _NAME = re.compile(r"\w[\w.-]{0,59}")
 
 
@@ -29,9 +29,13 @@ _NAME = re.compile(r"\w[\w.-]{0,59}")
 class Run:
     """An existing run.
 
+    Example:
+        >>> run = open_run(Path("runs"))  # the newest
+        >>> winner_of(run).score
+
     Attributes:
         folder: the run's folder.
-        settings: what the search was asked to do.
+        settings: of its search.
     """
 
     folder: Path
@@ -39,37 +43,37 @@ class Run:
 
     @property
     def name(self) -> str:
-        """The run's name: that of its folder."""
+        """Name of the run and of its folder."""
         return self.folder.name
 
     @cached_property
     def journal(self) -> Journal:
-        """The run's journal, open for writing too where the folder can be written."""
+        """The run's journal; read-only if the folder cannot be written."""
         return Journal.open(self.folder / "journal.db", read_only=not is_writable(self.folder))
 
     @property
     def complete(self) -> bool:
-        """Whether the search has done all that its settings ask for."""
+        """Whether the search has finished all Hyperband iterations."""
         return self.journal.notes().finished_iterations == self.settings.iterations
 
     def salvaged(self) -> list[TrialRecord]:
-        """What can still be read of a damaged journal's trials."""
+        """Trials that can still be read from a damaged journal."""
         return salvage(self.folder / "journal.db")
 
     @property
     def busy(self) -> bool:
-        """Whether a process is searching."""
+        """Whether a process is searching in this run."""
         return locks.is_taken(lock_file(self.folder))
 
     def dataset(self, root: Path | None = None) -> Dataset:
-        """The images and their split, as the search saw them.
+        """The images and their split, as in the search.
 
         Args:
-            root: folder that the images lie in; None for where they were.
+            root: folder of the images; None for the one that the search read.
 
         Raises:
-            RunError: the description is missing or damaged.
-            DataError: it is not complete, or was written by a newer version.
+            RunError: dataset.json is missing or damaged.
+            DataError: dataset.json is incomplete, or was written by a newer version.
         """
         path = self.folder / "dataset.json"
         try:
@@ -85,10 +89,10 @@ class Run:
 
 
 def check_new(runs_dir: Path, name: str, overwrite: bool) -> None:
-    """Checks that a run of that name can be begun.
+    """Check that a run with this name can be created.
 
     Raises:
-        RunError: the name is no name for a folder, it is taken, or nothing can be written there.
+        RunError: the name is invalid or taken, or the runs folder cannot be written.
     """
     if not _NAME.fullmatch(name):
         raise RunError(
@@ -109,7 +113,7 @@ def check_new(runs_dir: Path, name: str, overwrite: bool) -> None:
 
 
 def is_writable(folder: Path) -> bool:
-    """Whether a folder is there, or can be made, and files can be written to it."""
+    """Whether files can be written to a folder, which exists or can be made."""
     path = nearest_existing(folder)
     return path.is_dir() and os.access(path, os.W_OK | os.X_OK)
 
@@ -117,10 +121,10 @@ def is_writable(folder: Path) -> bool:
 def create_run(
     runs_dir: Path, name: str, settings: SearchSettings, dataset: Dataset, overwrite: bool
 ) -> Run:
-    """Makes the run's folder with settings, dataset and an empty journal, all at once.
+    """Create a run's folder with settings, dataset and an empty journal, atomically.
 
     Raises:
-        RunError: as `check_new` raises it, or the folder cannot be written.
+        RunError: see `check_new`; or the folder cannot be written.
     """
     check_new(runs_dir, name, overwrite)
     folder = runs_dir / name
@@ -129,7 +133,7 @@ def create_run(
         _remove_leftovers(runs_dir, name)
         new.mkdir(parents=True)
         write_text(new / "settings.json", settings.to_json())
-        # As ASCII: a file's name may hold bytes that are no text.
+        # ASCII, since a file name may hold bytes that are not valid UTF-8.
         write_text(new / "dataset.json", json.dumps(dataset.to_json()))
         Journal.create(new / "journal.db").close()
         _put(new, folder)
@@ -144,7 +148,7 @@ def create_run(
 
 
 def update_run(run: Run, settings: SearchSettings, dataset: Dataset) -> Run:
-    """The run with other settings, and with the place where its images lie now.
+    """Save changed settings and the images' new folder; return the updated run.
 
     Raises:
         RunError: the folder cannot be written.
@@ -162,7 +166,7 @@ def update_run(run: Run, settings: SearchSettings, dataset: Dataset) -> Run:
 
 
 def _put(new: Path, folder: Path) -> None:
-    """Gives a folder its name; what had that name goes only once that has succeeded."""
+    """Rename a new folder into place; a folder that it replaces is removed last."""
     if not folder.exists():
         new.rename(folder)
         return
@@ -178,7 +182,7 @@ def _put(new: Path, folder: Path) -> None:
 
 
 def _remove_leftovers(runs_dir: Path, name: str) -> None:
-    """Removes what killed processes had begun to make of a run of that name, or to remove of it."""
+    """Remove what killed processes left of creating or removing a run with this name."""
     for path in runs_dir.glob(f".{name}.*"):
         made_by = re.fullmatch(rf"\.{re.escape(name)}\.(\d+)\.(new|old)", path.name)
         if made_by and not _is_another_process(int(made_by[1])):
@@ -196,14 +200,14 @@ def _is_another_process(pid: int) -> bool:
 
 
 def open_run(runs_dir: Path, name: str | None = None) -> Run:
-    """Opens a run.
+    """Open a run.
 
     Args:
         runs_dir: folder of the runs.
-        name: the run's name; None for the newest.
+        name: of the run; None for the newest.
 
     Raises:
-        RunError: there is no such run, none at all, or its settings cannot be read.
+        RunError: there is no such run, or no run at all, or its settings cannot be read.
     """
     names = run_names(runs_dir)
     if not names:
@@ -219,20 +223,11 @@ def open_run(runs_dir: Path, name: str | None = None) -> Run:
         raise RunError(f"{path} is damaged: {str(error).rstrip('.')}.") from error
 
 
-def delete_run(run: Run) -> None:
-    """Removes a run with everything in it.
+def delete_run(folder: Path) -> None:
+    """Remove a run's folder; it is renamed first, so that no half of it keeps the name.
 
     Raises:
-        RunError: a process is searching in it, or it cannot be removed.
-    """
-    remove_folder(run.folder)
-
-
-def remove_folder(folder: Path) -> None:
-    """Removes a run's folder; one that is partly removed never has its name.
-
-    Raises:
-        RunError: as `delete_run` raises it.
+        RunError: a process is searching in the run, or the folder cannot be removed.
     """
     grave = folder.with_name(f".{folder.name}.{os.getpid()}.old")
     try:
@@ -244,7 +239,7 @@ def remove_folder(folder: Path) -> None:
 
 
 def run_names(runs_dir: Path) -> list[str]:
-    """Names of the runs, the newest first."""
+    """Names of the runs, newest first."""
     if not runs_dir.is_dir():
         return []
     folders = [folder for folder in runs_dir.iterdir() if _is_run(folder)]
@@ -257,7 +252,7 @@ def _is_run(folder: Path) -> bool:
 
 
 def winner_of(run: Run) -> TrialRecord:
-    """The trial that the run's search chose so far.
+    """The best trial so far.
 
     Raises:
         RunError: no trial of the run has finished.
@@ -277,7 +272,11 @@ def winner_of(run: Run) -> TrialRecord:
 
 
 def open_journal(folder: Path, overwrite: bool, resume: bool) -> Journal:
-    """The journal of a run that is gone on with, or an empty one in a folder of its own."""
+    """Open a journal to resume, or create an empty one in a new folder.
+
+    Raises:
+        RunError: the folder exists, and is neither to be resumed nor overwritten.
+    """
     path = folder / "journal.db"
     if resume and path.exists():
         return Journal.open(path)
@@ -289,11 +288,11 @@ def open_journal(folder: Path, overwrite: bool, resume: bool) -> Journal:
                 f"the run {folder} exists. Pass resume=True to go on with it, overwrite=True to "
                 "replace it, or choose another project_name."
             )
-        remove_folder(folder)
+        delete_run(folder)
     folder.mkdir(parents=True, exist_ok=True)
     return Journal.create(path)
 
 
 def existing_run(runs_dir: Path, name: str) -> Run | None:
-    """The run of that name, if there is one."""
+    """Open the run with this name, or return None if there is none."""
     return open_run(runs_dir, name) if name in run_names(runs_dir) else None

@@ -1,4 +1,4 @@
-"""What a search spends before it trains: reading and decoding images, computing features."""
+"""Wall time before training: reading and decoding images, computing features."""
 
 import contextlib
 import time
@@ -13,7 +13,7 @@ READING, DECODING, FEATURES = "reading images", "decoding images", "computing fr
 
 @contextlib.contextmanager
 def timed(seconds: dict[str, float], what: str) -> Iterator[None]:
-    """Adds the wall time of a `with` block to what is known of that name."""
+    """Add the wall time of a `with` block to `seconds[what]`."""
     begun = time.monotonic()
     try:
         yield
@@ -23,23 +23,23 @@ def timed(seconds: dict[str, float], what: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def noted(journal: Journal, what: str) -> Iterator[None]:
-    """Notes the wall time of a `with` block, one that was interrupted too."""
+    """Note the wall time of a `with` block, even if it is interrupted."""
     seconds: dict[str, float] = {}
     try:
         with timed(seconds, what):
             yield
     finally:
-        with contextlib.suppress(TuneError):  # a full disk, say, that has ended the search
+        with contextlib.suppress(TuneError):  # such as a full disk, which ends the search anyway
             note_seconds(journal, seconds)
 
 
 def note_seconds(journal: Journal, seconds: Mapping[str, float]) -> None:
-    """Adds to what the run's earlier processes spent, by what was done."""
+    """Add seconds to those that earlier processes of the run noted."""
     known = prepared_seconds(journal)
     added = {name: known.get(name, 0.0) + spent for name, spent in seconds.items()}
     journal.set_notes(Notes(prepared_seconds=known | added), durable=False)
 
 
 def prepared_seconds(journal: Journal) -> dict[str, float]:
-    """Wall time of all the run's processes by what was done; empty where none was noted."""
+    """Wall time of all processes of the run, by what was done."""
     return dict(journal.notes().prepared_seconds or {})

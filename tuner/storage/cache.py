@@ -1,11 +1,11 @@
-"""A folder of results that are addressed by what they were made from, shared by processes.
+"""A content-addressed cache folder, shared by processes.
 
-    FOLDER/entries/KIND/KEY/    complete entries; a folder appears here by one rename
-    FOLDER/partial/             being written, or being removed
-    FOLDER/locks/               one lock file for each entry: exclusive while it is made or removed,
-                                shared while a process uses it
+    FOLDER/entries/KIND/KEY/    complete entries; each appears by one rename
+    FOLDER/partial/             entries that are being written or removed
+    FOLDER/locks/               a lock file per entry: exclusive while it is made or removed, shared
+                                while a process uses it
 
-The locks are `flock`s: they end with their process, however that ends.
+The locks are `flock`s, which end with their process.
 """
 
 import os
@@ -34,12 +34,12 @@ _NAME = re.compile(r"[A-Za-z0-9_-]+")
 
 
 class CacheError(TuneError):
-    """The cache folder cannot be used: it is full, or may not be written."""
+    """The cache folder is full or cannot be written."""
 
 
 @dataclass(frozen=True)
 class CacheEntry:
-    """One complete entry: `held` says that a process, perhaps this one, is using it."""
+    """One complete entry; `held` if any process is using it."""
 
     kind: str
     key: str
@@ -49,29 +49,36 @@ class CacheEntry:
 
 
 def default_cache_dir() -> Path:
-    """The user's cache folder for this program."""
+    """This program's folder in the user's cache."""
     return platformdirs.user_cache_path("tune-resnet50")
 
 
 def folder_size(folder: Path) -> int:
-    """Bytes of all complete entries of a cache folder, looked at without taking any lock."""
+    """Bytes of all complete entries of a cache folder; takes no lock."""
     return folder_bytes(folder / "entries")
 
 
 class Cache(AbstractContextManager["Cache"]):
-    """The entries below `folder`, and the holds of this process on some of them.
+    """The entries of a cache folder, and this process's holds on those that it uses.
 
-    `kind` and `key` are made of letters, digits, `_` and `-`. An entry that was handed out stays on
-    disk until `close`, whatever another process prunes. Threads may share a cache.
+    An entry that was returned stays on disk until `close`, even if another process prunes. Threads
+    may share a cache.
+
+    Example:
+        >>> with Cache(default_cache_dir(), limit_bytes=20 * 10**9) as cache:
+        ...     folder = cache.get_or_create("features", key_of("v1", digest), fill)
 
     Args:
-        folder: made when it is first written to.
-        limit_bytes: after an entry was made, the least recently used ones that nobody holds are
-            removed until all together take no more than this. None: no limit.
+        folder: made on the first write.
+        limit_bytes: after each new entry, the least recently used entries that no process holds are
+            removed until all entries fit. None: no limit.
+
+    Raises:
+        ValueError: from its methods, if `kind` or `key` has other characters than ASCII letters,
+            digits, `_` and `-`.
     """
 
     def __init__(self, folder: Path, limit_bytes: int | None = None) -> None:
-        """Opens the cache; touches nothing on disk."""
         self.folder = folder
         self.limit_bytes = limit_bytes
         _allow_open_files()
@@ -79,10 +86,10 @@ class Cache(AbstractContextManager["Cache"]):
         self._guard = threading.Lock()
 
     def entry(self, kind: str, key: str) -> Path | None:
-        """The folder of a complete entry, held from now on and marked as used, or None.
+        """Hold a complete entry, mark it as used and return its folder; None if there is none.
 
         Raises:
-            CacheError: the cache folder may not be written.
+            CacheError: the cache folder cannot be written.
         """
         path = self._path(kind, key)
         if not path.is_dir():
@@ -93,20 +100,20 @@ class Cache(AbstractContextManager["Cache"]):
                 self._hold(path, locks.take(self._lock_file(path)))
             try:
                 os.utime(path)
-            except FileNotFoundError:  # removed before the lock was ours
+            except FileNotFoundError:  # removed before we had the lock
                 self._release(path)
                 return None
         return path
 
     @contextmanager
     def create(self, kind: str, key: str) -> Iterator[Path]:
-        """Yields an empty folder that becomes the entry when the block ends without an error.
+        """Yield an empty folder that becomes the entry when the block ends without an error.
 
-        Waits while another process makes the same entry. Where there is a complete one, it stays
-        and the new one is dropped: equal keys mean equal content.
+        Waits while another process makes the same entry. If the entry exists by then, the new one
+        is dropped: equal keys mean equal content.
 
         Raises:
-            CacheError: no space, or the cache folder may not be written. Nothing is left behind.
+            CacheError: the cache folder is full or cannot be written. Nothing is left behind.
         """
         self._remove_leftovers()
         path = self._path(kind, key)
@@ -115,17 +122,17 @@ class Cache(AbstractContextManager["Cache"]):
             yield folder
 
     def get_or_create(self, kind: str, key: str, fill: Callable[[Path], None]) -> Path:
-        """The entry, held; `fill(folder)` writes it if there is none.
+        """Hold an entry and return its folder; if there is none, `fill(folder)` writes it.
 
-        Of all processes that ask at the same time, one fills and the others wait.
+        If several processes call this at the same time, one fills and the others wait.
 
         Raises:
-            CacheError: no space, or the cache folder may not be written. Nothing is left behind.
+            CacheError: the cache folder is full or cannot be written. Nothing is left behind.
         """
         path = self._path(kind, key)
         if self.entry(kind, key) is None:
             self._remove_leftovers()
-        # A loop, since an exclusive lock becomes a shared one with a gap in which others may prune.
+        # A loop: between the exclusive and the shared lock another process may prune.
         while self.entry(kind, key) is None:
             lock = self._claim(path)
             if lock is not None:
@@ -134,19 +141,19 @@ class Cache(AbstractContextManager["Cache"]):
         return path
 
     def entries(self) -> list[CacheEntry]:
-        """All complete entries, the least recently used first."""
+        """All complete entries, least recently used first."""
         paths = (self.folder / "entries").glob("*/*")
         found = [entry for path in paths if (entry := self._describe(path)) is not None]
         return sorted(found, key=lambda entry: (entry.last_used, entry.kind, entry.key))
 
     def prune(self, older_than: timedelta | None = None) -> int:
-        """Removes the entries that nobody holds, and what dead processes left half-written.
+        """Remove entries that no process holds, and partial ones of dead processes.
 
         Args:
-            older_than: spares the entries used within this time; None spares none.
+            older_than: keep entries that were used within this time; None keeps none.
 
         Returns:
-            The bytes that were freed.
+            The number of bytes freed.
         """
         freed = self._remove_leftovers()
         newest = None if older_than is None else datetime.now(UTC) - older_than
@@ -156,10 +163,9 @@ class Cache(AbstractContextManager["Cache"]):
         return freed
 
     def room(self) -> int:
-        """Bytes that this process may add: within the limit, and what the disk has, less a tenth.
+        """Bytes that this process may add: up to the limit, and up to 90 % of the free disk.
 
-        Against the limit, entries that nobody holds do not count, since they make room for new
-        ones; against the disk they do.
+        Entries that no process holds do not count against the limit, since new ones replace them.
         """
         free = free_bytes(self.folder) * 9 // 10
         if self.limit_bytes is None:
@@ -168,7 +174,7 @@ class Cache(AbstractContextManager["Cache"]):
         return max(0, min(free, self.limit_bytes - held))
 
     def remove(self, kind: str, key: str) -> None:
-        """Removes an entry that was found damaged, unless another process holds it."""
+        """Remove a damaged entry, unless another process holds it."""
         path = self._path(kind, key)
         self._release(path)
         entry = self._describe(path)
@@ -176,10 +182,10 @@ class Cache(AbstractContextManager["Cache"]):
             self._remove(entry)
 
     def close(self) -> None:
-        """Lets go of every entry: others may remove them from now on."""
+        """Release all entries; other processes may then remove them."""
         with self._guard:
             while self._holds:
-                # Not unlocked: a forked child that still uses the entry shares this lock.
+                # Not unlocked: a forked child may share this lock and still use the entry.
                 os.close(self._holds.popitem()[1])
 
     def __exit__(
@@ -188,7 +194,7 @@ class Cache(AbstractContextManager["Cache"]):
         exc_value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Closes the cache."""
+        """Close the cache."""
         self.close()
 
     def _path(self, kind: str, key: str) -> Path:
@@ -215,7 +221,7 @@ class Cache(AbstractContextManager["Cache"]):
                 os.close(lock)
 
     def _claim(self, path: Path) -> int | None:
-        """The exclusive lock on an entry to be made, or None once another has made it."""
+        """Take the exclusive lock on a new entry; None once another process has made it."""
         while self.entry(path.parent.name, path.name) is None:
             with storage_errors(self.folder):
                 lock = locks.take(self._lock_file(path), exclusive=True)
@@ -255,7 +261,7 @@ class Cache(AbstractContextManager["Cache"]):
         try:
             size_bytes = folder_bytes(path)
             held = locks.is_taken(self._lock_file(path))
-            # Last, since a folder that is gone by now has been measured as empty.
+            # Last: a folder that was removed meanwhile was measured as empty.
             used = datetime.fromtimestamp(path.stat().st_mtime, UTC)
             return CacheEntry(path.parent.name, path.name, size_bytes, used, held)
         except FileNotFoundError:  # another process has removed it
@@ -277,7 +283,7 @@ class Cache(AbstractContextManager["Cache"]):
             if lock is None:
                 return 0
             try:
-                # Renamed first, so that nobody ever finds half of it under its name.
+                # Renamed first, so that no process finds half of it.
                 grave = self._partial_path(path)
                 grave.parent.mkdir(exist_ok=True)
                 with suppress(FileNotFoundError):
@@ -288,7 +294,7 @@ class Cache(AbstractContextManager["Cache"]):
         return entry.size_bytes
 
     def _remove_leftovers(self) -> int:
-        """Clears what was being written when its process died, which left no lock on it."""
+        """Remove partial entries whose process has died, and so left no lock."""
         freed = 0
         for partial in list((self.folder / "partial").glob("*.*.*")):
             lock_file = self.folder / "locks" / partial.stem
@@ -302,7 +308,7 @@ class Cache(AbstractContextManager["Cache"]):
 
 
 def _allow_open_files() -> None:
-    """Raises this process's limit on open files as far as it may: each held entry needs one."""
+    """Raise the limit on open files to its maximum: each held entry needs a file."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
@@ -310,11 +316,11 @@ def _allow_open_files() -> None:
 
 @contextmanager
 def storage_errors(folder: Path, only: Container[int] | None = None) -> Iterator[None]:
-    """Turns an OSError while writing below `folder` into a CacheError that says what to do.
+    """Turn an OSError into a CacheError that says what to do.
 
     Args:
-        folder: named in the message.
-        only: the `errno` values that are turned; None: all.
+        folder: of the cache, for the message.
+        only: `errno` values to turn; None for all.
     """
     try:
         yield

@@ -12,12 +12,12 @@ if TYPE_CHECKING:  # these need TensorFlow
 
 
 def key_of(*made_from: Any) -> str:
-    """Key of what is made from these things, which JSON can hold: their SHA-256, hexadecimal."""
+    """Cache key of something made from these JSON values: their SHA-256 in hexadecimal."""
     return hashlib.sha256(json.dumps(made_from).encode()).hexdigest()
 
 
 def bytes_digest(*arrays: "np.ndarray") -> str:
-    """SHA-256 of the bytes of arrays, one after the other, hexadecimal."""
+    """SHA-256 of the concatenated bytes of arrays, in hexadecimal."""
     import numpy as np
 
     digest = hashlib.sha256()

@@ -1,4 +1,4 @@
-"""What a folder takes, and what its disk has left."""
+"""Sizes of folders and free space on disks."""
 
 import errno
 import os
@@ -6,12 +6,12 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
-# Of a full disk, and of a used-up quota.
+# A full disk, and a full quota.
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
 def nearest_existing(path: Path) -> Path:
-    """The path itself, or the nearest folder above it that exists, absolute."""
+    """The path, or its nearest parent that exists, absolute."""
     path = path.absolute()
     while not os.path.lexists(path):
         path = path.parent
@@ -19,12 +19,12 @@ def nearest_existing(path: Path) -> Path:
 
 
 def free_bytes(folder: Path) -> int:
-    """Bytes that are free where a folder is, or would be made."""
+    """Free bytes on the disk of a folder, which may not exist yet."""
     return shutil.disk_usage(nearest_existing(folder)).free
 
 
 def folder_bytes(folder: Path) -> int:
-    """Size of all files in a folder; those that another process removes meanwhile may count."""
+    """Bytes of all files in a folder; other processes may remove files meanwhile."""
     total = 0
     for path in folder.rglob("*"):
         with suppress(FileNotFoundError):

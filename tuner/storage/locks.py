@@ -1,4 +1,4 @@
-"""Locks on files, which end with the process that holds them, however it ends."""
+"""File locks (`flock`), which end with the process that holds them."""
 
 import fcntl
 import os
@@ -6,15 +6,15 @@ from pathlib import Path
 
 
 def take(file: Path, exclusive: bool = False) -> int | None:
-    """Locks a file, which is made if it is not there.
+    """Lock a file, which is created if missing.
 
     Args:
-        file: what is locked.
-        exclusive: whether nobody else may hold it.
+        file: the lock file.
+        exclusive: whether no other lock may exist on it.
 
     Returns:
-        The descriptor that holds the lock until it is closed. A shared lock waits its turn; an
-        exclusive one is None when another holds one.
+        A descriptor that holds the lock until it is closed. A shared lock waits for an exclusive
+        one; an exclusive lock does not wait: None if there is another.
     """
     operation = fcntl.LOCK_EX | fcntl.LOCK_NB if exclusive else fcntl.LOCK_SH
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -22,7 +22,7 @@ def take(file: Path, exclusive: bool = False) -> int | None:
         lock = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
         try:
             fcntl.flock(lock, operation)
-            # The file may have been discarded while we waited: then the lock is on nothing.
+            # The file may have been removed while we waited; then lock the new one.
             if os.path.samestat(os.fstat(lock), file.stat()):
                 return lock
         except FileNotFoundError:
@@ -37,7 +37,7 @@ def take(file: Path, exclusive: bool = False) -> int | None:
 
 
 def is_taken(file: Path) -> bool:
-    """Whether somebody, perhaps this process, holds a lock on a file."""
+    """Whether any process, this one included, holds a lock on a file."""
     try:
         lock = os.open(file, os.O_RDONLY)
     except (FileNotFoundError, NotADirectoryError):
@@ -52,11 +52,11 @@ def is_taken(file: Path) -> bool:
 
 
 def share(lock: int) -> None:
-    """Turns an exclusive lock into a shared one; in between, another may take it."""
+    """Turn an exclusive lock into a shared one; not atomic, another process may come between."""
     fcntl.flock(lock, fcntl.LOCK_SH)
 
 
 def discard(lock: int, file: Path) -> None:
-    """Ends an exclusive lock and removes its file, so that lock files do not pile up."""
+    """Release an exclusive lock and remove its file."""
     file.unlink(missing_ok=True)
     os.close(lock)
