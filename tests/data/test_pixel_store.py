@@ -131,7 +131,7 @@ def test_images_are_decoded_once(dataset: Dataset, cache: Cache, monkeypatch: An
     assert [(entry.kind, entry.held) for entry in cache.entries()] == [("images", True)]
 
 
-def test_what_was_interrupted_goes_on_where_it_was(
+def test_an_interrupted_preparation_resumes(
     dataset: Dataset, cache: Cache, tmp_path: Path, monkeypatch: Any
 ) -> None:
     with Cache(tmp_path / "whole") as other:
@@ -179,7 +179,7 @@ def test_no_images_are_no_error(dataset: Dataset, cache: Cache) -> None:
     assert prepare_images([], dataset.root, SIZE, cache).shape == (0, SIZE, SIZE, 3)
 
 
-def test_a_changed_file_is_told_and_nothing_kept(dataset: Dataset, cache: Cache) -> None:
+def test_a_changed_file_is_an_error_and_nothing_is_stored(dataset: Dataset, cache: Cache) -> None:
     file = dataset.files[3]
     Image.new("RGB", (9, 9)).save(dataset.root / file.path)
     with pytest.raises(DataError, match=f"{file.path} has changed since it was scanned"):
@@ -187,7 +187,7 @@ def test_a_changed_file_is_told_and_nothing_kept(dataset: Dataset, cache: Cache)
     assert cache.entries() == []
 
 
-def test_a_missing_file_is_told(dataset: Dataset, cache: Cache) -> None:
+def test_a_missing_file_is_an_error(dataset: Dataset, cache: Cache) -> None:
     file = dataset.files[3]
     (dataset.root / file.path).unlink()
     with pytest.raises(DataError, match=rf"{file.path} can no longer be read \(not found\)"):

@@ -1,4 +1,4 @@
-"""What reading every image tells: what is damaged, what is the same, what contradicts itself."""
+"""Surveys: damaged images, copies, conflicting labels, leaks."""
 
 import io
 import os
@@ -139,18 +139,18 @@ def leaky(tmp_path: Path) -> Path:
     return root
 
 
-def test_leaks_across_given_splits_are_told_and_dropped_on_request(leaky: Path) -> None:
+def test_leaks_across_given_splits_are_reported_and_dropped_on_request(leaky: Path) -> None:
     expected = (
         Leak("train/cat/0.jpg", "train", "val/cat/leak.jpg", "validation"),
         Leak("train/dog/leak.jpg", "train", "test/dog/0.jpg", "test"),
         Leak("val/cat/twin.jpg", "validation", "test/cat/1.jpg", "test"),
     )
-    told = split(leaky)
-    assert told.leaks == expected
-    assert len(told.files) == 31
+    found_split = split(leaky)
+    assert found_split.leaks == expected
+    assert len(found_split.files) == 31
     dropped = split(leaky, drop_leaks=True)
     assert dropped.leaks == expected
-    gone = {file.path for file in told.files} - {file.path for file in dropped.files}
+    gone = {file.path for file in found_split.files} - {file.path for file in dropped.files}
     assert gone == {"train/cat/0.jpg", "train/dog/leak.jpg"}
 
 
@@ -207,7 +207,7 @@ def test_what_was_read_is_not_decoded_again(
     assert second == survey(pets)
 
 
-def test_an_interrupted_scan_goes_on_where_it_was(
+def test_an_interrupted_survey_resumes(
     pets: Path, cache: Cache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stop(what: str, done: int, count: int) -> None:

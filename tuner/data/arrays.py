@@ -1,8 +1,7 @@
-"""Images and class numbers as arrays, from what a user of the tuner has.
+"""Check the arrays or tf.data.Dataset that a user passes to the tuner.
 
-Images are whole RGB values 0 to 255, class numbers are integers from 0, and what is anything else
-is refused in a sentence: a network trains on images scaled to 0..1, or on targets that are none,
-without a word, and the search finds nothing.
+Images must be whole RGB values 0 to 255 and labels integers from 0. Anything else is refused: a
+network would train on images scaled to 0..1, or on unsuitable targets, without an error.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,7 +12,7 @@ import tensorflow as tf
 
 from tuner.errors import DataError
 
-_ROWS = 256  # are checked at a time, so that memory stays flat
+_ROWS = 256  # checked at a time, so that memory stays flat
 
 
 def labelled_images(
@@ -23,25 +22,24 @@ def labelled_images(
     classes: int | None = None,
     image_size: int | None = None,
 ) -> tuple[list[np.ndarray], np.ndarray]:
-    """The images, once for each view, and their class numbers.
+    """Check images and labels, and read a tf.data.Dataset into arrays.
 
-    A tf.data.Dataset is read once, in its order. Where it shuffles, another process reads another
-    order, so that a search on it can be resumed only with a seed and `reshuffle_each_iteration`
-    off.
+    A Dataset is read once, in its order. If it shuffles, another process reads another order: such
+    a search can be resumed only with a seed and without `reshuffle_each_iteration`.
 
     Args:
-        name: what the user calls them, for messages.
+        name: of the argument, for messages.
         x: array of shape (n, height, width, 3), a list of several such views of the same images, or
             a tf.data.Dataset of (images, labels), batched or not.
         y: integers, shape (n,) or (n, 1), or one-hot rows, shape (n, classes); None for a Dataset.
-        classes: number of classes, where it is known.
-        image_size: height and width, where they are known.
+        classes: number of classes, if it is known.
+        image_size: height and width, if they are known.
 
     Returns:
-        The views, arrays as they are given and a Dataset as uint8; and integers, shape (n,).
+        The views, arrays unchanged and a Dataset as uint8; and the labels, integers, shape (n,).
 
     Raises:
-        DataError: they are something else; the message says what to do.
+        DataError: images or labels are unsuitable; the message names the remedy.
     """
     if isinstance(x, tf.data.Dataset):
         if y is not None:
@@ -72,16 +70,16 @@ def labelled_images(
 def labelled_pair(
     name: str, data: Any, classes: int | None = None, image_size: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Images in one view with their class numbers, from (images, labels) or from a Dataset.
+    """Check (images, labels), or a Dataset of such pairs, as `labelled_images` does.
 
     Args:
-        name: as for `labelled_images`, whose rules they follow.
-        data: the pair, or a tf.data.Dataset of such.
-        classes: likewise.
-        image_size: likewise.
+        name: of the argument, for messages.
+        data: the pair, with one view of the images, or a tf.data.Dataset.
+        classes: number of classes, if it is known.
+        image_size: height and width, if they are known.
 
     Raises:
-        DataError: they are something else.
+        DataError: images or labels are unsuitable.
     """
     pair = (data, None) if isinstance(data, tf.data.Dataset) else data
     if not isinstance(pair, tuple | list) or len(pair) != 2:
@@ -93,14 +91,14 @@ def labelled_pair(
 
 
 def class_numbers(name: str, y: Any) -> np.ndarray:
-    """Integers of shape (n,) from those, from a column of them, or from one-hot rows.
+    """Class numbers, shape (n,), from integers, a column of integers, or one-hot rows.
 
     Args:
-        name: what the user calls them, for messages.
-        y: what is to be a label for each image.
+        name: of the argument, for messages.
+        y: a label for each image.
 
     Raises:
-        DataError: they are multi-label or regression targets, text, or negative.
+        DataError: the labels are multi-label or regression targets, text, or negative.
     """
     try:
         labels = np.asarray(y)
@@ -135,7 +133,7 @@ def _from_one_hot(name: str, rows: np.ndarray) -> np.ndarray:
 
 
 def _views(name: str, x: Any) -> list[np.ndarray]:
-    """The arrays, each of which has been found to be images."""
+    """The views as a list of arrays of checked shape."""
     views: Sequence[Any] = [x] if isinstance(x, np.ndarray) else x
     if not isinstance(views, list | tuple) or not all(isinstance(v, np.ndarray) for v in views):
         raise DataError(
@@ -180,7 +178,7 @@ def _check_values(name: str, images: np.ndarray) -> None:
 
 
 def _read(name: str, dataset: tf.data.Dataset) -> tuple[np.ndarray, np.ndarray]:
-    """All images as uint8, and all labels as they are."""
+    """All images as uint8, and all labels unchanged."""
     if dataset.cardinality() == tf.data.INFINITE_CARDINALITY:
         raise DataError(f"{name} never ends: leave out repeat(), or add take(n).")
     spec = dataset.element_spec
@@ -201,7 +199,7 @@ def _read(name: str, dataset: tf.data.Dataset) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _batches(name: str, dataset: tf.data.Dataset) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Batches, which single elements become too."""
+    """Batches; single elements become batches of one."""
     for images, labels in dataset.as_numpy_iterator():
         if images.ndim == 3:
             images, labels = images[np.newaxis], np.asarray(labels)[np.newaxis]

@@ -1,21 +1,18 @@
-"""Finds the images that show the same picture: recompressed, resized, brightened, slightly cropped.
+"""Find near-duplicates: the same picture recompressed, resized, brightened or slightly cropped.
 
-Such copies on both sides of a split make a score look better than it is, and their bytes differ, so
-that a digest of the file does not find them. Each image is described by the low frequencies of its
-brightness, as pHash does (C. Zauner, Implementation and Benchmarking of Perceptual Image Hash
-Functions, 2010), here not cut down to one bit each, whole and with its border cut off, and by a
-coarse map of its colours. Two images are near when they agree in the correlation of the first and
-the distance of the second.
+Such copies in two splits inflate a score, and their files differ, so that digests do not find them.
+The fingerprint of an image holds the low frequencies of its brightness, as in pHash (C. Zauner,
+Implementation and Benchmarking of Perceptual Image Hash Functions, 2010), but in 16 bits each and
+for the image with and without its border, and a coarse map of its colours. Two images are near if
+the frequencies correlate and the colours are close.
 
-ImageHash 4.3.2, the library for perceptual hashes, was measured beside it and not taken: with as
-few false joins, the best of its hashes finds less than a third of the copies that have lost 2 % at
-each side, and next to none at 5 %: it keeps one bit of each frequency, and one view.
+ImageHash 4.3.2 was measured and not used: with as few false pairs, its best hash finds less than a
+third of the copies cropped by 2 % a side, and almost none at 5 %.
 
-What is meant to be found is a copy with JPEG quality 30 or more, half to twice the size, up to 5 %
-cut off each side alike, brightness or contrast changed by a tenth, a gamma of 0.8 to 1.25, another
-format, or without colour; benchmarks/near_duplicates.py says how many of each are, and how often
-different pictures are taken for copies. A mirrored image is another image: left and right are
-classes in many sets, such as hands and arrows.
+Found are copies with JPEG quality 30 or more, half to twice the size, up to 5 % cropped off every
+side, brightness or contrast changed by a tenth, a gamma of 0.8 to 1.25, another format, or without
+colour; benchmarks/near_duplicates.py measures how many of each, and how many false pairs. A
+mirrored image counts as another: left and right are classes in many sets, such as hands and arrows.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,11 +20,11 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from PIL import Image
 
-# Goes up with every change of what `fingerprint` returns; it is the first number of each.
+# Increment when `fingerprint` changes; the first number of each fingerprint.
 VERSION = 2
 
 # The least correlation and the largest distance of colours, in grey levels, of near images. Chosen
-# by benchmarks/near_duplicates.py on half of its images, and reported on the other half.
+# by benchmarks/near_duplicates.py on half of its images, and tested on the other half.
 SIMILARITY = 0.98
 COLOUR_DISTANCE = 12.0
 
@@ -35,29 +32,29 @@ COLOUR_DISTANCE = 12.0
 _FILTER = Image.Resampling.BILINEAR
 _SIDE = 16  # pixels of the reduced image
 _KEPT = 12  # frequencies a direction; those above are what a lower quality or size changes
-_SEARCHED = 5  # frequencies a direction that the search looks at first
-_BORDERS = (0.0, 0.025, 0.05)  # share of each side that is cut off, by view
-# An image is compared with what a crop of the other would be, and the other way round.
+_SEARCHED = 5  # frequencies a direction of the first pass
+_BORDERS = (0.0, 0.025, 0.05)  # share cropped off each side, by view
+# Each image is compared with crops of the other.
 _COMBINATIONS = [(0, view) for view in range(len(_BORDERS))]
 _COMBINATIONS += [(view, 0) for view in range(1, len(_BORDERS))]
 _COLOUR_SIDE = 4
-# A unit vector times this is rounded to integers. Their products add up to less than 2**24, so that
-# float32 holds every sum exactly: the result depends on no order, hence on no number of threads.
+# Unit vectors are scaled by this and rounded. Sums of products stay below 2**24, exact in float32:
+# the result does not depend on the order of summation or the number of threads.
 _UNIT = 1000
-_LEAST_CONTRAST = 2.0  # grey levels: what JPEG makes of nothing stays below
+_LEAST_CONTRAST = 2.0  # grey levels: JPEG noise on a flat image stays below
 _LEAST_DIRECTIONS = 2.5  # frequencies that share the energy
-# Images of a few directions, such as one upright shape, agree by chance more easily: of 1,636 icons
-# copies of eight such reach 0.999, and no other picture 0.985.
+# Images of few directions, such as one upright shape, correlate by chance: of 1,636 icons, copies
+# of eight such images reach 0.999, and different ones stay below 0.985.
 _SIMILARITY_OF_FEW = 0.998
-_CLOSER = 0.5  # share of COLOUR_DISTANCE that theirs may differ by
-# Largest share of the energy in slopes from one side to the other: above, it is a gradient.
+_CLOSER = 0.5  # share of COLOUR_DISTANCE allowed between them
+# Largest share of the energy in slopes from side to side: above it, an image is a gradient.
 _LARGEST_SLOPE = 0.1
 _LARGEST_CONTRAST_RATIO = 1.5
-# Without colour, brightness alone tells a grey copy from the same shape in another colour.
+# Without colour, only brightness separates a grey copy from the same shape in another colour.
 _LARGEST_GREY_CONTRAST_RATIO = 1.1
-_LEAST_COLOUR = 4.0  # grey levels from grey: below, an image has no colour to compare
+_LEAST_COLOUR = 4.0  # grey levels from grey: below it, an image has no colour to compare
 
-_HEAD = 2  # version, contrast in hundredths, less than 0 for an image of a few directions
+_HEAD = 2  # version; contrast in hundredths, negative for an image of few directions
 _COLOURS = 2 * _COLOUR_SIDE**2
 _LENGTH = _HEAD + _COLOURS + len(_BORDERS) * _KEPT**2
 _FORMAT = np.dtype("<i2")
@@ -67,7 +64,7 @@ _EXACT_BLOCK = 1 << 16
 
 
 def fingerprint(pixels: np.ndarray) -> bytes:
-    """A description of a picture by which `near_pairs` finds its copies.
+    """Describe a picture so that `near_pairs` finds its copies.
 
     Takes less than a millisecond for 64 x 64 pixels and a few for a photo of any size.
 
@@ -75,9 +72,9 @@ def fingerprint(pixels: np.ndarray) -> bytes:
         pixels: uint8 RGB, shape (height, width, 3).
 
     Returns:
-        932 bytes. For an image that is flat, or shows no more than a gradient, they say that it
-        cannot be compared: it is near to none, not even to itself. For one that shows little more,
-        such as a single upright shape, that it has to agree more closely.
+        932 bytes. A flat image or a gradient is marked as not comparable: it is near to none, not
+        even itself. An image of few directions, such as one upright shape, is marked to need a
+        closer match.
     """
     image = _reduced(pixels)
     reduced = [_without_border(image.getchannel("Y"), border) for border in _BORDERS]
@@ -94,20 +91,20 @@ def fingerprint(pixels: np.ndarray) -> bytes:
 
 
 def near_pairs(fingerprints: Sequence[bytes], similarity: float = SIMILARITY) -> np.ndarray:
-    """All pairs of near images: every image is compared with every other, none is missed.
+    """All pairs of near images, by an exact search.
 
-    The work grows with the square of their number, memory with their number and that of the pairs.
+    Time grows with the square of the number of images, memory with the number of images and pairs.
 
     Args:
-        fingerprints: what `fingerprint` returned for each image.
-        similarity: the least correlation, from 0 to 1; a pair that just reaches it is near.
+        fingerprints: of each image.
+        similarity: least correlation, from 0 to 1, inclusive.
 
     Returns:
-        Positions, int64, shape (m, 2): the lower first, in ascending order. Images that are equal
-        and cannot be compared are no pair.
+        Indices, int64, shape (m, 2), the lower first, in ascending order. Images that are not
+        comparable are in no pair.
 
     Raises:
-        ValueError: a fingerprint comes from another version, or is none.
+        ValueError: a fingerprint is malformed or of another version.
     """
     rows = _rows(fingerprints)
     views = rows[:, _HEAD + _COLOURS :].reshape(len(rows), len(_BORDERS), _KEPT, _KEPT)
@@ -124,7 +121,7 @@ def near_pairs(fingerprints: Sequence[bytes], similarity: float = SIMILARITY) ->
 
 
 def _reduced(pixels: np.ndarray) -> Image.Image:
-    """As YCbCr. Of a large photo every k-th pixel will do: each of ours is the mean of hundreds."""
+    """As YCbCr; of a large photo only every k-th pixel, since hundreds are averaged later."""
     step = max(1, min(pixels.shape[:2]) // _SAMPLED_SIDE)
     return Image.fromarray(np.ascontiguousarray(pixels[::step, ::step])).convert("YCbCr")
 
@@ -138,11 +135,11 @@ def _cosines() -> np.ndarray:
 
 
 def _weights() -> np.ndarray:
-    """The mean counts nothing, and the rest alike up to where copies begin to differ.
+    """Weights of frequencies: none for the mean, falling off where copies begin to differ.
 
-    Amplitudes of natural images fall with 1 / frequency (D. Field, Relations between the statistics
-    of natural images and the response properties of cortical cells, 1987); without the factor,
-    every dark circle on white would be the same picture.
+    The factor `frequency` balances the 1 / frequency amplitudes of natural images (D. Field,
+    Relations between the statistics of natural images and the response properties of cortical
+    cells, 1987); without it, every dark circle on white would be the same picture.
     """
     frequency = np.hypot(*np.mgrid[:_KEPT, :_KEPT])
     return np.asarray(frequency * np.exp(-((frequency / (_SIDE / 2)) ** 2)))
@@ -153,7 +150,7 @@ _WEIGHTS = _weights()
 
 
 def _without_border(brightness: Image.Image, border: float) -> np.ndarray:
-    """What lies inside the border, float64, shape (`_SIDE`, `_SIDE`)."""
+    """The image without its border, float64, shape (`_SIDE`, `_SIDE`)."""
     width, height = brightness.size
     box = (width * border, height * border, width * (1 - border), height * (1 - border))
     return np.asarray(brightness.resize((_SIDE, _SIDE), _FILTER, box=box), np.float64)
@@ -165,13 +162,13 @@ def _frequencies(reduced: np.ndarray) -> np.ndarray:
 
 
 def _is_of_few(found: np.ndarray) -> bool:
-    """Whether so few frequencies share the energy that pictures of different things agree."""
+    """Whether so few frequencies hold the energy that different pictures correlate."""
     energy = np.sum(found**2)
     return bool(energy**2 < _LEAST_DIRECTIONS * np.sum(found**4))
 
 
 def _rounded(found: np.ndarray) -> np.ndarray:
-    """As a vector of length `_UNIT`; zeros for a gradient, which any other may equal."""
+    """As a vector of length `_UNIT`; zeros for a gradient, which would match any other."""
     energy = np.sum(found**2)
     slopes = found[0, 1] ** 2 + found[1, 0] ** 2
     if energy == 0 or (_is_of_few(found) and slopes > _LARGEST_SLOPE * energy):
@@ -185,16 +182,15 @@ def _rows(fingerprints: Sequence[bytes]) -> np.ndarray:
         raise ValueError(f"Expected fingerprints of {_LENGTH * _FORMAT.itemsize} bytes.")
     rows = np.frombuffer(b"".join(fingerprints), _FORMAT).reshape(-1, _LENGTH)
     if np.any(rows[:, 0] != VERSION):
-        raise ValueError(f"Expected fingerprints of version {VERSION}: take them again.")
+        raise ValueError(f"Expected fingerprints of version {VERSION}: compute them again.")
     return rows
 
 
 def _searched(views: np.ndarray) -> np.ndarray:
-    """The lowest frequencies of each view and the length of the rest in the place of the mean.
+    """The lowest frequencies of each view, with the norm of the rest in place of the mean.
 
-    The product of two such vectors is never less than that of the whole ones, since that of the
-    rests is at most the product of their lengths (Cauchy and Schwarz). So a pair below the
-    threshold here is below it there, and the search misses none. float32, shape (views, n, 25).
+    By the Cauchy-Schwarz inequality, the product of two such vectors is at least that of the whole
+    ones, so that this first pass misses no pair. float32, shape (views, n, 25).
     """
     searched = np.empty((len(_BORDERS), len(views), _SEARCHED, _SEARCHED), np.float32)
     for low, view in zip(searched, views.swapaxes(0, 1), strict=True):
@@ -205,7 +201,7 @@ def _searched(views: np.ndarray) -> np.ndarray:
 
 
 def _candidates(searched: np.ndarray, least: np.float32) -> Iterator[np.ndarray]:
-    """Pairs that may reach `least` by any combination of whole image and view, block by block."""
+    """Pairs that may reach `least` in any combination of views, block by block."""
     count = searched.shape[1]
     for start in range(0, count, _BLOCK):
         ours = searched[:, start : start + _BLOCK]
@@ -214,14 +210,14 @@ def _candidates(searched: np.ndarray, least: np.float32) -> Iterator[np.ndarray]
             found = [np.empty((0, 2), np.int64)]
             for one, two in _COMBINATIONS:
                 products = ours[one] @ theirs[two].T
-                if products.max() >= least:  # seldom, and faster to ask than where
+                if products.max() >= least:  # seldom, and faster than argwhere
                     found.append(np.argwhere(products >= least))
             pairs = np.unique(np.concatenate(found), axis=0) + np.array([start, other])
             yield pairs[pairs[:, 0] < pairs[:, 1]]
 
 
 def _correlations(views: np.ndarray, pairs: np.ndarray) -> np.ndarray:
-    """The largest of any combination, times `_UNIT` squared, for each pair."""
+    """The largest correlation of any combination for each pair, times `_UNIT` squared."""
     if not len(pairs):
         return np.empty(0, np.int32)
     one, two = (views[pairs[:, side]].astype(np.int32) for side in (0, 1))
@@ -232,7 +228,7 @@ def _correlations(views: np.ndarray, pairs: np.ndarray) -> np.ndarray:
 
 
 def _alike_in_colour(rows: np.ndarray, pairs: np.ndarray) -> np.ndarray:
-    """Which pairs have about the same contrast, and the same colours unless one has none."""
+    """Whether each pair has similar contrast, and similar colours unless one is grey."""
     contrast = np.abs(rows[:, 1][pairs].astype(np.float32))
     ratio = contrast.max(1) / np.maximum(contrast.min(1), 1)
     colours = rows[:, _HEAD : _HEAD + _COLOURS][pairs].astype(np.int32)
@@ -248,5 +244,5 @@ def _alike_in_colour(rows: np.ndarray, pairs: np.ndarray) -> np.ndarray:
 
 
 def _of_few(rows: np.ndarray, pairs: np.ndarray) -> np.ndarray:
-    """Which pairs have an image of a few directions: its contrast is kept with a minus."""
+    """Whether each pair has an image of few directions, marked by negative contrast."""
     return np.asarray((rows[:, 1][pairs] < 0).any(axis=1))

@@ -1,4 +1,4 @@
-"""Images decoded and resized once, then read from disk for every pass after that."""
+"""Cache of decoded and resized images: decoded once, then memory-mapped."""
 
 import hashlib
 import threading
@@ -20,11 +20,11 @@ from tuner.settings import SearchSettings
 from tuner.storage.cache import Cache
 from tuner.storage.digests import key_of
 
-# Counts the changes of decoding and resizing: stored images of another version are not met.
+# Increment when decoding or resizing changes: images of other versions are not used.
 _VERSION = 2
 _FILE_NAME = "images.npy"
 _KIND, _PART_KIND = "images", "image-parts"
-# Images of a part: what a kill can lose.
+# Images of a part, which a killed process can lose.
 _PART = 512
 _LARGE_PIXELS = 16_000_000
 
@@ -39,24 +39,24 @@ def prepare_images(
     crop: bool = False,
     what: str = "decoding images",
 ) -> np.ndarray:
-    """The pixels of `files`, in their order, from the cache or decoded into it on all cores.
+    """The pixels of `files`, from the cache, or decoded into it on all cores.
 
     Args:
-        files: their paths are relative to `root`.
-        root: the folder that was scanned.
+        files: with paths relative to `root`.
+        root: folder of the dataset.
         image_size: height and width of the result, in pixels.
         cache: holds the images until it is closed.
-        on_progress: called while images are decoded.
-        crop: whether the centre square of each image is taken, instead of squashing all of it.
-        what: is done, for `on_progress`.
+        on_progress: counts images decoded.
+        crop: whether to take the centre square of each image instead of squashing it.
+        what: name of the work for `on_progress`.
 
     Returns:
-        A read-only memory map, uint8, shape (len(files), image_size, image_size, 3). An image of
-        that size already keeps its exact pixels.
+        A read-only memory map, uint8, shape (len(files), image_size, image_size, 3), in the order
+        of `files`. An image that has this size already keeps its exact pixels.
 
     Raises:
-        DataError: a file is not what it was when it was scanned.
-        CacheError: the cache folder is full, or may not be written.
+        DataError: a file has changed since the survey, or is gone.
+        CacheError: the cache folder is full, or is not writable.
     """
     key = _key(files, image_size, crop)
     folder = cache.entry(_KIND, key)
@@ -75,9 +75,11 @@ def pixels_of(
     cache: Cache,
     on_progress: Progress = silent,
 ) -> np.ndarray:
-    """The pixels of `dataset.of(split)` as a search with these settings sees them.
+    """The pixels of a split for a search with these settings: see `prepare_images`.
 
-    As `prepare_images`, which says what is returned and raised.
+    Example:
+        >>> pixels_of(dataset, "validation", run.settings, cache).shape
+        (120, 224, 224, 3)
     """
     return prepare_images(
         dataset.of(split),
@@ -91,15 +93,14 @@ def pixels_of(
 
 
 def _key(files: Sequence[ImageFile], image_size: int, crop: bool) -> str:
-    cropped = ("crop",) if crop else ()  # what is not cropped keeps the key that it had
+    cropped = ("crop",) if crop else ()
     return key_of(_VERSION, image_size, [file.sha256 for file in files], *cropped)
 
 
 class _Parts:
-    """Images decoded part by part, each an entry of its own, so that a kill costs one at most.
+    """Images decoded part by part, each a cache entry, so that a killed process loses one at most.
 
-    Everything is written plainly: on a full disk that is an error, where a memory map kills the
-    process.
+    Files are written, not memory-mapped: a full disk raises an error instead of SIGBUS.
     """
 
     def __init__(
@@ -121,7 +122,7 @@ class _Parts:
         self._keys = [_key(part, image_size, crop) for part in self._parts]
 
     def join(self, folder: Path) -> None:
-        """Writes all images to one file."""
+        """Write all images to one file."""
         with (folder / _FILE_NAME).open("wb") as stream:
             _write_header(stream, len(self._files), self._shape)
             for number, key in enumerate(self._keys):
@@ -134,7 +135,7 @@ class _Parts:
                 stream.write(np.load(part / _FILE_NAME, mmap_mode="r").data)
 
     def remove(self) -> None:
-        """Removes the parts, which the whole has in it."""
+        """Remove the parts once they are joined."""
         for key in self._keys:
             self._cache.remove(_PART_KIND, key)
 
@@ -157,7 +158,7 @@ def _write_header(stream: BinaryIO, count: int, shape: tuple[int, ...]) -> None:
 
 
 class _Resizer:
-    """`search_spaces.resize.resize` for one image at a time, on any number of threads."""
+    """`search_spaces.resize.resize` of single images; thread-safe."""
 
     def __init__(self, image_size: int, crop: bool) -> None:
         self.image_size = image_size
@@ -168,7 +169,7 @@ class _Resizer:
         """uint8, shape (height, width, 3) to (image_size, image_size, 3)."""
         if pixels.shape[:2] == (self.image_size, self.image_size):
             return pixels
-        # Takes up to 24 bytes a pixel, as float32 and its transpose.
+        # Up to 24 bytes a pixel: float32 and its transpose.
         large = pixels.shape[0] * pixels.shape[1] > _LARGE_PIXELS
         with self._large if large else nullcontext():
             resized: np.ndarray = self._resize(pixels[np.newaxis])[0].numpy()
@@ -176,9 +177,7 @@ class _Resizer:
 
 
 def _compiled_resize(image_size: int, crop: bool) -> Any:
-    """Traced once for all heights and widths; operation by operation, Python's lock would make a
-    single core of all cores.
-    """
+    """The resize as one graph for all sizes; eager operations would hold Python's lock."""
     import tensorflow as tf
 
     from search_spaces.resize import resize

@@ -1,1 +1,1 @@
-"""One image file's bytes to RGB pixels, or why not."""
+"""Decode image files to RGB pixels."""

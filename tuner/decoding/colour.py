@@ -1,4 +1,4 @@
-"""Pixels of any kind -> sRGB on white."""
+"""Convert the colours of any image to sRGB on white."""
 
 import functools
 from io import BytesIO
@@ -13,10 +13,10 @@ _SPACE_OF_MODE = {"L": b"GRAY", "RGB": b"RGB ", "CMYK": b"CMYK"}
 
 
 def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """A loaded image of any 8-bit mode as RGB: colours of `profile` become those of sRGB.
+    """Convert a loaded image of any 8-bit mode to RGB, with `profile` to sRGB, on white.
 
-    Without a profile, or with one that is broken or for another kind of image, colours are taken
-    for sRGB, and CMYK is inverted. What is transparent is laid on white.
+    Without a profile, or with one that is broken or for another kind of image, colours count as
+    sRGB, and CMYK is inverted.
     """
     if not image.has_transparency_data:
         return _converted(_base(image), profile)
@@ -27,7 +27,7 @@ def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
 
 
 def _base(image: Image.Image) -> Image.Image:
-    """`image` in one of the three modes that a profile can be for."""
+    """The image in one of the three modes that have profiles."""
     if image.mode == "LAB":
         lab = ImageCms.createProfile("LAB")
         return _applied(ImageCms.buildTransform(lab, _srgb(), "LAB", "RGB"), image)
@@ -50,28 +50,28 @@ def _converted(image: Image.Image, profile: bytes | None) -> Image.Image:
 
 def _applied(transform: ImageCms.ImageCmsTransform, image: Image.Image) -> Image.Image:
     result = transform.apply(image)
-    result.info.clear()  # it would take the profile along
+    result.info.clear()  # drops the copied profile
     return result
 
 
 @functools.lru_cache(maxsize=8)
 def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
-    """To sRGB; None if it changes nothing, or the profile is broken."""
-    # Optimized, a steep curve has too few points for dark greys.
+    """The transform to sRGB; None if it changes nothing, or the profile is broken."""
+    # LittleCMS would approximate a steep curve by too few points for dark greys.
     flags = ImageCms.Flags.NOOPTIMIZE if mode == "L" else ImageCms.Flags.NONE
     try:
         source = ImageCms.ImageCmsProfile(BytesIO(profile))
         transform = ImageCms.buildTransform(source, _srgb(), mode, "RGB", flags=flags)
         probe = _probe(mode)
         change = np.asarray(_applied(transform, probe), int) - np.asarray(probe.convert("RGB"))
-    except Exception:  # ImageCms lets out several types
+    except Exception:  # ImageCms raises several types
         return None
-    # The profiles that are called sRGB differ by roundings; sRGB images keep their exact pixels.
+    # Profiles of sRGB differ by rounding; sRGB images keep their exact pixels.
     return transform if np.abs(change).max() > 1 else None
 
 
 def _probe(mode: str) -> Image.Image:
-    """An image with a grid of all colours."""
+    """An image of a grid of all colours."""
     levels = np.linspace(0, 255, 16 if mode != "L" else 256).round().astype(np.uint8)
     bands = np.meshgrid(*[levels] * len(mode))
     return Image.merge(mode, [Image.fromarray(band.reshape(-1, 256)) for band in bands])

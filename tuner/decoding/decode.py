@@ -1,7 +1,7 @@
-"""Image files to RGB pixels as a person sees them, or the reason why not.
+"""Decode image files to RGB pixels as a person sees them.
 
-The format follows from the content, never from the name. Whatever a decoder makes of damaged bytes,
-a caller sees one exception with one short reason.
+The format follows from the content, never from the name. Whatever a decoder does with damaged
+bytes, a caller gets one exception with one short reason.
 """
 
 import os
@@ -56,7 +56,7 @@ def read_image(path: Path) -> np.ndarray:
     """The pixels of a file, as `decode` returns them.
 
     Raises:
-        DecodeError: the file cannot be read or decoded.
+        DecodeError: the file is unreadable, see `decode`.
     """
     return decode(read_bytes(path))
 
@@ -65,7 +65,7 @@ def read_bytes(path: Path) -> bytes:
     """The content of a file.
 
     Raises:
-        DecodeError: it cannot be read, e.g. "permission denied".
+        DecodeError: it is unreadable, for example "permission denied".
     """
     try:
         if path.is_file() and path.stat().st_size > _MAX_FILE_BYTES:
@@ -83,7 +83,7 @@ def read_bytes(path: Path) -> bytes:
 
 
 def batches(items: Iterable[_Item], path_of: Callable[[_Item], Path]) -> Iterator[list[_Item]]:
-    """Items whose small files are worth a `decode_each` together, in order; a large one alone."""
+    """Group items with small files for `decode_each`, in order; large files stay alone."""
     batch: list[_Item] = []
     total = 0
     for item in items:
@@ -99,9 +99,9 @@ def batches(items: Iterable[_Item], path_of: Callable[[_Item], Path]) -> Iterato
 
 
 def on_all_cores(function: Callable[[_Item], _Result], items: Iterable[_Item]) -> Iterator[_Result]:
-    """`map` on a thread for each core: in order, and with few results in memory at any moment.
+    """`map` on a thread for each core, in order, with few results in memory at a time.
 
-    An exception in `function` is raised here, and the items not begun are given up.
+    An exception in `function` is raised here, and items that are not started are dropped.
     """
     workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")

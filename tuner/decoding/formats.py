@@ -1,4 +1,4 @@
-"""What a file is, by its first bytes never by its name; and how much is decoded at most."""
+"""File formats by their first bytes, never by name, and the limits of decoding."""
 
 from tuner.errors import DataError
 
@@ -19,13 +19,13 @@ SUFFIXES = (
     ".heif",
 )
 MAX_PIXELS = 250_000_000
-# Of a decoder process, beside what it starts with; and of processor time for a file.
+# Limits of a decoder process: memory beyond what it starts with, and processor time for a file.
 MEMORY_LIMIT_BYTES = 1_000_000_000
 TIME_LIMIT_SECONDS = 8
 NEEDS_MEMORY = "decoding it needs over 1 GB of memory"
-# Of a colour profile: those of printing presses take up to 3 MB.
+# Longest colour profile: those of printing presses have up to 3 MB.
 MAX_PROFILE_BYTES = 4 << 20
-# For the pixels; with what is taken besides, such as a band of rows, it stays below 1 GB.
+# For pixels; with the rest, such as a band of rows, it stays below 1 GB.
 MAX_MEMORY_BYTES = 900_000_000
 
 _SIGNATURES = {
@@ -37,7 +37,7 @@ _SIGNATURES = {
     b"MM\0*": "TIFF",
     b"II+\0": "TIFF",  # BigTIFF
 }
-# "BM" alone would also begin a text; the length of the second header makes it sure.
+# "BM" may also begin a text, so that the length of the second header is checked too.
 _BMP_HEADER_BYTES = (12, 40, 52, 56, 64, 108, 124)
 _AVIF_BRANDS = {b"avif", b"avis"}
 _HEIC_BRANDS = {
@@ -58,19 +58,19 @@ _TEXT_BYTES = 1024
 
 
 class DecodeError(DataError):
-    """An image cannot be read; `reason` is a short phrase such as "it is cut short"."""
+    """An image is unreadable; `reason` is a short phrase such as "it is cut short"."""
 
     def __init__(self, reason: str) -> None:
-        """Takes the reason, which is the whole message."""
+        """The reason is the whole message."""
         super().__init__(reason)
         self.reason = reason
 
 
 def image_format(header: bytes) -> str | None:
-    """JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF; None if a file that begins so is none of them.
+    """The format of a file: JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, HEIC or None.
 
     Args:
-        header: its first `HEADER_BYTES` bytes, or all of a shorter file.
+        header: the first `HEADER_BYTES` bytes, or all of a shorter file.
     """
     for signature, name in _SIGNATURES.items():
         if header.startswith(signature):
@@ -86,7 +86,7 @@ def image_format(header: bytes) -> str | None:
 
 
 def not_an_image(data: bytes) -> str:
-    """Why a file that `image_format` does not know cannot be read: what it is, if that shows."""
+    """Why a file without an `image_format` is unreadable, with what it is if that is known."""
     if not data:
         return "the file is empty"
     for signature, kind in _OTHERS.items():
@@ -109,7 +109,7 @@ def check_size(width: int, height: int, bytes_per_pixel: int = 1) -> None:
 
 
 def _brands(header: bytes) -> set[bytes]:
-    """The brands of an ISO base media file (ISO/IEC 14496-12, 4.3), as far as the header goes."""
+    """The brands of an ISO base media file (ISO/IEC 14496-12, 4.3) within the header."""
     if header[4:8] != b"ftyp":
         return set()
     end = min(int.from_bytes(header[:4], "big"), len(header))

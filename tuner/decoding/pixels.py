@@ -1,7 +1,7 @@
-"""An image file's bytes -> upright RGB pixels, with Pillow. Runs in a decoder process only.
+"""Decode one file to upright RGB pixels with Pillow, inside a decoder process.
 
-Pillow's classes are called directly, since `Image.open` would try other formats. What they ask of
-the process (no size limit, other classes) is set here and never reaches the caller's process.
+Pillow's classes are called directly, since `Image.open` would try other formats. The global
+settings of Pillow below never reach the caller's process.
 """
 
 import contextlib
@@ -39,7 +39,7 @@ _PLUGINS = {
     "AVIF": "PIL.AvifImagePlugin.AvifImageFile",
     "HEIC": "pi_heif.HeifImageFile",
 }
-# Bytes a pixel of decoders that report a lack of memory as damage (measured).
+# Bytes a pixel (measured) of decoders that report a lack of memory as damage.
 _PEAK_BYTES = {"WebP": 19, "AVIF": 18, "HEIC": 18}
 # A progressive JPEG of 100 megapixels may have 40 scans; usual are 10.
 _MAX_SCANNED_PIXELS = 4_000_000_000
@@ -77,14 +77,14 @@ Image.MAX_IMAGE_PIXELS = None
 AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # a decoder process runs on each core already
 PngImagePlugin.MAX_TEXT_CHUNK = MAX_PROFILE_BYTES
 PngImagePlugin.PngStream = _PixelStream  # type: ignore[misc]
-# Images in which 0 is white are read like those in which it is black, and inverted here.
+# Read images in which 0 is white like the others; they are inverted here.
 for _kind, _modes in list(TiffImagePlugin.OPEN_INFO.items()):
     if _kind[1] == 1:
         TiffImagePlugin.OPEN_INFO.setdefault((_kind[0], 0, *_kind[2:]), _modes)
 
 
 class Room(Protocol):
-    """Where pixels go."""
+    """Memory for the pixels of one image."""
 
     def wait_for_turn(self, pixels: int) -> None:
         """Return once an image of so many pixels may be decoded."""
@@ -98,7 +98,7 @@ class Opened:
     """An image with what Pillow does not apply itself.
 
     Attributes:
-        image: no pixel of it is decoded yet.
+        image: not yet decoded.
         profile: an ICC profile.
         bits: depth of an image of mode I;16.
         white_is_zero: whether its values are inverted.
@@ -278,7 +278,7 @@ def _native(tile: Any) -> Any:
 
 
 def _bands(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
-    """Rows of the image from the top, as (first row, band): few enough to be copied."""
+    """Bands of rows from the top, as (first row, band), small enough to copy."""
     rows = max(1, _BAND_PIXELS // image.width)
     if rows >= image.height:
         yield 0, image
@@ -288,7 +288,7 @@ def _bands(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
 
 
 def _eight_bits(opened: Opened) -> Callable[[Image.Image], Image.Image]:
-    """What makes a band's mode one of 8 bits."""
+    """The function that converts a band to a mode of 8 bits."""
     image = opened.image
     if image.mode.startswith("I;16"):
         shift = max(opened.bits - 8, 0)
@@ -302,7 +302,7 @@ def _eight_bits(opened: Opened) -> Callable[[Image.Image], Image.Image]:
 
 
 def _grey(values: np.ndarray, opened: Opened, clear: np.ndarray | None = None) -> Image.Image:
-    """Values from 0 to 255 as an image; where `clear`, white."""
+    """Values from 0 to 255 as an image, white where `clear`."""
     values = np.nan_to_num(values, nan=0, posinf=255, neginf=0)
     grey = np.clip(np.rint(values), 0, 255).astype(np.uint8)
     if opened.white_is_zero:
@@ -313,7 +313,7 @@ def _grey(values: np.ndarray, opened: Opened, clear: np.ndarray | None = None) -
 
 
 def _range(opened: Opened) -> tuple[float, float]:
-    """The values that become black and white."""
+    """The values of black and white."""
     least, greatest = np.inf, -np.inf
     for _, band in _bands(opened.image):
         values = _values(opened, band)
@@ -336,6 +336,8 @@ def _reason(error: Exception, name: str) -> str:
     text = str(error).lower()
     if isinstance(error, MemoryError) or "cannot allocate" in text:
         return NEEDS_MEMORY
+    if "could not create decoder" in text:  # of WebP
+        return f"it is damaged, or {NEEDS_MEMORY}"
     unknown = name == "TIFF" and isinstance(error.__cause__ or error, KeyError)
     if unknown or _UNSUPPORTED.search(text):
         return f"it is a kind of {name} image that is not supported"
