@@ -1,4 +1,4 @@
-"""What can be searched: a name, or `package.module:Class`, gives a search space."""
+"""Search spaces, by name or as `package.module:Class`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ SPACES = {"resnet50": "search_spaces.resnet50:ResNet50Space"}
 def load_space(
     name: str, num_classes: int, image_size: int = 224, weights: str | Path = "imagenet"
 ) -> "keras_tuner.HyperModel":
-    """Makes the search space of that name.
+    """Make a search space.
 
     Args:
         name: a key of SPACES, or `package.module:Class` of a keras_tuner.HyperModel that takes the
@@ -25,12 +25,16 @@ def load_space(
         weights: "imagenet", "none", or the path of a weights file.
 
     Raises:
-        SettingsError: there is no such space.
+        SettingsError: the space is unknown, or refuses an argument.
+
+    Example:
+        >>> load_space("resnet50", num_classes=5).num_classes
+        5
     """
     try:
         return _find(name)(num_classes=num_classes, image_size=image_size, weights=weights)
     except TypeError as error:
-        raise SettingsError(f"the search space {name!r} cannot be made: {error}.") from error
+        raise SettingsError(f"the search space {name!r} cannot be created: {error}.") from error
 
 
 def _find(name: str) -> Any:

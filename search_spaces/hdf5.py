@@ -1,6 +1,6 @@
-"""What a file of weights in HDF5 holds, looked into before anything is read from it.
+"""Check an HDF5 file of weights before it is read.
 
-HDF5 can point into other files (external links, external and virtual datasets), and a dataset of a
+HDF5 can refer to other files (external links, external and virtual datasets), and a dataset of a
 few bytes may claim a shape that fills the memory. No file of weights needs either.
 """
 
@@ -10,44 +10,49 @@ from typing import BinaryIO
 
 import h5py
 
-# Weights are stored as they are; this leaves room for files that somebody has compressed.
+# Keras stores weights uncompressed; this allows for files that were compressed later.
 _MOST_EXPANSION = 20
 _SMALL_BYTES = 1 << 20
-# Integers, floats and truth values; opaque are those of bfloat16.
+# Integers, floats and booleans; bfloat16 is stored as opaque.
 _KINDS = "iufbV"
 _FILTERS = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32}
 
 
 class HDF5Error(ValueError):
-    """A file is no HDF5, or holds what no file of weights does; the message completes "it ..."."""
+    """A file is no HDF5, or holds what no file of weights does.
+
+    The message is a predicate, such as "is damaged"; callers put the file's name in front.
+    """
 
 
 def check_hdf5(file: Path | BinaryIO, file_bytes: int) -> int:
-    """Refuses a file that points outside of itself, or would fill the memory.
+    """Refuse a file that refers to other files, or would fill the memory.
 
     Args:
-        file: the file, or its content.
-        file_bytes: its size.
+        file: path or open file.
+        file_bytes: its size in bytes.
 
     Returns:
-        How many numbers its arrays hold.
+        Number of elements in all its arrays.
 
     Raises:
-        HDF5Error: it is no HDF5, is damaged, or does one of these.
+        HDF5Error: it does one of these, is damaged, or is no HDF5.
     """
     try:
         with h5py.File(file, "r") as opened:
             return _check(opened, file_bytes)
     except HDF5Error:
         raise
-    except Exception as error:  # h5py raises whatever its parsers met first
+    except Exception as error:  # h5py raises many kinds
         raise HDF5Error("is damaged") from error
 
 
 def _check(file: h5py.File, file_bytes: int) -> int:
     numbers = total_bytes = 0
 
-    def problem(name: str, link: object) -> str | None:  # h5py hides what is raised here
+    def problem(
+        name: str, link: object
+    ) -> str | None:  # an exception from here would be lost in h5py
         nonlocal numbers, total_bytes
         if not isinstance(link, h5py.HardLink):
             return f"holds a link, {_short(name)}, which may lead to another file"

@@ -1,12 +1,12 @@
-"""The layers on top of the backbone, and the statistics of the BatchNorm among them.
+"""The head: the layers on top of the backbone, and the statistics of its BatchNorm.
 
 A head is `head_layers` times Dense - (BatchNorm) - ReLU, then dropout, then a Dense to the classes
-and softmax. Dropout stands behind every BatchNorm, because dropout in front of one shifts its
-variance between training and inference (Li et al. 2019, arXiv:1801.05134).
+and softmax. Dropout comes after every BatchNorm, because in front of one it shifts the variance
+between training and inference (Li et al. 2019, arXiv:1801.05134).
 
-The head's BatchNorm does learn, and its moving statistics lag behind the weights for hundreds of
-steps (keras issue #7177). `HeadStatistics` measures them anew from the training rows before every
-evaluation, so that a score never depends on how long an epoch is.
+The head's BatchNorm is trained, and its moving statistics lag behind the weights for hundreds of
+steps (keras issue #7177). `HeadStatistics` recomputes them from the training rows before every
+evaluation, so that a score does not depend on the length of an epoch.
 """
 
 from typing import Any
@@ -15,7 +15,7 @@ import keras
 import numpy as np
 from keras import ops
 
-# Rows that the statistics are measured on: the error of a mean of 4,096 rows is 1.6 % of a
+# Rows that the statistics are computed from: the standard error of their mean is 1.6 % of a
 # standard deviation.
 STATISTICS_ROWS = 4096
 _STATISTICS_BYTES = 256 * 10**6
@@ -34,7 +34,7 @@ def build_head(
     l2: float | keras.regularizers.Regularizer,
     seed: int,
 ) -> Any:
-    """Puts a head on pooled features.
+    """Put a head on pooled features.
 
     Args:
         features: Keras tensor, shape (batch, channels).
@@ -42,9 +42,9 @@ def build_head(
         layers: number of hidden layers, each half as wide as the one before.
         width: units of the first hidden layer.
         batchnorm: whether a BatchNormalization follows each hidden Dense.
-        dropout: rate in front of the output layer, 0 to below 1; or the layer to put there.
-        l2: L2 penalty on every Dense kernel of the head; or the regularizer to put on them.
-        seed: seed of the initial weights and of dropout.
+        dropout: rate in front of the output layer, 0 to below 1; or a layer to use instead.
+        l2: L2 penalty on every Dense kernel of the head; or a regularizer to use instead.
+        seed: of the initial weights and of dropout.
 
     Returns:
         Keras tensor of class probabilities, float32, shape (batch, num_classes).
@@ -61,7 +61,7 @@ def build_head(
             name=f"{_PREFIX}dense_{number + 1}",
         )(x)
         if batchnorm:
-            # 0.9 and not Keras's 0.99: what a plain `fit` without HeadStatistics sees lags less
+            # 0.9 instead of Keras's 0.99: without HeadStatistics, plain `fit` lags less
             x = keras.layers.BatchNormalization(
                 momentum=0.9, name=f"{_PREFIX}batchnorm_{number + 1}"
             )(x)
@@ -80,11 +80,11 @@ def build_head(
 
 
 def initialize_head(model: keras.Model, seed: int) -> None:
-    """Sets a head's variables as `build_head` sets those of a new one.
+    """Reset a head's variables to those of a new head of `build_head`.
 
     Args:
-        model: a model whose head was made by `build_head`.
-        seed: seed of the initial weights and of dropout.
+        model: with a head of `build_head`.
+        seed: of the initial weights and of dropout.
     """
     head = [layer for layer in model.layers if is_head(layer.name)]
     dense = [layer for layer in head if isinstance(layer, keras.layers.Dense)]
@@ -109,7 +109,7 @@ def is_head(path: str) -> bool:
 
 
 def head_batchnorms(model: keras.Model) -> list[keras.layers.BatchNormalization]:
-    """The head's BatchNormalization layers, from the input to the output."""
+    """The head's BatchNormalization layers, from input to output."""
     return [
         layer
         for layer in model.layers
@@ -118,28 +118,32 @@ def head_batchnorms(model: keras.Model) -> list[keras.layers.BatchNormalization]
 
 
 def statistics_rows(count: int, row_bytes: int = 1) -> np.ndarray:
-    """Indices of the rows that statistics are measured on.
+    """Indices of the rows that statistics are computed from.
 
     Args:
-        count: number of rows that there are.
-        row_bytes: size of a row, where all of them have to be in memory together.
+        count: number of all rows.
+        row_bytes: size of a row, if all of them must be in memory together.
 
     Returns:
         int64, evenly spaced; at most 4,096 rows and 256 MB, but at least 32 rows.
+
+    Example:
+        >>> statistics_rows(5)
+        array([0, 1, 2, 3, 4])
     """
     fitting = max(32, _STATISTICS_BYTES // row_bytes)
     return np.linspace(0, count - 1, min(count, STATISTICS_ROWS, fitting)).astype(np.int64)
 
 
 class HeadStatistics:
-    """Measures the moving statistics of a model's head from given rows, layer after layer.
+    """Recomputes the moving statistics of a model's head from given rows, layer by layer.
 
     Args:
-        model: a model whose head was made by `build_head`, on any body.
+        model: with a head of `build_head`, on any body.
 
     Attributes:
         needed: whether the head has any BatchNormalization; without one there is no `body`.
-        body: model from the rows to the head's input, (batch, ...) to (batch, channels).
+        body: model from the rows to the head's input, shape (batch, ...) to (batch, channels).
     """
 
     def __init__(self, model: keras.Model) -> None:
@@ -151,10 +155,10 @@ class HeadStatistics:
             self._stages = [keras.Model(first.input, layer.input) for layer in self._layers]
 
     def update(self, features: Any) -> None:
-        """Sets each layer's moving mean and variance to those of its input over all rows.
+        """Set each layer's moving mean and variance to those of its input over all rows.
 
         Args:
-            features: what `body` gives for the training rows, shape (rows, channels).
+            features: outputs of `body` for the training rows, shape (rows, channels).
         """
         for layer, stage in zip(self._layers, self._stages, strict=True):
             mean, variance = ops.moments(stage(features, training=False), axes=[0])
@@ -162,5 +166,5 @@ class HeadStatistics:
             layer.moving_variance.assign(variance)
 
     def update_from_rows(self, rows: Any, batch_size: int = 32) -> None:
-        """The same from the model's own input rows, which pass through `body` in batches."""
+        """`update` from the model's own input rows, which pass through `body` in batches."""
         self.update(self.body.predict(rows, batch_size=batch_size, verbose=0))

@@ -1,4 +1,4 @@
-"""What `package.module:name` on the command line stands for."""
+"""Import what the user names as `package.module:name`."""
 
 import importlib
 import importlib.util
@@ -10,21 +10,25 @@ from tuner.errors import InputError, first_line
 
 
 def import_named(kind: str, name: str, error_class: type[InputError]) -> Any:
-    """Imports what a user's own module calls so; the module may stand in the current folder.
+    """Import an object from a user's own module, which may be in the current folder.
 
     Args:
         kind: what it should be, for the message, such as "search space".
         name: `package.module:name`.
-        error_class: what to raise.
+        error_class: raised on failure.
 
     Raises:
-        InputError: of that class: the module cannot be imported, or has no such name.
+        InputError: an `error_class`: the module cannot be imported, or lacks the name.
+
+    Example:
+        >>> import_named("search space", "search_spaces.resnet50:ResNet50Space", SettingsError)
+        <class 'search_spaces.resnet50.ResNet50Space'>
     """
     module, _, attribute = name.partition(":")
     try:
         _make_findable(module)
         return getattr(importlib.import_module(module), attribute)
-    except Exception as error:  # the module is a user's program and raises what it likes
+    except Exception as error:  # the user's module may raise anything
         raise error_class(f"the {kind} {name!r} cannot be loaded: {first_line(error)}.") from error
 
 
@@ -35,9 +39,9 @@ def is_named(name: str) -> bool:
 
 
 def _make_findable(module: str) -> None:
-    """Puts the current folder last on the path, for a module that is found nowhere else.
+    """Append the current folder to the path if the module is found nowhere else.
 
-    It stays there, since that module may import its neighbours later.
+    It stays there, since the module may import its neighbours later.
     """
     if importlib.util.find_spec(module.partition(".")[0]) is None:
         sys.path.append(str(Path.cwd()))

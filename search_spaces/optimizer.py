@@ -11,16 +11,19 @@ from search_spaces.head import is_head
 class TransferAdam(keras.optimizers.Adam):
     """Adam (Kingma & Ba 2015, arXiv:1412.6980) whose update of backbone variables is scaled.
 
-    The update is scaled, and not the gradient: Adam divides by the gradient's own size, so that a
-    scaled gradient gives the same step.
+    The update is scaled, not the gradient: Adam divides by the gradient's own size, so a scaled
+    gradient gives the same step.
 
     Args:
         learning_rate: step size of the head.
         backbone_lr_factor: the backbone's step size as a share of the head's.
-        **kwargs: as `keras.optimizers.Adam` takes them.
+        **kwargs: of `keras.optimizers.Adam`.
 
     Attributes:
-        backbone_lr_factor: variable, once the optimizer is built.
+        backbone_lr_factor: scalar variable, once the optimizer is built.
+
+    Example:
+        >>> model.compile(TransferAdam(1e-3, backbone_lr_factor=0.1), "categorical_crossentropy")
     """
 
     def __init__(
@@ -30,7 +33,7 @@ class TransferAdam(keras.optimizers.Adam):
         self._initial_factor = backbone_lr_factor
 
     def build(self, variables: list[Any]) -> None:
-        """Makes the slots and the factor, and notes which variables are the backbone's."""
+        """Create the slots and the factor, and note which variables belong to the head."""
         if self.built:
             return
         super().build(variables)
@@ -40,7 +43,7 @@ class TransferAdam(keras.optimizers.Adam):
         self._in_head = [is_head(variable.path) for variable in variables]
 
     def learning_rate_of(self, variable: Any) -> Any:
-        """The step size of one variable: that of the head, or the backbone's share of it."""
+        """The step size of a variable: that of the head, or the backbone's share of it."""
         if self._in_head[self._get_variable_index(variable)]:
             return self.learning_rate
         return self.learning_rate * self.backbone_lr_factor
@@ -51,7 +54,7 @@ class TransferAdam(keras.optimizers.Adam):
         return self._momentums[index], self._velocities[index]
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        """Updates one variable; Keras calls it for each trained variable of a step."""
+        """Update one variable; Keras calls it for each trained variable of a step."""
         if not self._in_head[self._get_variable_index(variable)]:
             learning_rate = learning_rate * self.backbone_lr_factor
         super().update_step(gradient, variable, learning_rate)
@@ -60,5 +63,5 @@ class TransferAdam(keras.optimizers.Adam):
         return float(self.backbone_lr_factor) if self.built else self._initial_factor
 
     def get_config(self) -> dict[str, Any]:
-        """Arguments of the constructor."""
+        """The constructor's arguments."""
         return {**super().get_config(), "backbone_lr_factor": self._factor()}

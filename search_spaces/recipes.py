@@ -1,7 +1,7 @@
-"""Known-good configurations: where a search starts, and what it has to beat.
+"""Recipes: known-good configurations, trained first and baselines for the rest of the search.
 
-Each is a pure function that gives the active hyperparameters of `ResNet50Space`. Add your own here
-and to RECIPES; it is then trained first, to the full number of epochs, outside the brackets.
+Each is a pure function that returns the active hyperparameters of `ResNet50Space`. Add your own
+here and to RECIPES; it is then trained to the full number of epochs, outside the brackets.
 """
 
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from typing import Any
 
 
 def plain_head() -> dict[str, Any]:
-    """Pooled features to softmax: what `keras.applications` shows for feature extraction."""
+    """Softmax on pooled features: feature extraction as `keras.applications` documents it."""
     return {
         "unfreeze_blocks": 0,
         "head_layers": 0,
@@ -22,7 +22,7 @@ def plain_head() -> dict[str, Any]:
 def blog_head() -> dict[str, Any]:
     """Dense 2048 - BN - Dense 1024 - BN with ReLU and L2 1e-4.
 
-    The head that posts and questions about a ResNet50 stuck at 75 % use.
+    The head of many blog posts and questions about a ResNet50 stuck at 75 % accuracy.
     """
     return {
         "unfreeze_blocks": 0,

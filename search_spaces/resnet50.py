@@ -1,4 +1,4 @@
-"""What is searched: the head on a BN-correct ResNet50, how it is trained, and how deep."""
+"""The search space: heads on a ResNet50, unfreeze depths, and how they are trained."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -22,10 +22,10 @@ BACKBONE_LR_FACTORS = [1.0, 0.3, 0.1, 0.03]
 
 @dataclass(frozen=True)
 class Configuration:
-    """One point of the space. What it does not use keeps its default.
+    """One point of the space. Hyperparameters that it does not use keep their defaults.
 
     Attributes:
-        unfreeze_blocks: residual blocks that are trained, counted from the top, 0 to 16.
+        unfreeze_blocks: number of trained residual blocks, counted from the top, 0 to 16.
         backbone_lr_factor: the backbone's step size as a share of `learning_rate`.
         head_layers: hidden layers of the head.
         head_width: units of the first hidden layer; the second has half of them.
@@ -46,7 +46,12 @@ class Configuration:
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> "Configuration":
-        """The configuration that the active hyperparameters describe; others are passed over."""
+        """The configuration of a trial's active hyperparameters; unknown names are ignored.
+
+        Example:
+            >>> Configuration.of({"head_layers": 0, "tuner/epochs": 3}).head_layers
+            0
+        """
         known = {field.name for field in fields(cls)}
         return cls(**{name: value for name, value in values.items() if name in known})
 
@@ -58,7 +63,7 @@ class ResNet50Space(keras_tuner.HyperModel):
         num_classes: number of classes, at least 2.
         image_size: height and width of the images in pixels, at least 32.
         weights: "imagenet", "none", or the path of a weights file.
-        seed: seed of the initial weights of the head and of dropout.
+        seed: of the initial weights of the head and of dropout.
 
     Raises:
         SettingsError: an argument is out of range.
@@ -85,10 +90,10 @@ class ResNet50Space(keras_tuner.HyperModel):
         self.seed = seed
 
     def declare_hyperparameters(self, hp: keras_tuner.HyperParameters) -> None:
-        """Declares every hyperparameter; one whose parent switches it off is inactive.
+        """Declare every hyperparameter; one that its parent switches off is inactive.
 
-        Keras Tuner leaves inactive hyperparameters out of a trial's values, so that two trials
-        never differ in something that neither of them uses.
+        Keras Tuner leaves inactive hyperparameters out of a trial's values, so two trials never
+        differ in something that neither uses.
         """
         default = Configuration()
         hp.Choice("unfreeze_blocks", UNFREEZE_BLOCKS, default=default.unfreeze_blocks)
@@ -108,11 +113,15 @@ class ResNet50Space(keras_tuner.HyperModel):
         hp.Float("learning_rate", 1e-5, 1e-2, sampling="log", default=default.learning_rate)
 
     def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
-        """Builds and compiles the whole network for one configuration.
+        """Build and compile the whole network of one configuration.
 
         Returns:
-            Model from RGB values 0 to 255, (batch, image_size, image_size, 3), to class
-            probabilities (batch, num_classes).
+            Model from RGB values 0 to 255, shape (batch, image_size, image_size, 3), to class
+            probabilities, shape (batch, num_classes).
+
+        Raises:
+            SettingsError: image size or unfreeze depth is out of range.
+            WeightsError: the weights are missing, damaged, or of another network.
         """
         self.declare_hyperparameters(hp)
         configuration = Configuration.of(hp.values)
@@ -123,31 +132,32 @@ class ResNet50Space(keras_tuner.HyperModel):
     def fit(
         self, hp: keras_tuner.HyperParameters, model: keras.Model, *args: Any, **kwargs: Any
     ) -> Any:
-        """Trains as `model.fit` does, with the head's statistics current at every evaluation."""
+        """Train as `model.fit` does, with the head's statistics current at every evaluation."""
         rows = args[0] if args else kwargs.get("x")
         callbacks = [*(kwargs.pop("callbacks", None) or []), CurrentStatistics(rows)]
         return super().fit(hp, model, *args, callbacks=callbacks, **kwargs)
 
     def recipes(self) -> dict[str, dict[str, Any]]:
-        """Known-good configurations by name; they compete with everything that is searched."""
+        """Known-good configurations by name; the search trains them first."""
         return {name: recipe() for name, recipe in RECIPES.items()}
 
     def build_backbone(self) -> keras.Model:
-        """The backbone alone, with the pretrained weights, completely frozen."""
+        """Build the backbone alone, with the pretrained weights, completely frozen."""
         return build_backbone(self.image_size, self.weights)
 
     def build_whole(
         self, configuration: Configuration, backbone: keras.Model, seed: int
     ) -> keras.Model:
-        """The network from images to probabilities, uncompiled, sharing the backbone's layers.
+        """Build the network from images to probabilities, uncompiled, on a shared backbone.
 
         Args:
             configuration: decides the head and which convolutions of the backbone are trained.
-            backbone: as `build_backbone` returns it.
-            seed: seed of the head's initial weights and of dropout.
+            backbone: from `build_backbone`; the model shares its layers.
+            seed: of the head's initial weights and of dropout.
 
         Returns:
-            Model from RGB values 0 to 255, (batch, image_size, image_size, 3), to probabilities.
+            Model from RGB values 0 to 255, shape (batch, image_size, image_size, 3), to
+            probabilities, shape (batch, num_classes).
         """
         images = keras.Input((self.image_size, self.image_size, 3), name="image")
         return self._with_head(configuration, backbone, images, backbone(preprocess(images)), seed)
@@ -160,17 +170,18 @@ class ResNet50Space(keras_tuner.HyperModel):
         dropout: keras.layers.Layer | None = None,
         l2: keras.regularizers.Regularizer | None = None,
     ) -> keras.Model:
-        """The network from the cut to probabilities, uncompiled, sharing the backbone's layers.
+        """Build the network from the cut to probabilities, uncompiled, on a shared backbone.
 
         Args:
             configuration: decides the cut, and the rest as for `build_whole`.
-            backbone: as `build_backbone` returns it.
-            seed: seed of the head's initial weights and of dropout.
-            dropout: takes the place of the configuration's dropout.
-            l2: takes the place of the configuration's L2 penalty.
+            backbone: from `build_backbone`; the model shares its layers.
+            seed: of the head's initial weights and of dropout.
+            dropout: layer instead of the configuration's dropout.
+            l2: regularizer instead of the configuration's L2 penalty.
 
         Returns:
-            Model from the activations at the cut, (batch, ...), to probabilities.
+            Model from the activations at the cut, shape (batch, ...), to probabilities, shape
+            (batch, num_classes).
         """
         cut = backbone.get_layer(cut_layer(configuration.unfreeze_blocks)).output
         activations = keras.Input(cut.shape[1:], name="activations")
@@ -206,7 +217,7 @@ class ResNet50Space(keras_tuner.HyperModel):
 
 
 def compile_classifier(model: keras.Model, configuration: Configuration) -> None:
-    """Compiles a network of `ResNet50Space` with the configuration's optimizer."""
+    """Compile a network of `ResNet50Space` with the configuration's optimizer."""
     model.compile(
         TransferAdam(configuration.learning_rate, configuration.backbone_lr_factor),
         loss="sparse_categorical_crossentropy",
@@ -215,7 +226,7 @@ def compile_classifier(model: keras.Model, configuration: Configuration) -> None
 
 
 def can_be_cut(space: keras_tuner.HyperModel) -> bool:
-    """Whether a space's networks are those of `ResNet50Space`, whose parts can be built apart."""
+    """Whether a space builds the networks of `ResNet50Space`, which can be cut in two."""
     parts = ("build", "build_whole", "build_suffix", "build_backbone", "_with_head")
     return isinstance(space, ResNet50Space) and all(
         getattr(type(space), part) is getattr(ResNet50Space, part) for part in parts
@@ -223,11 +234,11 @@ def can_be_cut(space: keras_tuner.HyperModel) -> bool:
 
 
 class CurrentStatistics(keras.callbacks.Callback):
-    """Measures the head's BatchNorm statistics whenever `fit` is about to validate.
+    """Recomputes the head's BatchNorm statistics before every validation of `fit`.
 
     Args:
-        rows: training rows as `fit` takes them: an array, or batches such as a tf.data.Dataset of
-            (rows, labels).
+        rows: training rows as for `fit`: an array, or batches of (rows, labels) such as a
+            tf.data.Dataset.
     """
 
     def __init__(self, rows: Any) -> None:
@@ -238,26 +249,26 @@ class CurrentStatistics(keras.callbacks.Callback):
         return CurrentStatistics(self._rows)  # Keras Tuner copies callbacks, not data
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Prepares the measurement for the model that is about to be trained."""
+        """Take the rows, if the model's head needs statistics."""
         self._statistics = HeadStatistics(self.model)
         if self._statistics.needed:
             self._sample = _sample(self._rows)
 
     def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Measures before validation."""
-        self._measure()
+        """Update before validation."""
+        self._update()
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        """Measures once more, for a fit without validation data."""
-        self._measure()
+        """Update once more, for a fit without validation data."""
+        self._update()
 
-    def _measure(self) -> None:
+    def _update(self) -> None:
         if self._statistics.needed:
             self._statistics.update_from_rows(self._sample)
 
 
 def _sample(rows: Any) -> np.ndarray:
-    """The rows that statistics are measured on, of an array or of an iterable of batches."""
+    """The rows to compute statistics from, of an array or of an iterable of batches."""
     if hasattr(rows, "shape"):
         return np.asarray(rows)[statistics_rows(len(rows), _row_bytes(rows))]
     if hasattr(rows, "__next__"):

@@ -26,7 +26,7 @@ GOOD = {"backend": "tensorflow", "image_data_format": "channels_last", "floatx":
 
 
 @pytest.mark.parametrize("text", [None, "", "{", "[]", "null", "{}", json.dumps(GOOD)])
-def test_good_settings(keras_home: Path, text: str | None) -> None:
+def test_supported_configurations_pass(keras_home: Path, text: str | None) -> None:
     if text is not None:
         keras_home.write_text(text)
     check_keras_config()
@@ -36,7 +36,7 @@ def test_good_settings(keras_home: Path, text: str | None) -> None:
     ("name", "value"),
     [("backend", "jax"), ("image_data_format", "channels_first"), ("floatx", "float16")],
 )
-def test_other_settings_are_refused(keras_home: Path, name: str, value: str) -> None:
+def test_other_configurations_are_refused(keras_home: Path, name: str, value: str) -> None:
     keras_home.write_text(json.dumps(GOOD | {name: value}))
     with pytest.raises(SettingsError) as raised:
         check_keras_config()
@@ -45,7 +45,9 @@ def test_other_settings_are_refused(keras_home: Path, name: str, value: str) -> 
     )
 
 
-def test_the_variable_outweighs_the_file(keras_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_variable_overrides_the_file(
+    keras_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     keras_home.write_text(json.dumps({"backend": "jax"}))
     monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
     check_keras_config()
@@ -54,7 +56,7 @@ def test_the_variable_outweighs_the_file(keras_home: Path, monkeypatch: pytest.M
         check_keras_config()
 
 
-def test_an_empty_variable_counts_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_empty_variable_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KERAS_BACKEND", "")
     check_keras_config()
 
@@ -102,7 +104,7 @@ def test_a_gpu_computes_float32_as_float32() -> None:
     assert not tf.config.experimental.tensor_float_32_execution_enabled()
 
 
-def test_the_processor_is_told_apart_by_its_extensions(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_processors_differ_by_their_extensions(monkeypatch: pytest.MonkeyPatch) -> None:
     def described(text: str) -> str:
         monkeypatch.setattr(Path, "read_text", lambda *_: text)
         return environment.processor()
@@ -119,7 +121,7 @@ def resident_bytes() -> int:
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told to")
-def test_memory_that_lies_between_what_is_used_is_given_back() -> None:
+def test_fragmented_memory_is_returned() -> None:
     blocks = [np.ones(12_000) for _ in range(1000)]  # each too small for a mapping of its own
     blocks = blocks[-1:]
     before = resident_bytes()
@@ -128,6 +130,6 @@ def test_memory_that_lies_between_what_is_used_is_given_back() -> None:
     assert blocks[0].sum() == 12_000
 
 
-def test_another_c_library_has_no_such_function(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_c_libraries_are_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(environment.ctypes, "CDLL", lambda name: object())
     environment.release_memory()

@@ -19,7 +19,7 @@ from tuner.text import counted, duration, parse_size, parse_time, size
         (".5KB", 500), ("5.KB", 5000),
     ],
 )  # fmt: skip
-def test_sizes_are_read(text: str, expected: int) -> None:
+def test_sizes_are_parsed(text: str, expected: int) -> None:
     assert parse_size(text) == expected
 
 
@@ -28,7 +28,7 @@ def test_sizes_are_read(text: str, expected: int) -> None:
     ["", "GB", "-1GB", "1 2GB", "1.2.3GB", ".", "1PB", "1d", "1e", "1e-3", "1e16", "nan", "inf",
      "1e400", "1GB please", "\u0661GB"],
 )  # fmt: skip
-def test_what_is_no_size_is_refused(text: str) -> None:
+def test_other_texts_are_no_size(text: str) -> None:
     with pytest.raises(SettingsError, match=r"is not a size\. Give a number with KB, MB, GB or TB"):
         parse_size(text)
 
@@ -42,14 +42,14 @@ def test_what_is_no_size_is_refused(text: str) -> None:
         ("1e3s", timedelta(seconds=1000)), ("10000d", timedelta(10_000)),
     ],
 )  # fmt: skip
-def test_times_are_read(text: str, expected: timedelta) -> None:
+def test_times_are_parsed(text: str, expected: timedelta) -> None:
     assert parse_time(text) == expected
 
 
 @pytest.mark.parametrize(
     "text", ["", "h", "10", "-1h", "1h30m", "1w", "1kb", "nonsense", "10001d", "1e300d", "1..5h"]
 )
-def test_what_is_no_time_is_refused(text: str) -> None:
+def test_other_texts_are_no_time(text: str) -> None:
     with pytest.raises(SettingsError, match=r"is not a time\. Give a number with d, h") as e:
         parse_time(text)
     assert repr(text) in str(e.value)
@@ -72,13 +72,13 @@ def test_any_text_is_a_quantity_or_refused(text: str) -> None:
         (5 * 10**15, "5000.0 TB"),
     ],
 )  # fmt: skip
-def test_sizes_are_written(count: int, expected: str) -> None:
+def test_sizes_are_formatted(count: int, expected: str) -> None:
     assert size(count) == expected
 
 
 @given(st.integers(0, 10**15 - 10**11))
 @example(999_960)
-def test_a_written_size_is_below_a_thousand_of_its_unit_and_true(count: int) -> None:
+def test_a_formatted_size_is_below_a_thousand_of_its_unit_and_true(count: int) -> None:
     written = size(count)
     number, unit = written.split()
     assert float(number) < 1000
@@ -98,7 +98,7 @@ def test_durations(seconds: float, expected: str) -> None:
 
 
 @given(st.floats(0, 1e7))
-def test_a_written_duration_is_true_and_short(seconds: float) -> None:
+def test_a_formatted_duration_is_true_and_short(seconds: float) -> None:
     written = duration(seconds)
     found = re.fullmatch(r"(?:(\d+)h(\d\d)m|(\d+)m(\d\d)s|([\d.]+)s)", written)
     assert found is not None
@@ -115,6 +115,6 @@ def test_a_written_duration_is_true_and_short(seconds: float) -> None:
         assert abs(float(only) - seconds) <= (0.06 if "." in only else 0.51)
 
 
-def test_one_of_a_thing_is_no_plural() -> None:
+def test_one_has_no_plural() -> None:
     assert [counted(number, "epoch") for number in (0, 1, 2)] == ["0 epochs", "1 epoch", "2 epochs"]
     assert [counted(number, "class", "classes") for number in (1, 2)] == ["1 class", "2 classes"]

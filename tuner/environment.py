@@ -1,4 +1,4 @@
-"""What TensorFlow runs on: the one backend that is supported, and the device."""
+"""Keras configuration, device, memory, and versions."""
 
 import contextlib
 import ctypes
@@ -17,7 +17,7 @@ _SUPPORTED = {"backend": "tensorflow", "image_data_format": "channels_last", "fl
 
 
 def check_keras_config() -> None:
-    """Refuses a Keras that is set to anything but what this program is tested with.
+    """Refuse a Keras configuration that this program is not tested with.
 
     Call it before Keras is imported.
 
@@ -40,24 +40,24 @@ def check_keras_config() -> None:
 
 
 def release_memory() -> None:
-    """Gives the system back what Python and the C library hold of memory and do not use.
+    """Return memory that Python and the C library hold but do not use to the system.
 
-    Where large blocks come and go, glibc's heap grows by what lies between them: without
-    this, 60 trials with heads of 2,048 units took 1 GB more (benchmarks/memory.py).
+    glibc's heap becomes fragmented by large blocks: without this, 60 trials with heads of 2,048
+    units took 1 GB more (benchmarks/memory.py).
     """
-    gc.collect()  # a dropped network is held by its own cycles
-    with contextlib.suppress(OSError, AttributeError):  # of another C library
+    gc.collect()  # a dropped network is kept by reference cycles
+    with contextlib.suppress(OSError, AttributeError):  # not glibc
         ctypes.CDLL(None).malloc_trim(0)
 
 
 def prepare_device() -> str:
-    """Lets a GPU's memory grow as it is needed, and names what will be computed on.
+    """Set up TensorFlow's device and return its name, such as "CPU (8 cores)".
 
-    Float32 is computed as float32 from then on, on a GPU too.
+    A GPU's memory grows as needed, and float32 is computed as float32, without TensorFloat-32.
     """
     tf = _import_tensorflow()
-    # Newer NVIDIA GPUs would round what they multiply to 10 bits of mantissa: an export that is run
-    # on a processor would not give the answers of the network that was trained and measured.
+    # TensorFloat-32 rounds factors to 10 bits of mantissa: an export on a CPU would not give the
+    # probabilities of the network that was trained and scored.
     # https://www.tensorflow.org/api_docs/python/tf/config/experimental/enable_tensor_float_32_execution
     tf.config.experimental.enable_tensor_float_32_execution(False)
     gpus = tf.config.list_physical_devices("GPU")
@@ -72,7 +72,7 @@ def prepare_device() -> str:
 
 
 def _import_tensorflow() -> Any:
-    """Imports TensorFlow without what its C++ part prints before logging can be configured."""
+    """Import TensorFlow without the messages that its C++ part prints before logging is set up."""
     sys.stderr.flush()
     kept = os.dup(2)
     with Path(os.devnull).open("wb") as nowhere:
@@ -83,21 +83,20 @@ def _import_tensorflow() -> Any:
         finally:
             os.dup2(kept, 2)
             os.close(kept)
-    tf.get_logger().setLevel("ERROR")  # one program for each shape of network is meant
+    tf.get_logger().setLevel("ERROR")  # it warns of retracing, which is meant here
     return tf
 
 
 def versions() -> dict[str, str]:
-    """Versions of this program, Keras and TensorFlow, by distribution; imports none of them.
+    """Versions of this program, Keras and TensorFlow by distribution, without importing them.
 
-    One that is not installed is left out: this program when it runs from its sources, TensorFlow
-    when it goes by another name, such as tensorflow-cpu.
+    Distributions that are not installed are left out.
     """
     return _installed("tune-resnet50", "keras", "tensorflow", "tensorflow-cpu")
 
 
 def all_versions() -> dict[str, str]:
-    """`versions`, and those of Python, Keras Tuner and NumPy: what repeating a run takes."""
+    """`versions`, and those of Python, Keras Tuner and NumPy."""
     python = {"python": platform.python_version()}
     return versions() | _installed("keras-tuner", "numpy") | python
 
@@ -111,9 +110,9 @@ def _installed(*names: str) -> dict[str, str]:
 
 
 def processor() -> str:
-    """What this machine computes with, as far as it decides the last bits of a result.
+    """The CPU's vector extensions, which decide the last bits of a result.
 
-    That is the vector extensions; the architecture alone where the system does not list them.
+    The architecture alone where the system does not list them.
     """
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines():
@@ -123,7 +122,7 @@ def processor() -> str:
 
 
 def _keras_home() -> Path:
-    """The folder that Keras reads its settings from: `keras.src.backend.config`."""
+    """The folder of keras.json, as `keras.src.backend.config` finds it."""
     if "KERAS_HOME" in os.environ:
         return Path(os.environ["KERAS_HOME"]).expanduser()
     home = os.path.expanduser("~")  # noqa: PTH111 - Path.home() raises where there is none

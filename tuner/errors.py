@@ -1,44 +1,44 @@
-"""Everything that this package raises on purpose.
+"""The exceptions that this package raises on purpose.
 
-    TuneError                 the program could not do its work            exit code 1
-    ├── StoppedError           it was asked to stop                         exit code 130
-    └── InputError            what the user gave is wrong                  exit code 2
-        ├── SettingsError     an option or a hyperparameter
-        ├── DataError         the images or their folder
-        ├── WeightsError      the pretrained weights
-        ├── ModelError        a model of the user's own
-        ├── RunError          a run that is missing, taken or unfinished
-        │   └── DamagedJournalError    its journal holds bytes that were not written so
-        └── ExportError       an export folder or a file in it
+    TuneError                           the program failed                          exit code 1
+    ├── StoppedError                    interrupted; can be resumed                 exit code 130
+    └── InputError                      the user's input is wrong                   exit code 2
+        ├── SettingsError               an option or a hyperparameter
+        ├── DataError                   the images or their folder
+        ├── WeightsError                the pretrained weights
+        ├── ModelError                  a model of the user's own
+        ├── RunError                    a run that is missing, in use or unfinished
+        │   └── DamagedJournalError     its journal is corrupt
+        └── ExportError                 an export folder or a file in it
 
-Every message is one plain sentence, or two: what is wrong, and what to do about it.
+Every message is one or two plain sentences: what is wrong, and what to do about it.
 """
 
 
 class TuneError(Exception):
-    """The program could not do its work."""
+    """The program failed."""
 
 
 class StoppedError(TuneError):
-    """The program was asked to stop, and stopped where it can go on from.
+    """The program was interrupted, and everything done so far is saved.
 
     Attributes:
-        begun: whether it has begun a run, or gone on with one.
+        begun: whether a run was begun or resumed, so that there is one to resume.
     """
 
     begun = False
 
 
 class InputError(TuneError):
-    """What the user gave is wrong; the message says what to do."""
+    """The user's input is wrong; the message says what to do."""
 
 
 class SettingsError(InputError):
-    """An option or a hyperparameter has a value that cannot be used."""
+    """The value of an option or a hyperparameter is unusable."""
 
 
 class DataError(InputError):
-    """The images, or the folder that should hold them, cannot be used."""
+    """The images, or their folder, are unusable."""
 
 
 class WeightsError(InputError):
@@ -46,22 +46,27 @@ class WeightsError(InputError):
 
 
 class ModelError(InputError):
-    """A user's own model cannot be loaded, or not be examined."""
+    """A user's own model cannot be loaded or examined."""
 
 
 class RunError(InputError):
-    """A run is missing, taken, or has nothing to show yet."""
+    """A run is missing, in use by another process, or has no result yet."""
 
 
 class DamagedJournalError(RunError):
-    """A run's journal holds bytes that were not written so."""
+    """A run's journal is corrupt."""
 
 
 class ExportError(InputError):
-    """An export folder, or a file in it, cannot be used."""
+    """An export folder, or a file in it, is unusable."""
 
 
 def first_line(error: Exception) -> str:
-    """An exception's class and the first line of its message, without its full stop."""
+    """An exception's class and the first line of its message, without the full stop.
+
+    Example:
+        >>> first_line(ValueError("no such axis.\\nSee the docs."))
+        'ValueError: no such axis'
+    """
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0].rstrip('.')}" if lines else type(error).__name__

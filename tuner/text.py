@@ -1,4 +1,4 @@
-"""Sizes and times as people type and read them."""
+"""Sizes, times, shares and hyperparameters as text for people."""
 
 import math
 import re
@@ -10,15 +10,19 @@ from tuner.errors import SettingsError
 
 _SIZES = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
 _TIMES = {"d": 86400, "h": 3600, "m": 60, "s": 1}
-_MOST = 1e15
+_LARGEST = 1e15
 _LONGEST_SECONDS = 10_000 * 86400
 
 
 def parse_size(text: str) -> int:
-    """Bytes that a text such as 20GB, 500 MB or 1e9 means.
+    """Parse a size such as 20GB, 500 MB or 1e9 to bytes.
 
     Raises:
-        SettingsError: it means none.
+        SettingsError: it is not a size.
+
+    Example:
+        >>> parse_size("1.5 GB")
+        1500000000
     """
     number, unit = _parse(text, _SIZES)
     if number is None:
@@ -27,10 +31,10 @@ def parse_size(text: str) -> int:
 
 
 def parse_time(text: str) -> timedelta:
-    """The time that a text such as 30d, 12h, 45m or 90s means.
+    """Parse a time such as 30d, 12h, 45m or 90s.
 
     Raises:
-        SettingsError: it means none.
+        SettingsError: it is not a time.
     """
     number, unit = _parse(text, _TIMES)
     if number is None or number * unit > _LONGEST_SECONDS:
@@ -41,19 +45,19 @@ def parse_time(text: str) -> timedelta:
 
 
 def size(count: int) -> str:
-    """Bytes in the unit that keeps the number below a thousand: 512 B, 1.2 GB."""
+    """Format bytes: 512 B, 1.2 GB."""
     if count < 1000:
         return f"{count} B"
     amount = float(count)
     for unit in ("KB", "MB", "GB"):
         amount /= 1000
-        if amount < 999.95:  # what is more is shown as 1000.0
+        if amount < 999.95:  # 999.95 would be shown as 1000.0
             return f"{amount:.1f} {unit}"
     return f"{amount / 1000:.1f} TB"
 
 
 def duration(seconds: float) -> str:
-    """Seconds in the largest units that matter: 0.4s, 12s, 3m05s, 2h07m."""
+    """Format seconds: 0.4s, 12s, 3m05s, 2h07m."""
     if seconds < 9.95:
         return f"{seconds:.1f}s"
     if seconds < 59.5:
@@ -63,12 +67,12 @@ def duration(seconds: float) -> str:
 
 
 def counted(count: int, noun: str, plural: str = "") -> str:
-    """A number of things: 1 epoch, 3 epochs.
+    """A number with its noun: 1 epoch, 3 epochs.
 
     Args:
         count: how many.
-        noun: what one is called.
-        plural: what several are called, where that is not the noun with an s.
+        noun: singular.
+        plural: where it is not the noun with an s.
     """
     return f"{count} {noun if count == 1 else plural or noun + 's'}"
 
@@ -78,20 +82,15 @@ def _parse(text: str, units: Mapping[str, int]) -> tuple[float | None, int]:
     if found is None or found[2] not in units or found[1].count(".") > 1 or found[1] == ".":
         return None, 1
     number = float(found[1])
-    return (number, units[found[2]]) if number <= _MOST else (None, 1)
+    return (number, units[found[2]]) if number <= _LARGEST else (None, 1)
 
 
 def percent(share: float, digits: int = 1) -> str:
-    """A share of one as a percentage, such as 71.7 %.
-
-    Args:
-        share: 0 to 1.
-        digits: behind the point.
-    """
+    """Format a share from 0 to 1 as a percentage: 71.7 %."""
     return f"{100 * share:.{digits}f} %"
 
 
-# Columns for the hyperparameters of the resnet50 space; others get a column under their own name.
+# Short names for hyperparameters of the resnet50 space; others keep their own.
 SHORT_NAMES = {
     "unfreeze_blocks": "blocks",
     "backbone_lr_factor": "factor",
@@ -106,18 +105,18 @@ _MESSAGE_LENGTH = 300
 
 
 def printable(text: str) -> str:
-    """The text on one line, with a mark in place of each control character."""
+    """Replace control characters, line breaks among them."""
     return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
 
 
 def brief(message: str | None) -> str:
-    """An error's message on one line: TensorFlow's may have a thousand."""
+    """Shorten an error's message to one line; TensorFlow's may have a thousand."""
     line = " ".join((message or "unknown").split())
     return printable(line if len(line) <= _MESSAGE_LENGTH else f"{line[:_MESSAGE_LENGTH]} ...")
 
 
 def number(value: Any) -> str:
-    """A hyperparameter in at most six characters; "-" for one that is not used."""
+    """Format a hyperparameter in at most six characters; "-" for None."""
     if value is None:
         return "-"
     if not isinstance(value, float) or not math.isfinite(value):
@@ -131,7 +130,7 @@ def number(value: Any) -> str:
 
 
 def configuration(values: Mapping[str, Any]) -> str:
-    """Hyperparameters on one line, the head's in one word."""
+    """Format hyperparameters on one line: head 256-128 BN, blocks 3, lr 1e-3."""
     parts = [f"head {head_text(values)}"] if "head_layers" in values else []
     parts += [
         f"{SHORT_NAMES.get(name, name)} {number(value)}"
@@ -142,7 +141,7 @@ def configuration(values: Mapping[str, Any]) -> str:
 
 
 def head_text(values: Mapping[str, Any]) -> str:
-    """Hidden layers as their widths, "256-128 BN"; "plain" for none."""
+    """Format a head by the widths of its hidden layers, "256-128 BN"; "plain" for none."""
     layers, width = values.get("head_layers", 0), values.get("head_width", 0)
     if not layers:
         return "plain"

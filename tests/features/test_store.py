@@ -119,7 +119,7 @@ def test_the_types_of_rows(store: FeatureStore, expected: dict[int, np.ndarray])
     stored, recomputed = feature_set.rows(0), feature_set.rows(2)
     assert isinstance(stored, StoredRows)
     assert isinstance(recomputed, RecomputedRows)
-    assert len(feature_set) == len(stored) == len(recomputed) == COUNT
+    assert len(stored) == len(recomputed) == COUNT
     for rows, cut in ((stored, 0), (recomputed, 2)):
         assert rows.shape == expected[cut].shape == (COUNT, *store.shapes[cut])
         assert rows.dtype == np.float32
@@ -231,15 +231,15 @@ def test_stored_features_are_not_computed_again(
     store.open(PIXELS)
     computed = noting_computations(monkeypatch)
     another_cache(store, store.cache.folder)
-    told: list[tuple[int, int]] = []
-    store.open(PIXELS, lambda *progress: told.append(progress))
-    assert computed == told == []
+    shown: list[tuple[str, int, int]] = []
+    store.open(PIXELS, lambda *progress: shown.append(progress))
+    assert computed == shown == []
 
 
-def test_progress_is_told(store: FeatureStore) -> None:
-    told: list[tuple[int, int]] = []
-    store.open(PIXELS, lambda *progress: told.append(progress))
-    assert told == [(32, COUNT), (64, COUNT), (COUNT, COUNT)]
+def test_progress_is_shown(store: FeatureStore) -> None:
+    shown: list[tuple[str, int, int]] = []
+    store.open(PIXELS, lambda *progress: shown.append(progress), "test features")
+    assert shown == [("test features", done, COUNT) for done in (32, 64, COUNT)]
 
 
 # Addresses
@@ -546,7 +546,7 @@ def test_a_folder_deleted_after_opening_changes_nothing(
 def test_a_folder_deleted_between_shards_changes_nothing(
     store: FeatureStore, expected: dict[int, np.ndarray]
 ) -> None:
-    def delete(done: int, count: int) -> None:
+    def delete(what: str, done: int, count: int) -> None:
         if done == BATCH:
             shutil.rmtree(store.cache.folder)
 

@@ -14,7 +14,7 @@ from tuner.runs.notes import Notes
 from tuner.runs.provenance import check_same_search, note_search
 from tuner.settings import SearchSettings
 
-SETTINGS = SearchSettings(max_epochs=10, iterations=2)
+SETTINGS = SearchSettings(max_epochs=10, iterations=2, fixed={"dropout": "0.5"})
 BEGUN = Notes(
     settings=asdict(SETTINGS),
     pinned={"dropout": 0.5},
@@ -67,8 +67,8 @@ def test_each_difference_is_named(begun: Journal) -> None:
 @pytest.mark.parametrize(
     ("now", "expected"),
     [
-        (replace(BEGUN, pinned={"dropout": 0.4}), "the pinned hyperparameters have changed"),
-        (replace(BEGUN, pinned={}), "the pinned hyperparameters have changed"),
+        (with_settings(fixed={"dropout": "0.4"}), "--fix was dropout=0.5, not dropout=0.4"),
+        (with_settings(fixed={}), "--fix was dropout=0.5, not nothing"),
         (replace(BEGUN, space=[{"values": (1, 2, 3)}]), "the search space has changed"),
     ],
 )

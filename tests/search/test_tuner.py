@@ -857,7 +857,7 @@ def test_resuming_what_is_not_there_begins_it(tmp_path: Path, stand_in: type[Sta
         ({"objective": "val_loss"}, "--objective was val_accuracy, not val_loss"),
         ({"batch_size": 8}, "--batch-size was 16, not 8"),
         ({"class_weights": "balanced"}, "--class-weights was none, not balanced"),
-        ({"fixed": {"rate": "0.5"}}, "the pinned hyperparameters have changed"),
+        ({"fixed": {"rate": "0.5"}}, "--fix was nothing, not rate=0.5"),
         ({"iterations": 1}, "--iterations was 2, not 1"),
     ],
 )

@@ -92,21 +92,20 @@ def test_a_winner_is_one_screen(capsys: pytest.CaptureFixture[str]) -> None:
     assert len(lines) <= 32
     assert max(map(len, lines)) <= 80
     text = "\n".join(lines)
-    assert "  without its luck    87.4 %: chosen of 60, it flatters by 3.6 points" in text
+    assert "  bias-corrected      87.4 %: best of 60 trials, 3.6 points optimistic" in text
     assert "%: too few images to say more" in text
-    assert "2 more, found better, with --json" in text
+    assert "2 more classes with --json" in text
     assert "nothing that can be told from chance. Take the simple one." in " ".join(lines)
     assert "The test images were opened once, on 2026-01-02 for trial 0003." in text
 
 
-def test_a_winner_that_was_not_lucky_does_not_flatter(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_winner_without_selection_bias(capsys: pytest.CaptureFixture[str]) -> None:
     print_winner(dataclasses.replace(WINNER, luck=Luck(3, 0.91, 0.91)), "val_accuracy")
-    assert "without its luck    91.0 %: chosen of 3, it has no luck to speak of\n" in (
-        capsys.readouterr().out
-    )
+    text = capsys.readouterr().out
+    assert "  bias-corrected      91.0 %: best of 3 trials, not optimistic\n" in text
 
 
-def test_a_leak_is_told_where_the_test_accuracy_stands(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_leak_stands_below_the_test_accuracy(capsys: pytest.CaptureFixture[str]) -> None:
     leak = Leaked(12, 120, 10, 3, 0.861, (0.785, 0.915))
     print_winner(dataclasses.replace(WINNER, leaked=leak), "val_accuracy")
     lines = capsys.readouterr().out.splitlines()
@@ -118,13 +117,13 @@ def test_a_leak_is_told_where_the_test_accuracy_stands(capsys: pytest.CaptureFix
     assert "took no part" in capsys.readouterr().out
 
 
-def test_an_opponent_that_was_left_out_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_skipped_baseline_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     reason = "the weights of trial 0000 are gone from /a/folder/with/a/long/name/runs/first/trials."
     winner = dataclasses.replace(scored_winner(), left_out=(LeftOut("plain head", reason),))
     print_winner(winner, "val_accuracy")
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 80
-    assert f"left out: plain head, as {reason}" in " ".join(line.strip() for line in lines)
+    assert f"skipped: plain head, {reason}" in " ".join(line.strip() for line in lines)
     assert winner_row(winner)["left_out"][0]["reason"] == reason
 
 
@@ -140,7 +139,7 @@ def test_names_from_a_disk_are_text(capsys: pytest.CaptureFixture[str]) -> None:
     assert "\x1b" not in capsys.readouterr().out
 
 
-def test_earlier_looks_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
+def test_earlier_test_evaluations_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
     looks = (LOOK | {"run": "second", "shared": 83}, LOOK)
     print_winner(dataclasses.replace(WINNER, looks=looks), "val_accuracy")
     lines = capsys.readouterr().out.splitlines()
@@ -161,7 +160,7 @@ def test_the_row_of_a_winner_is_json() -> None:
     assert row["test_scores"]["macro_f1"] > 0
 
 
-def test_a_calibration_that_did_not_help_is_told() -> None:
+def test_a_calibration_that_did_not_help_is_reported() -> None:
     for temperature, after, rose in ((None, 0.05, False), (1.2, 0.04, False), (1.2, 0.06, True)):
         warning = Calibration(temperature, 0.05, after).warning
         assert (warning is not None and "rose" in warning) == rose

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import keras
@@ -13,8 +12,8 @@ from search_spaces.backbone import PretrainedBackbone, preprocess
 from search_spaces.resnet50 import ResNet50Space
 from tuner.counting import Progress, silent
 from tuner.diagnose.head_training import Heads
+from tuner.features.pooled import pooled
 from tuner.features.shards import BATCH
-from tuner.features.store import FeatureStore
 from tuner.storage.cache import Cache
 from tuner.training.rows import Rows
 
@@ -74,20 +73,15 @@ def extract_features(
         network: as `space.build_backbone` returns it; None to build it.
     """
     backbone = PretrainedBackbone(space.build_backbone() if network is None else network)
-    store = FeatureStore(backbone.lend(0), cache)
-    store.stored = (0,)
-
-    def pooled(rows: Rows, what: str) -> Rows:
-        features: np.ndarray = store.open(rows.x, partial(on_progress, what)).rows(0)[:]
-        return Rows(features, rows.y)
-
+    images = {"training features": training.x, "validation features": validation.x}
+    pooled_training, pooled_validation = pooled(backbone, images, cache, on_progress)
     return ExperimentData(
         space,
         backbone,
         training,
         validation,
-        pooled_training=pooled(training, "training features"),
-        pooled_validation=pooled(validation, "validation features"),
+        pooled_training=Rows(pooled_training, training.y),
+        pooled_validation=Rows(pooled_validation, validation.y),
         heads=Heads(space, backbone),
     )
 

@@ -16,7 +16,7 @@ from tuner.data.dataset import Dataset
 from tuner.data.pixel_store import pixels_of
 from tuner.errors import InputError, first_line
 from tuner.evaluate.baselines import LOGISTIC, MAJORITY, LeftOut, regression
-from tuner.features.store import FeatureStore
+from tuner.features.pooled import pooled
 from tuner.runs.checkpoint import read_checkpoint, state_file
 from tuner.runs.records import TrialRecord, trial_name
 from tuner.runs.run import Run
@@ -151,9 +151,7 @@ class _Pooled:
         self._cache = cache
         self._on_progress = on_progress
         self._backbone = PretrainedBackbone(space.build_backbone())
-        self._store = FeatureStore(self._backbone.lend(0), cache)
-        self._store.stored = (0,)
-        self._pooled = self._store.open(images).rows(0)[:]
+        (self._pooled,) = pooled(self._backbone, {"test features": images}, cache)
 
     def of_head(self, trial: TrialRecord) -> np.ndarray | LeftOut:
         """A head-only trial's probabilities, (n, classes)."""
@@ -175,7 +173,8 @@ class _Pooled:
         pixels = _training_pixels(self._run, dataset, self._cache, self._on_progress)
         if isinstance(pixels, LeftOut):
             return pixels
-        rows = self._store.open(pixels, _told(self._on_progress, "training features")).rows(0)[:]
+        images = {"training features": pixels}
+        (rows,) = pooled(self._backbone, images, self._cache, self._on_progress or silent)
         groups = np.array([file.group or file.sha256 for file in dataset.of("train")])
         named, _ = regression(rows, dataset.labels("train"), groups, self._run.settings.seed)
         return np.asarray(named(self._pooled))

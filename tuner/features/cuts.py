@@ -1,25 +1,25 @@
-"""Which cuts are worth storing: seconds that a stored cut saves against seconds and bytes it costs.
+"""Choose which cuts to store: the seconds that each saves against the seconds and bytes it costs.
 
-A trial at some unfreeze depth reads the activations at its cut once an epoch. Where its own cut is
-not stored, they are computed from the nearest earlier cut that is, or from the images.
+A trial at an unfreeze depth reads the activations at its cut once an epoch. If that cut is not
+stored, they are computed from the nearest earlier stored cut, or from the images.
 """
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-# What a byte costs: assumed, not measured, for a page cache that is warm and an ordinary SSD. They
-# decide how much is stored, and so the time that a search takes, but never its results.
+# Assumed for a warm page cache and an ordinary SSD. They decide how much is stored, and so how long
+# a search takes, but never its results.
 READ_SECONDS_PER_BYTE = 1 / 1.5e9
 WRITE_SECONDS_PER_BYTE = 1 / 0.3e9
 
 
 @dataclass(frozen=True)
 class Segment:
-    """The piece of the network that ends at a cut.
+    """The part of the network that ends at a cut.
 
     Attributes:
-        cut: the unfreeze depth whose cut it ends at.
+        cut: unfreeze depth of that cut.
         multiply_accumulates: of its convolutions, for one image.
         output_bytes: of its activations, for one image.
     """
@@ -31,12 +31,12 @@ class Segment:
 
 @dataclass(frozen=True)
 class Costs:
-    """What computing and keeping costs.
+    """Costs of computing and storing features.
 
     Attributes:
         seconds_per_multiply_accumulate: measured on a forward pass.
-        images: how many there are, in all splits and views.
-        limit_bytes: most that may be kept, or None.
+        images: number of images, of all splits and views.
+        limit_bytes: most bytes that may be stored, or None.
     """
 
     seconds_per_multiply_accumulate: float
@@ -47,12 +47,12 @@ class Costs:
 def choose_cuts(
     segments: Sequence[Segment], epochs: Mapping[int, float], costs: Costs
 ) -> tuple[int, ...]:
-    """The set of cuts that makes the search fastest, within the limit.
+    """Choose the set of cuts that makes the search fastest, within the limit.
 
     Args:
         segments: from the images to the pooled features.
-        epochs: unfreeze depth to the epochs that the search is expected to train at it.
-        costs: what computing and keeping costs.
+        epochs: expected epochs of training at each unfreeze depth.
+        costs: of computing and storing.
 
     Returns:
         Unfreeze depths, from the input to the output.
@@ -68,20 +68,20 @@ def choose_cuts(
 def compute_seconds(
     segments: Sequence[Segment], begin: int, end: int, seconds_each: float
 ) -> float:
-    """Seconds for one image from one cut to another.
+    """Seconds to compute one image's activations from one cut to another.
 
     Args:
         segments: from the images to the pooled features.
-        begin: position of the cut to begin with, -1 for the images.
-        end: position of the cut to end with.
-        seconds_each: of a multiplication with addition.
+        begin: index of the segment that ends at the first cut; -1 for the images.
+        end: index of the segment that ends at the second cut.
+        seconds_each: per multiply-accumulate.
     """
     work = sum(segment.multiply_accumulates for segment in segments[begin + 1 : end + 1])
     return work * seconds_each
 
 
 def _subsets(segments: Sequence[Segment]) -> Iterator[tuple[int, ...]]:
-    """Every choice among the cuts, the smallest first."""
+    """Every subset of the cuts, the smallest first."""
     cuts = [segment.cut for segment in segments]
     for size in range(len(cuts) + 1):
         yield from itertools.combinations(cuts, size)
@@ -98,7 +98,7 @@ def _seconds(
     epochs: Mapping[int, float],
     costs: Costs,
 ) -> float:
-    """Seconds for one image over the whole search, training above the cuts left out."""
+    """Seconds for one image over the whole search, without training above the cuts."""
     position = {segment.cut: number for number, segment in enumerate(segments)}
     kept = [position[cut] for cut in chosen]
     total = _bytes(segments, chosen) * WRITE_SECONDS_PER_BYTE

@@ -1,9 +1,9 @@
-"""Rows of features on disk: written in canonical batches, read memory-mapped."""
+"""Rows of features: written to disk in canonical batches, read memory-mapped or recomputed."""
 
 import io
 import json
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ class StoredRows:
     """Rows of memory-mapped shards, indexed like one array.
 
     Args:
-        shards: equally long but for the last, which may be shorter, and padded at its end.
+        shards: of equal length; the last may be shorter, and is padded at its end.
         count: number of rows without the padding.
     """
 
@@ -45,13 +45,56 @@ class StoredRows:
         return rows
 
 
+class RecomputedRows:
+    """Rows at a cut that is not stored, computed in whole batches on each access.
+
+    Args:
+        block: computes the rows of an aligned batch, by its number.
+        shape: of all rows.
+    """
+
+    def __init__(self, block: Callable[[int], np.ndarray], shape: tuple[int, ...]) -> None:
+        self._block = block
+        self.shape = shape
+        self.dtype = np.dtype(np.float32)
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return self.shape[0]
+
+    def __getitem__(self, chosen: Any) -> np.ndarray:
+        """The chosen rows, by slice or index array."""
+        indices = np.arange(len(self))[chosen]
+        rows = np.empty((len(indices), *self.shape[1:]), self.dtype)
+        blocks, offsets = np.divmod(indices, BATCH)
+        for number in np.unique(blocks):
+            here = blocks == number
+            rows[here] = self._block(int(number))[offsets[here]]
+        return rows
+
+
+def pad(rows: np.ndarray) -> np.ndarray:
+    """Rows padded with zeros to a batch of 32."""
+    if len(rows) == BATCH:
+        return rows
+    padded = np.zeros((BATCH, *rows.shape[1:]), rows.dtype)
+    padded[: len(rows)] = rows
+    return padded
+
+
 def rows_on_disk(images: int) -> int:
-    """Rows that a set of images takes at a cut: whole batches."""
+    """Number of stored rows for a set of images: whole batches."""
     return -(-images // BATCH) * BATCH
 
 
 class ShardWriter:
-    """Writes a shard's rows one batch after the other, and then what proves them whole."""
+    """Write a shard's rows batch by batch, and then its size and checksum.
+
+    Args:
+        folder: of the shard.
+        rows: their number, padding included.
+        shape: of a row.
+    """
 
     def __init__(self, folder: Path, rows: int, shape: tuple[int, ...]) -> None:
         self._folder = folder
@@ -79,12 +122,12 @@ class ShardWriter:
 
 
 def is_sound(folder: Path) -> bool:
-    """Whether a shard's bytes are those that were written."""
+    """Whether a shard's bytes match its size and checksum."""
     try:
         check = json.loads((folder / _CHECK).read_text("utf-8"))
         if (folder / DATA).stat().st_size != check["bytes"]:
             return False
-        # The header too: NumPy raises whatever its parser met first on a damaged one.
+        # Of the header too: on a damaged one NumPy raises all kinds of errors.
         data = np.memmap(folder / DATA, np.uint8, "r").data
         return bool(zlib.crc32(data) == check["crc32"])
     except (OSError, ValueError, KeyError, TypeError):

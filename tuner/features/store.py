@@ -1,18 +1,17 @@
-"""FeatureStore: the activations at a cut for every image, on disk, computed once.
+"""FeatureStore: each image's activations at the cuts of the network, computed once and cached.
 
-With BatchNorm in inference mode the part of the network below a cut is a fixed function of the
-image. The network is run in fixed segments (`search_spaces.backbone.segments`), one after the
-other, on fixed, aligned batches of 32 images that are padded with black ones: the same programs on
-the same batches, whatever is stored already and however large the cache is. What is not stored is
-computed again in the same way, so that storing never changes a bit of a result.
+With BatchNorm in inference mode, the network below a cut is a fixed function of the image. It runs
+in fixed segments (`search_spaces.backbone.segments`) on fixed, aligned batches of 32 images, padded
+with black ones: the same programs on the same batches, whatever is cached. Features that are not
+stored are recomputed in the same way, so caching never changes a bit of a result.
 
-A shard holds the rows of some batches at one cut. It is addressed by what it was made from: the
-pixels, the weights below the cut, the cut, and what computed it.
+A shard holds the rows of some batches at one cut. Its key is a digest of everything it was made
+from: the pixels, the weights below the cut, the cut, and the device that computed it.
 """
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -22,33 +21,47 @@ import numpy as np
 import tensorflow as tf
 
 from search_spaces.backbone import CUTS, multiply_accumulates, segments
+from tuner.counting import Progress, silent
 from tuner.environment import processor
 from tuner.features.cuts import Costs, Segment, choose_cuts, compute_seconds
-from tuner.features.shards import BATCH, DATA, ShardWriter, StoredRows, is_sound
+from tuner.features.shards import (
+    BATCH,
+    DATA,
+    RecomputedRows,
+    ShardWriter,
+    StoredRows,
+    is_sound,
+    pad,
+)
 from tuner.storage.cache import Cache, CacheError, storage_errors
 from tuner.storage.digests import bytes_digest, key_of
 
 _VERSION = 1
 _KIND = "features"
-# Rows of a shard: what a kill can lose. Larger ones for many images, to keep the files few.
+# Rows per shard, the most that a kill can lose; more for many images, to keep files few.
 _SHARD_ROWS, _LARGE_SHARD_ROWS, _MANY_ROWS = 256, 1024, 16384
-# For one multiply-accumulate, where there is no choice among cuts that a measurement could decide.
+# Per multiply-accumulate, used when no choice between cuts needs a measurement.
 _NOMINAL_SECONDS = 5e-12
 
 
 class FeatureStore:
-    """The features of sets of images under one backbone.
+    """Features of image sets under one backbone.
+
+    Example:
+        >>> store = FeatureStore(build_backbone(224, "imagenet"), Cache(folder))
+        >>> store.open(pixels).rows(0)[:].shape  # pooled features: nothing is unfrozen
+        (600, 2048)
 
     Args:
-        backbone: as `search_spaces.backbone.build_backbone` returns it. Below a cut that is asked
-            for it must hold the pretrained weights.
-        cache: where shards are kept.
+        backbone: of `search_spaces.backbone.build_backbone`. It must hold the pretrained weights
+            below every cut that is used.
+        cache: keeps the shards.
 
     Attributes:
-        stored: unfreeze depths whose cuts are kept on disk, all at first; the others are computed
-            whenever they are asked for. Set it before the first `open`.
-        shapes: shape of an image's activations by cut.
-        weights_digest: of all weights, whatever computes with them.
+        stored: unfreeze depths whose cuts are stored, by default all; the others are recomputed on
+            each access. Set it before the first `open`.
+        shapes: shape of one image's activations, by unfreeze depth.
+        weights_digest: SHA-256 of all weights.
     """
 
     def __init__(self, backbone: keras.Model, cache: Cache) -> None:
@@ -72,11 +85,11 @@ class FeatureStore:
         ]
 
     def choose_stored(self, epochs: Mapping[int, float], images: int, image_size: int) -> None:
-        """Stores the cuts that make a search fastest and that the cache has room for.
+        """Set `stored` to the cuts that make a search fastest and fit into the cache.
 
         Args:
-            epochs: unfreeze depth to the epochs that the search is expected to train at it.
-            images: how many rows there are at a cut, in all splits and views.
+            epochs: expected epochs of training at each unfreeze depth.
+            images: rows at a cut, of all splits and views.
             image_size: in pixels.
         """
         if sum(count > 0 for count in epochs.values()) > 1:
@@ -85,14 +98,14 @@ class FeatureStore:
         self.stored = choose_cuts(self._segments, epochs, costs)
 
     def measure(self, image_size: int) -> None:
-        """Measures what computing costs, for `choose_stored` and the estimates.
+        """Measure the speed of a forward pass, for `choose_stored` and the estimates.
 
         Args:
             image_size: in pixels.
         """
         batch = np.zeros((BATCH, image_size, image_size, 3), np.uint8)
         seconds = 0.0
-        for _ in range(2):  # the first compiles the programs
+        for _ in range(2):  # the first pass compiles the programs
             begun = time.perf_counter()
             np.asarray(self.run(batch, 0, len(CUTS)))
             seconds = time.perf_counter() - begun
@@ -100,16 +113,16 @@ class FeatureStore:
         self._seconds_each = seconds / BATCH / work
 
     def preparation_seconds(self) -> float:
-        """Estimate for one image: its pass through the network up to the last stored cut."""
+        """Estimated seconds to compute one image's stored features."""
         last = max((CUTS.index(cut) for cut in self.stored), default=-1)
         return compute_seconds(self._segments, -1, last, self._seconds_each)
 
     def bytes_each(self) -> int:
-        """Of what is stored for one image."""
+        """Bytes stored for one image."""
         return sum(part.output_bytes for part in self._segments if part.cut in self.stored)
 
     def pass_seconds(self, unfreeze_blocks: int) -> tuple[float, float]:
-        """Estimates for one image: recomputing its cut from what is stored, and what is above."""
+        """Estimated seconds for one image: from the nearest stored cut to this one, and above."""
         cut = CUTS.index(unfreeze_blocks)
         begin = max(
             (CUTS.index(stored) for stored in self.stored if CUTS.index(stored) <= cut), default=-1
@@ -120,40 +133,40 @@ class FeatureStore:
         )
 
     def open(
-        self, pixels: np.ndarray, on_progress: Callable[[int, int], None] | None = None
+        self, pixels: np.ndarray, on_progress: Progress = silent, what: str = "computing features"
     ) -> "FeatureSet":
-        """Computes what is to be stored of a set of images and is not, in one pass.
+        """Open the features of a set of images; compute those that are not cached in one pass.
 
-        Killed and begun again, it goes on with the shard that it was at. Of two
-        processes that ask for the same images, one computes a shard while the other waits for it.
+        A killed pass resumes at the shard that it was computing. If two processes open the same
+        images, one computes each shard and the other waits for it.
 
         Args:
             pixels: uint8, shape (n, image_size, image_size, 3).
-            on_progress: is told (images done, of how many), if there is anything to compute.
+            on_progress: called with `what` after each shard, from the first computed one on.
+            what: names the images for `on_progress`.
 
         Raises:
-            CacheError: the cache folder is full, or may not be written.
+            CacheError: the cache folder is full or cannot be written.
         """
         features = FeatureSet(self, pixels)
-        features.prepare(on_progress)
+        features.prepare(on_progress, what)
         return features
 
     def address(self, cut: int, pixels_digest: str) -> str:
-        """Key of a shard: what it was made from."""
+        """Cache key of a shard."""
         return key_of(_VERSION, BATCH, self._origins[cut], cut, pixels_digest)
 
     def run(self, activations: Any, start: int, end: int) -> Any:
-        """Runs segments `start` (inclusive) to `end` (exclusive) on one padded batch."""
+        """Run segments `start` (inclusive) to `end` (exclusive) on one padded batch."""
         for program in self._programs[start:end]:
             activations = program(activations)
         return activations
 
 
 class FeatureSet:
-    """The features of one set of images, as `FeatureStore.open` gives them."""
+    """Features of one set of images; see `FeatureStore.open`."""
 
     def __init__(self, store: FeatureStore, pixels: np.ndarray) -> None:
-        """Nothing is computed yet."""
         self._store = store
         self._pixels = pixels
         size = _SHARD_ROWS if len(pixels) <= _MANY_ROWS else _LARGE_SHARD_ROWS
@@ -163,46 +176,38 @@ class FeatureSet:
         self._digests = [bytes_digest(pixels[start:stop]) for start, stop in self._ranges]
         self._shards: dict[int, list[np.ndarray]] = {}
 
-    def prepare(self, on_progress: Callable[[int, int], None] | None) -> None:
-        """Computes the shards that are missing, and opens all."""
+    def prepare(self, on_progress: Progress, what: str) -> None:
+        """Compute the missing shards, and open all."""
         opened: dict[int, list[np.ndarray]] = {cut: [] for cut in self._store.stored}
         computed = False
         for shard, (_, stop) in enumerate(self._ranges):
             computed |= self._ensure(shard)
             for cut in self._store.stored:
                 opened[cut].append(self._read(shard, cut))
-            if on_progress is not None and computed:
-                on_progress(stop, len(self._pixels))
+            if computed:
+                on_progress(what, stop, len(self._pixels))
         self._shards = opened
 
     @property
     def fingerprint(self) -> str:
-        """Digest of the images."""
+        """SHA-256 of the images."""
         return key_of(*self._digests)
 
     def rows(self, unfreeze_blocks: int) -> "StoredRows | RecomputedRows":
-        """The activations at the cut of that unfreeze depth, row by row like the pixels."""
+        """Activations at the cut of an unfreeze depth, float32, one row per image."""
         if unfreeze_blocks in self._shards:
             return StoredRows(self._shards[unfreeze_blocks], len(self._pixels))
-        return RecomputedRows(self, unfreeze_blocks)
+        shape = (len(self._pixels), *self._store.shapes[unfreeze_blocks])
+        return RecomputedRows(lambda number: self.block(number, unfreeze_blocks), shape)
 
     def block(self, number: int, cut: int) -> np.ndarray:
-        """The 32 rows of one aligned batch at a cut, padding included, from the nearest store."""
+        """Compute one aligned batch of 32 rows at a cut, padding included, from the nearest cut."""
         end = CUTS.index(cut) + 1
         start, activations = self._nearest(number, cut)
         return np.asarray(self._store.run(activations, start, end))
 
-    @property
-    def store(self) -> FeatureStore:
-        """The store that these features belong to."""
-        return self._store
-
-    def __len__(self) -> int:
-        """Number of images."""
-        return len(self._pixels)
-
     def _nearest(self, number: int, cut: int) -> tuple[int, Any]:
-        """The number of the segment to begin with, and the batch that goes into it."""
+        """The first segment to run, and its input batch."""
         below = CUTS[: CUTS.index(cut)]
         for position, earlier in reversed(list(enumerate(below))):
             if earlier in self._shards:
@@ -211,11 +216,10 @@ class FeatureSet:
         return 0, self._padded(number)
 
     def _padded(self, number: int) -> np.ndarray:
-        pixels = self._pixels[number * BATCH : (number + 1) * BATCH]
-        return _pad(np.asarray(pixels))
+        return pad(np.asarray(self._pixels[number * BATCH : (number + 1) * BATCH]))
 
     def _ensure(self, shard: int) -> bool:
-        """Computes what is missing of a shard; whether anything was."""
+        """Compute the missing cuts of a shard; return whether there were any."""
         cache = self._store.cache
         keys = {cut: self._store.address(cut, self._digests[shard]) for cut in self._store.stored}
         missing = [cut for cut in keys if not self._sound(keys[cut])]
@@ -223,7 +227,7 @@ class FeatureSet:
             return False
         with ExitStack() as stack:
             folders = {cut: stack.enter_context(cache.create(_KIND, keys[cut])) for cut in missing}
-            # Another process may have made some of them while this one waited for its turn.
+            # Another process may have made some of them while this one waited.
             wanted = {
                 cut: folder
                 for cut, folder in folders.items()
@@ -235,7 +239,7 @@ class FeatureSet:
         return True
 
     def _sound(self, key: str) -> bool:
-        """Whether a shard is there, whole and unchanged; a damaged one is removed."""
+        """Whether a shard is cached and undamaged; a damaged one is removed."""
         entry = self._store.cache.entry(_KIND, key)
         if entry is None:
             return False
@@ -245,11 +249,11 @@ class FeatureSet:
         return False
 
     def _compute(self, shard: int, folders: dict[int, Path]) -> None:
-        """Passes the shard's batches through the network and writes the cuts that are wanted."""
+        """Pass a shard's batches through the network, and write cuts to their folders."""
         start, stop = self._ranges[shard]
         blocks = range(start // BATCH, -(-stop // BATCH))
         positions = [CUTS.index(cut) for cut in folders]
-        known = self._known(shard, CUTS[: min(positions)])
+        known = self._deepest(shard, CUTS[: min(positions)])
         with ExitStack() as stack:
             writers = {
                 position: stack.enter_context(
@@ -269,8 +273,8 @@ class FeatureSet:
                     if current in writers:
                         writers[current].write(np.asarray(activations))
 
-    def _known(self, shard: int, cuts: Sequence[int]) -> tuple[int, np.ndarray] | None:
-        """The deepest of the cuts that is stored for this shard: segment to go on with, rows."""
+    def _deepest(self, shard: int, cuts: Sequence[int]) -> tuple[int, np.ndarray] | None:
+        """Rows at the deepest stored one of `cuts`, after the first segment to run on them."""
         for position, cut in reversed(list(enumerate(cuts))):
             key = self._store.address(cut, self._digests[shard])
             if cut in self._store.stored and self._sound(key):
@@ -283,53 +287,19 @@ class FeatureSet:
         folder = cache.entry(_KIND, key)
         if folder is None:
             raise CacheError(
-                f"The cache folder {cache.folder} was emptied while it was in use: start again."
+                f"The cache folder {cache.folder} was emptied while in use: run the command again."
             )
         with storage_errors(cache.folder):
             rows: np.ndarray = np.load(folder / DATA, mmap_mode="r")
         return rows
 
 
-class RecomputedRows:
-    """Rows at a cut that is not stored, computed block by block whenever they are asked for."""
-
-    def __init__(self, features: FeatureSet, cut: int) -> None:
-        """Computes nothing yet."""
-        self._features = features
-        self._cut = cut
-        self.shape = (len(features), *features.store.shapes[cut])
-        self.dtype = np.dtype(np.float32)
-
-    def __len__(self) -> int:
-        """Number of rows."""
-        return self.shape[0]
-
-    def __getitem__(self, chosen: Any) -> np.ndarray:
-        """The chosen rows, by slice or index array."""
-        indices = np.arange(len(self))[chosen]
-        rows = np.empty((len(indices), *self.shape[1:]), self.dtype)
-        blocks, offsets = np.divmod(indices, BATCH)
-        for block in np.unique(blocks):
-            here = blocks == block
-            rows[here] = self._features.block(int(block), self._cut)[offsets[here]]
-        return rows
-
-
 def _compile(segment: keras.Model) -> Any:
-    """The segment as one program; it is only ever given batches of 32."""
+    """Compile a segment to one program, for batches of 32."""
     return tf.function(lambda rows: segment(tf.cast(rows, tf.float32), training=False))
 
 
 def _made_by(image_shape: tuple[int, ...]) -> str:
-    """What computes activations and for which images: TensorFlow, device, image size."""
+    """Name TensorFlow, device and image size, which decide the bits of the features."""
     device = "GPU" if tf.config.list_physical_devices("GPU") else f"CPU {processor()}"
     return f"{tf.__version__} {device} {image_shape}"
-
-
-def _pad(rows: np.ndarray) -> np.ndarray:
-    """A batch of 32, with zeros where there are fewer rows."""
-    if len(rows) == BATCH:
-        return rows
-    padded = np.zeros((BATCH, *rows.shape[1:]), rows.dtype)
-    padded[: len(rows)] = rows
-    return padded

@@ -17,7 +17,7 @@ from tuner.data.dataset import Dataset, ImageFile
 from tuner.data.pixel_store import pixels_of
 from tuner.diagnose.label_noise import suspects
 from tuner.features.classifiers import folds, logistic_regression, out_of_fold, projection
-from tuner.features.store import FeatureStore
+from tuner.features.pooled import pooled
 from tuner.settings import SearchSettings
 from tuner.storage.cache import Cache
 
@@ -102,15 +102,9 @@ def _features(
 ) -> np.ndarray:
     """Pooled features of training and validation images, float32, shape (images, 2048)."""
     space = ResNet50Space(len(dataset.classes), settings.image_size, settings.weights)
-    store = FeatureStore(PretrainedBackbone(space.build_backbone()).lend(0), cache)
-    store.stored = (0,)
-    found = []
-    for split in _SPLITS:
-        pixels = pixels_of(dataset, split, settings, cache, on_progress)
-        opened = store.open(pixels, _telling(on_progress, f"features of {split} images"))
-        found.append(opened.rows(0)[:])
-    return np.concatenate(found)
-
-
-def _telling(on_progress: Progress, what: str) -> Callable[[int, int], None]:
-    return lambda done, count: on_progress(what, done, count)
+    images = {
+        f"features of {split} images": pixels_of(dataset, split, settings, cache, on_progress)
+        for split in _SPLITS
+    }
+    backbone = PretrainedBackbone(space.build_backbone())
+    return np.concatenate(pooled(backbone, images, cache, on_progress))

@@ -1,11 +1,10 @@
-"""What `tune data` shows: classes, sizes, formats, copies, and how the images would be split."""
+"""The report of `tune data`: classes, sizes, formats, duplicates, splits."""
 
 from collections import Counter
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -15,11 +14,9 @@ from tuner.data.imbalance import imbalance_note
 from tuner.data.listing import Skipped
 from tuner.data.splits import SPLITS
 from tuner.data.survey import Leak, Survey
-from tuner.terminal.tables import plain
+from tuner.observer import SearchObserver
+from tuner.terminal.tables import plain, plain_table
 from tuner.text import percent
-
-if TYPE_CHECKING:  # these need TensorFlow
-    from tuner.observer import SearchObserver
 
 _BLOCK = "\u2588"
 _BAR = 12  # characters of the longest bar
@@ -29,9 +26,9 @@ def data_report(found: Survey, dataset: Dataset | None, width: int = 80) -> Rend
     """A dataset on one screen.
 
     Args:
-        found: what it holds.
-        dataset: how it would be split; None where it cannot be.
-        width: characters of a line; bars are left out where they do not fit.
+        found: the survey of its images.
+        dataset: the dataset with its splits; None if it cannot be split.
+        width: of the terminal, in characters; below 70 the bars are omitted.
     """
     count, skipped = len(found.pictures), len(found.skipped)
     head = (
@@ -47,7 +44,7 @@ def data_report(found: Survey, dataset: Dataset | None, width: int = 80) -> Rend
 
 
 def data_row(found: Survey, dataset: Dataset | None) -> dict[str, Any]:
-    """The same for `--json`."""
+    """The same as `tune data --json` prints it."""
     named = [[found.pictures[number].path for number in each] for each in found.copies]
     return {
         "images": len(found.pictures),
@@ -66,7 +63,7 @@ def data_row(found: Survey, dataset: Dataset | None) -> dict[str, Any]:
 def _class_table(found: Survey, dataset: Dataset | None, width: int) -> Table:
     counts = Counter(picture.label for picture in found.pictures)
     splits = None if dataset is None else dataset.counts()
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0), show_edge=False)
+    table = plain_table(gap=3)
     table.add_column("class", overflow="fold")
     table.add_column("images", justify="right", no_wrap=True)
     wide = width >= 70
@@ -87,7 +84,7 @@ def _bar(counts: Mapping[str, int], name: str) -> str:
 
 
 def _extremes(found: Survey) -> list[tuple[int, int]]:
-    """Width and height of the smallest, the middle and the largest image, by their pixels."""
+    """Width and height of the smallest, the median and the largest image, by pixel count."""
     sizes = sorted(
         ((picture.width, picture.height) for picture in found.pictures),
         key=lambda size: (size[0] * size[1], size),
@@ -134,13 +131,13 @@ def data_warnings(
     leaks: Sequence[Leak],
     used: Container[str] | None,
 ) -> list[str]:
-    """What is wrong with images, a sentence each: damage, conflicts, leaks.
+    """Warnings, a sentence each: skipped images, conflicting labels, leaks.
 
     Args:
-        skipped: see `dataset.Dataset`, like the next two.
-        conflicts: see there.
-        leaks: see there.
-        used: paths of the images that a search would use; None where it cannot be begun.
+        skipped: see `Dataset`.
+        conflicts: see `Dataset`.
+        leaks: see `Dataset`.
+        used: paths of the images that a search uses; None if no search is possible.
     """
     lines = [f"{each.path} is left out: {each.reason}." for each in skipped[:_EXAMPLES]]
     if len(skipped) > _EXAMPLES:
@@ -164,7 +161,7 @@ def data_warnings(
 
 
 def _fate(paths: Sequence[str], used: Container[str] | None, remedy: str) -> str:
-    """How many of the images are used and how many are not, and what would change that."""
+    """How many of the images are used and left out, and the option that changes it."""
     if used is None:
         return ""
     kept = sum(path in used for path in paths)
@@ -174,13 +171,9 @@ def _fate(paths: Sequence[str], used: Container[str] | None, remedy: str) -> str
     return f": {', '.join(parts)}{f' ({remedy})' if would_help else ''}"
 
 
-def say_dataset(observer: "SearchObserver", dataset: "Dataset") -> None:
-    """How many images of which split there are, and what is wrong with them."""
-
-    parts = ", ".join(
-        f"{len(dataset.of(split))} {split}" for split in ("train", "validation", "test")
-    )
+def say_dataset(observer: SearchObserver, dataset: Dataset) -> None:
+    """Send notes with the size of each split, and the warnings."""
+    parts = ", ".join(f"{len(dataset.of(split))} {split}" for split in SPLITS)
     observer.note(f"{len(dataset.files)} images in {len(dataset.classes)} classes: {parts}.")
-    found = (dataset.skipped, dataset.conflicts, dataset.leaks)
-    for line in data_warnings(*found, dataset.paths):
+    for line in data_warnings(dataset.skipped, dataset.conflicts, dataset.leaks, dataset.paths):
         observer.note(f"Warning: {line}")

@@ -1,8 +1,7 @@
-"""What `tune diagnose` shows: the verdict on one screen, and what it rests on where asked for."""
+"""The report of `tune diagnose`: the verdict on one screen; its evidence with `--details`."""
 
 from collections.abc import Iterable, Iterator
 
-from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 
@@ -10,7 +9,7 @@ from tuner.diagnose.batchnorm_treatments import Treatment
 from tuner.diagnose.finding import WRONG_LABELS
 from tuner.diagnose.result import Diagnosis
 from tuner.model_check.check import ERROR, ModelFinding
-from tuner.terminal.tables import plain
+from tuner.terminal.tables import plain, plain_table
 from tuner.text import percent
 
 _MOST_SUSPECTS = 5
@@ -26,14 +25,14 @@ def diagnosis_report(
     """A diagnosis as text.
 
     Args:
-        diagnosis: what was found.
-        width: characters of a line; the ladder's training accuracy is left out where it is narrow.
-        details: whether every experiment is shown, above the verdict, which stays on the screen.
+        diagnosis: the result.
+        width: of the terminal, in characters; narrow ones omit columns of the BatchNorm table.
+        details: show every experiment, above the verdict.
     """
-    told = _verdict(diagnosis)
+    verdict = _verdict(diagnosis)
     if details:
-        return Group(*_details(diagnosis, width)[1:], plain(""), *told)  # no empty line first
-    return Group(*told, plain(""), *_brief(diagnosis))
+        return Group(*_details(diagnosis, width)[1:], plain(""), *verdict)  # no empty line first
+    return Group(*verdict, plain(""), *_brief(diagnosis))
 
 
 def _verdict(diagnosis: Diagnosis) -> list[RenderableType]:
@@ -50,7 +49,7 @@ def _verdict(diagnosis: Diagnosis) -> list[RenderableType]:
 
 
 def _brief(diagnosis: Diagnosis) -> Iterator[RenderableType]:
-    """The names of what is not shown."""
+    """What --details shows, by name."""
     if diagnosis.excluded:
         yield plain(f"{_NO_CAUSE}: {', '.join(each.cause for each in diagnosis.excluded)}.")
     if diagnosis.prices:
@@ -75,8 +74,8 @@ def _section(title: str, body: Table) -> list[RenderableType]:
 
 
 def _head(diagnosis: Diagnosis) -> str:
-    looked_at = diagnosis.training_images + diagnosis.validation_images
-    sample = f", of {diagnosis.images_in_all:,}" if looked_at < diagnosis.images_in_all else ""
+    used = diagnosis.training_images + diagnosis.validation_images
+    sample = f", of {diagnosis.images_in_all:,}" if used < diagnosis.images_in_all else ""
     return (
         f"{diagnosis.training_images:,} training and {diagnosis.validation_images:,} validation "
         f"images{sample}: a plain head on frozen features reaches {percent(diagnosis.accuracy)} "
@@ -86,7 +85,7 @@ def _head(diagnosis: Diagnosis) -> str:
 
 
 def _items(rows: Iterable[tuple[str, str]]) -> Table:
-    """Paragraphs behind their marks."""
+    """Paragraphs with their bullets or numbers."""
     grid = Table.grid(padding=(0, 1))
     for mark, text in rows:
         grid.add_row(mark, plain(text))
@@ -122,14 +121,14 @@ def _suspects(diagnosis: Diagnosis) -> str:
 
 
 def _ladder(diagnosis: Diagnosis, width: int) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0), show_edge=False)
+    table = plain_table(gap=3)
     table.add_column("treatment", overflow="fold")
     table.add_column("validation", justify="right", no_wrap=True)
     if width >= 60:
         table.add_column("training", justify="right", no_wrap=True)
     table.add_column("statistics moved", justify="right")
     table.add_column("seeds", justify="right", no_wrap=True)
-    if width >= 80:  # share of images that are named otherwise when dealt into other batches
+    if width >= 80:  # share of images whose class changes with the batch
         table.add_column("by batch", justify="right", no_wrap=True)
     for treatment in diagnosis.ladder:
         training = [percent(treatment.train_accuracy)] if width >= 60 else []

@@ -1,4 +1,4 @@
-"""The check of an export as a table."""
+"""The result of an export, and of the checks of its files."""
 
 import shlex
 import textwrap
@@ -14,8 +14,8 @@ from tuner.text import percent, size
 
 
 def format_table(exported: Exported) -> Table:
-    """One row a file, in 80 columns: accuracies, time, size, and how its answers differ from the
-    network's: for how many images the class, and a probability by how much at most.
+    """One row per file: images whose class differs from the network's, the largest difference of a
+    probability, accuracies, time and size. It fits 80 columns.
     """
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("file", overflow="fold")
@@ -45,8 +45,8 @@ def _share(accuracy: float | None) -> str:
     return "" if accuracy is None else percent(accuracy)
 
 
-def print_export(export: Path, exported: "Exported") -> None:
-    """Print what was exported, and how its files compare with the network."""
+def print_export(export: Path, exported: Exported) -> None:
+    """Print the exported files, and how they compare with the network."""
     reference = exported.reference
     files = [FORMATS[name].file for name in exported.parities]
     files += ["labels.json", "MODEL_CARD.md", "export.json"]
@@ -55,7 +55,6 @@ def print_export(export: Path, exported: "Exported") -> None:
         f"Checked by other processes, on {reference.validation} validation and "
         f"{len(reference.paths) - reference.validation} test images:"
     )
-
     print_table(format_table(exported))
     plain = sum(reference.plain)
     if plain < len(reference.paths):

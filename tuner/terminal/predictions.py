@@ -1,4 +1,4 @@
-"""Predictions as a table, or as lines of CSV and JSON that appear as they are made."""
+"""Predictions as a table, or as a stream of CSV or JSON lines."""
 
 import csv
 import io
@@ -13,11 +13,11 @@ from tuner.terminal.tables import plain, plain_table
 
 
 def prediction_table(predictions: Sequence[Prediction], top: int = 1) -> Table:
-    """One row an image: its class and how probable it is, or why it cannot be read.
+    """One row per image: its classes and their probabilities, or why it cannot be read.
 
     Args:
-        predictions: what was predicted.
-        top: how many classes each row shows.
+        predictions: of the images.
+        top: number of classes in a row.
     """
     table = plain_table()
     table.add_column("image", overflow="fold")
@@ -39,8 +39,8 @@ def csv_lines(predictions: Iterable[Prediction], top: int = 1) -> Iterator[str]:
     """Lines of a CSV table: path,label,probability,error and, with `top`, the next classes.
 
     Args:
-        predictions: what is predicted, taken one by one.
-        top: how many classes each row names.
+        predictions: consumed one by one.
+        top: number of classes in a row.
     """
     more = [f"{name}_{number}" for number in range(2, top + 1) for name in ("label", "probability")]
     yield _csv_line(["path", "label", "probability", "error", *more])
@@ -50,7 +50,7 @@ def csv_lines(predictions: Iterable[Prediction], top: int = 1) -> Iterator[str]:
 
 
 def json_lines(predictions: Iterable[Prediction]) -> Iterator[str]:
-    """Lines of a JSON array of what `prediction_row` gives, a line for each image."""
+    """Lines of a JSON array of `prediction_row`, one per image."""
     separator = "[\n"
     for prediction in predictions:
         yield f"{separator}  {json.dumps(prediction_row(prediction))}"

@@ -11,7 +11,7 @@ from tuner.text import size
 
 
 def run_table(runs: Sequence[RunSummary]) -> Table:
-    """One row a run."""
+    """One row per run."""
     table = plain_table()
     for header in ("run", "data", "state", "trials", "best", "size"):
         right = header in ("trials", "best", "size")

@@ -5,11 +5,11 @@ from tuner.text import duration
 
 
 def schedule_lines(schedule: Schedule, seconds: float | None = None) -> list[str]:
-    """What a search trains, one line a bracket.
+    """The plan of a search, one line per bracket.
 
     Args:
-        schedule: the search.
-        seconds: estimate of what is left of it, None where nothing is known.
+        schedule: the plan.
+        seconds: estimated training time that is left; None if unknown.
     """
     about = "" if seconds is None else f", about {duration(seconds)}"
     lines = [

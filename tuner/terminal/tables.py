@@ -14,31 +14,32 @@ from tuner.text import printable
 
 
 def print_table(table: RenderableType) -> None:
-    """Prints what rich renders, as wide as the terminal."""
+    """Print what rich renders, as wide as the terminal."""
     stdout_console().print(table)
 
 
 def print_report(report: Callable[[int], RenderableType]) -> None:
-    """Prints what is made for the width of the terminal, in characters."""
+    """Print a report that is made for the width of the terminal, in characters."""
     console = stdout_console()
     console.print(report(console.width))
 
 
 def print_json(value: Any) -> None:
-    """Prints a JSON document."""
+    """Print a JSON document."""
     typer.echo(json.dumps(value, indent=2))
 
 
 def stdout_console() -> Console:
-    """A console on standard output that highlights nothing."""
+    """A console on standard output without highlighting."""
     return Console(highlight=False)
 
 
 def plain(text: str) -> Text:
-    """Text from a user's disk: markup and control characters in it mean nothing."""
+    """Text in which markup and control characters mean nothing, such as a file name."""
     return Text(printable(text))
 
 
-def plain_table() -> Table:
-    """A table of headings above columns, without lines between them."""
-    return Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=0, show_edge=False)
+def plain_table(gap: int = 1) -> Table:
+    """A table with a line below its headings alone, and `gap` spaces between columns."""
+    padding = (0, gap - 1, 0, 0)
+    return Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=padding, show_edge=False)

@@ -1,4 +1,4 @@
-"""Tables and numbers as a terminal of 80 columns shows them."""
+"""The table and the CSV of `tune trials`."""
 
 import csv
 import sys
@@ -16,7 +16,7 @@ from tuner.runs.run import Run
 from tuner.terminal.tables import plain, plain_table, stdout_console
 from tuner.text import HEAD_NAMES, SHORT_NAMES, brief, duration, head_text, number, percent
 
-# Columns that a narrow terminal does without, in this order.
+# Columns that a narrow terminal omits, in this order.
 _EXPENDABLE = ("time", "status", "factor")
 
 CHANCE = "Always answering the most frequent class:"
@@ -38,14 +38,14 @@ def trial_table(
     chance: float | None = None,
     width: int = 80,
 ) -> RenderableType:
-    """One row a configuration, the winner marked, the failures' reasons below.
+    """One row per trial, with the leader marked, and the reasons of failures below.
 
     Args:
-        trials: in the order in which they are to be shown.
-        best: the trial that leads, if any.
-        objective: what the score is.
-        chance: the score of always answering the most frequent class, None where there is none.
-        width: characters of a line; columns that do not fit are left out, and that is said.
+        trials: in the order of the rows.
+        best: the leading trial, if any.
+        objective: name of the score.
+        chance: score of always answering the most frequent class; None if unknown.
+        width: of the terminal, in characters; columns that do not fit are omitted and named.
     """
     columns, omitted = _fitting(_columns(trials, best), trials, width)
     table = plain_table()
@@ -89,7 +89,7 @@ def _hyperparameter(name: str) -> _Column:
 def _fitting(
     columns: list[_Column], trials: Sequence[TrialRecord], width: int
 ) -> tuple[list[_Column], list[str]]:
-    """The columns that fit side by side, and the headers of those left out."""
+    """The columns that fit, and the headers of the omitted ones."""
     widths = {
         column.header: max(len(column.header), *(len(column.cell(trial)) for trial in trials), 0)
         for column in columns
@@ -126,7 +126,7 @@ def _notes(
 
 
 def print_trials(run: Run, records: list[TrialRecord], leader: TrialRecord | None) -> None:
-    """Prints trials in the order given, the one that leads marked."""
+    """Print trials in the given order, with the leader marked."""
     console = stdout_console()
     objective = run.settings.objective
     chance = None if leader is None else _chance(run)
@@ -136,7 +136,7 @@ def print_trials(run: Run, records: list[TrialRecord], leader: TrialRecord | Non
 
 
 def print_csv(rows: list[dict[str, Any]]) -> None:
-    """Prints rows as `trial_row` makes them, a column for each hyperparameter."""
+    """Print rows of `trial_row` as CSV, with a column per hyperparameter."""
     names = dict.fromkeys(name for row in rows for name in row["hyperparameters"])
     fixed = ["id", "status", "score", "bracket", "recipe", "epochs", "seconds", "message"]
     writer = csv.writer(sys.stdout, lineterminator="\n")
@@ -147,10 +147,10 @@ def print_csv(rows: list[dict[str, Any]]) -> None:
 
 
 def _chance(run: Run) -> float | None:
-    """Of the run's objective on its validation images; None where those are not known any more."""
+    """Score of the most frequent class on the validation images; None if they are gone."""
     try:
         counts = run.dataset().counts()
-    except InputError:  # the trials are sound all the same
+    except InputError:  # the trials can be shown without
         return None
     of_validation = {name: splits["validation"] for name, splits in counts.items()}
     return chance_rate(of_validation, run.settings.objective)

@@ -1,4 +1,4 @@
-"""What commands print on stdout."""
+"""The report of `tune best`."""
 
 import textwrap
 from dataclasses import asdict
@@ -19,10 +19,8 @@ if TYPE_CHECKING:  # these need TensorFlow
     from tuner.export.files import Exported
     from tuner.export.refit import Refit
 
-# Points between the ends of an interval from which on too little is known.
-_WIDE = 10
-# Classes that are shown on one screen.
-_CLASSES = 5
+_WIDE = 10  # points; a wider interval needs more images
+_CLASSES = 5  # that fit one screen
 _SHOWN = 0.0005  # a tenth of a point, rounded
 _INDENTED: dict[str, Any] = {"initial_indent": "  ", "subsequent_indent": "  "}
 
@@ -34,14 +32,14 @@ def print_winner(
     exported: "Exported | None" = None,
     refitted: "Refit | None" = None,
 ) -> None:
-    """Prints the winner, and the export if there is one with its check.
+    """Print the winner, and its export if there is one.
 
     Args:
-        winner: its accuracies.
-        objective: what it was chosen by.
+        winner: the trial with its evaluation.
+        objective: name of the score that chose it.
         export: folder of the export.
-        exported: its check.
-        refitted: the winner trained again, which is what was exported.
+        exported: the files, with their checks.
+        refitted: the winner trained again on all images, if that was exported.
     """
     trial = winner.trial
     recipe = f", the {trial.recipe}" if trial.recipe else ""
@@ -59,13 +57,13 @@ def print_winner(
 
 
 def _accuracies(winner: "Winner", objective: str) -> list[str]:
-    """Lines that show each accuracy beside that of always answering the most frequent class."""
+    """Each accuracy, beside that of always answering the most frequent class."""
     chose = {} if winner.preferred == SIMPLE else {objective: ", which chose it"}
     leak = winner.leaked and winner.leaked.sentence
     lines = [
         f"Validation accuracy   {percent(winner.validation_accuracy)}"
         f"{chose.get('val_accuracy', '')}",
-        *_luck(winner),
+        *_bias_corrected(winner),
         f"Test accuracy         {percent(winner.test_accuracy)} of {winner.test_images} images"
         f"{'' if leak else ' that took no part in the search'}",
         *_interval(winner),
@@ -83,33 +81,32 @@ def _accuracies(winner: "Winner", objective: str) -> list[str]:
     return lines
 
 
-def _luck(winner: "Winner") -> list[str]:
-    """What is left of the validation accuracy without the luck of having been chosen."""
+def _bias_corrected(winner: "Winner") -> list[str]:
+    """The validation accuracy, corrected for the bias of choosing the best of many."""
     luck = winner.luck
     if luck is None or luck.trials == 1:
         return []
-    worth = f"  without its luck    {percent(luck.corrected)}: chosen of {luck.trials}, it"
-    if luck.flattery < _SHOWN:
-        return [f"{worth} has no luck to speak of"]
-    return [f"{worth} flatters by {100 * luck.flattery:.1f} points"]
+    optimistic = f"{100 * luck.flattery:.1f} points" if luck.flattery >= _SHOWN else "not"
+    return [
+        f"  bias-corrected      {percent(luck.corrected)}: best of {luck.trials} trials, "
+        f"{optimistic} optimistic"
+    ]
 
 
 def _interval(winner: "Winner") -> list[str]:
-    """What the test images leave open; and that it is much, where it is."""
+    """The 95 % interval of the test accuracy, with a warning if it is wide."""
     if winner.test_accuracy_interval is None:
         return []
     low, high = (100 * end for end in winner.test_accuracy_interval)
     if high - low > _WIDE:
-        said = f"between {low:.0f} and {high:.0f} %: too few images to say more"
-    else:
-        said = f"between {low:.1f} and {high:.1f} %"
-    return [f"  95 % interval       {said}"]
+        return [f"  95 % interval       {low:.0f} to {high:.0f} %: too few images to say more"]
+    return [f"  95 % interval       {low:.1f} to {high:.1f} %"]
 
 
 def _details(winner: "Winner") -> list[str]:
-    """Other scores, the classes that are found worst, the opponents, and the looks."""
+    """Other scores, the worst classes, the baselines, and the log of test evaluations."""
     looks = textwrap.wrap(looks_sentence(winner.looks), 79) if winner.looks else []
-    return [*_scores(winner), *_classes(winner), *_opponents(winner), *looks]
+    return [*_scores(winner), *_classes(winner), *_baselines(winner), *looks]
 
 
 def _scores(winner: "Winner") -> list[str]:
@@ -117,7 +114,7 @@ def _scores(winner: "Winner") -> list[str]:
     if scores is None:
         return []
     return [
-        f"Of the test images    balanced {percent(scores['balanced_accuracy'])}, macro F1 "
+        f"Test scores           balanced {percent(scores['balanced_accuracy'])}, macro F1 "
         f"{percent(scores['macro_f1'])}, log loss {scores['log_loss']:.2f},",
         f"                      Brier {scores['brier_score']:.2f}, calibration error "
         f"{percent(scores['calibration_error'])}",
@@ -136,22 +133,22 @@ def _classes(winner: "Winner") -> list[str]:
     return [
         f"{'Class':<{width}}  images  recall  precision",
         *(
-            f"{name[:width]:<{width}}  {row['images']:>6}  {_of(row['recall']):>6}  "
-            f"{_of(row['precision']):>9}"
+            f"{name[:width]:<{width}}  {row['images']:>6}  {_share(row['recall']):>6}  "
+            f"{_share(row['precision']):>9}"
             for name, row in zip(names, shown, strict=True)
         ),
-        *([f"{more} more, found better, with --json"] if more > 0 else []),
+        *([f"{more} more classes with --json"] if more > 0 else []),
     ]
 
 
-def _of(share: float | None) -> str:
+def _share(share: float | None) -> str:
     return "-" if share is None else percent(share)
 
 
-def _opponents(winner: "Winner") -> list[str]:
+def _baselines(winner: "Winner") -> list[str]:
     if not winner.opponents:
         return []
-    lines = ["On the same images     accuracy  the winner gains (95 %), exact McNemar"]
+    lines = ["Baselines              accuracy  gain of the winner (95 %), exact McNemar"]
     for opponent in winner.opponents:
         low, high = (100 * end for end in opponent.gain_interval)
         gain = f"{100 * opponent.gain:+.1f} points ({low:.1f} to {high:.1f})"
@@ -160,7 +157,7 @@ def _opponents(winner: "Winner") -> list[str]:
             f"p = {opponent.p_value:.2g}"
         )
     for each in winner.left_out:
-        lines += textwrap.wrap(f"left out: {each.name}, as {brief(each.reason)}", 79, **_INDENTED)
+        lines += textwrap.wrap(f"skipped: {each.name}, {brief(each.reason)}", 79, **_INDENTED)
     return [*lines, *textwrap.wrap(winner.verdict or "", 79)]
 
 

@@ -4,7 +4,7 @@ Both give the same thing for a trial, so that the tuner does not know which it u
 """
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -15,15 +15,15 @@ import numpy as np
 from search_spaces.backbone import PretrainedBackbone
 from search_spaces.head import STATISTICS_ROWS
 from search_spaces.resnet50 import Configuration, ResNet50Space
+from tuner.counting import Progress, silent
 from tuner.features.shards import rows_on_disk
-from tuner.features.store import FeatureSet, FeatureStore
+from tuner.features.store import FeatureStore
 from tuner.storage.cache import Cache
 from tuner.storage.digests import bytes_digest, key_of
 from tuner.training.compiled import Programs
 from tuner.training.rows import Rows
 from tuner.training.trainer import Trainer
 
-Counting = Callable[[str, int, int], None]
 _POOLED_CHANNELS = 2048
 # For the estimate of a wide head's step: its products and Adam's passes over its variables. Assumed
 # for two cores; where it is used, it is corrected by what the trials before took.
@@ -105,7 +105,7 @@ class FromFeatures:
         epochs: unfreeze depth to the epochs that the search is expected to train at it.
         batch_size: rows of a training step.
         seed: of the search.
-        on_progress: is told (what is done, images done, of how many).
+        on_progress: called while features are computed.
     """
 
     def __init__(
@@ -118,7 +118,7 @@ class FromFeatures:
         *,
         batch_size: int,
         seed: int,
-        on_progress: Counting | None = None,
+        on_progress: Progress = silent,
     ) -> None:
         self._programs = Programs(space, backbone, batch_size, images.class_weights)
         self._batch_size = batch_size
@@ -131,10 +131,10 @@ class FromFeatures:
         self.stored = store.stored
         self._store = store
         self._views = [
-            _open(store, pixels, f"training features{_number(number, images.views)}", on_progress)
+            store.open(pixels, on_progress, f"training features{_number(number, images.views)}")
             for number, pixels in enumerate(images.views)
         ]
-        self._validation = _open(store, images.validation.x, "validation features", on_progress)
+        self._validation = store.open(images.validation.x, on_progress, "validation features")
         sets = [*self._views, self._validation]
         self.fingerprint = {
             "images": _digest([features.fingerprint for features in sets], images),
@@ -277,14 +277,6 @@ def _head_parameters(configuration: Configuration) -> int:
     """Kernels of the hidden layers, which are nearly all of a head."""
     widths = [configuration.head_width >> number for number in range(configuration.head_layers)]
     return sum(a * b for a, b in itertools.pairwise([_POOLED_CHANNELS, *widths]))
-
-
-def _open(
-    store: FeatureStore, pixels: np.ndarray, what: str, on_progress: Counting | None
-) -> FeatureSet:
-    if on_progress is None:
-        return store.open(pixels)
-    return store.open(pixels, lambda done, count: on_progress(what, done, count))
 
 
 def _number(number: int, views: Sequence[np.ndarray]) -> str:

@@ -1,0 +1,39 @@
+"""Pooled features of images under the frozen backbone, in one call."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from search_spaces.backbone import PretrainedBackbone
+from tuner.counting import Progress, silent
+from tuner.features.store import FeatureStore
+from tuner.storage.cache import Cache
+
+
+def pooled(
+    backbone: PretrainedBackbone,
+    sets: Mapping[str, np.ndarray],
+    cache: Cache,
+    on_progress: Progress = silent,
+) -> list[np.ndarray]:
+    """Pooled features of image sets, computed once and cached.
+
+    Example:
+        >>> images = {"training features": training, "validation features": validation}
+        >>> training_features, validation_features = pooled(backbone, images, cache)
+
+    Args:
+        backbone: the pretrained backbone.
+        sets: images, uint8, shape (n, image_size, image_size, 3), by their name for `on_progress`.
+        cache: keeps the features.
+        on_progress: called with a set's name while its features are computed.
+
+    Returns:
+        For each set float32, shape (n, 2048).
+
+    Raises:
+        CacheError: the cache folder is full or cannot be written.
+    """
+    store = FeatureStore(backbone.lend(0), cache)
+    store.stored = (0,)
+    return [store.open(pixels, on_progress, what).rows(0)[:] for what, pixels in sets.items()]
