@@ -416,7 +416,7 @@ def test_the_search_prints_its_trials_and_what_comes_next() -> None:
         f"Next: tune best small --runs-dir {search.runs} --cache-dir {search.cache} --export model"
     )
     assert "60 images in 3 classes: 42 train, 9 validation, 9 test." in search.result.stderr
-    assert "The blog head is left out: it contradicts --fix." in search.result.stderr
+    assert "The blog head is skipped: it contradicts --fix." in search.result.stderr
 
 
 def test_trials_as_json() -> None:
@@ -594,7 +594,7 @@ def test_a_search_is_begun_by_resume_stopped_by_a_signal_and_gone_on_with(
 
     resumed = tune("resume", "small", "--runs-dir", runs, "--cache-dir", cache)
     assert resumed.exit_code == 0, resumed.output
-    assert "Done of it: 1 trial and 1 epoch." in resumed.stderr
+    assert "Done before: 1 trial and 1 epoch." in resumed.stderr
     given = ("trials", "--json", "--runs-dir")
     assert without_seconds(tune(*given, runs)) == without_seconds(tune(*given, small_search().runs))
     (row,) = json.loads(tune("runs", "--runs-dir", runs, "--json").stdout)

@@ -4,7 +4,7 @@ import dataclasses
 import io
 
 import pytest
-from rich.console import Console
+from rich.console import Console, Group
 
 from tuner.hyperband.schedule import Schedule, hyperband
 from tuner.runs.records import COMPLETED, RungRecord, TrialRecord
@@ -24,20 +24,20 @@ def trial(number: int, *scores: float) -> TrialRecord:
 
 
 def view() -> LiveView:
-    course = SearchState(SCHEDULE, [], 0.0)
+    state = SearchState(SCHEDULE, [], 0.0)
     for number, score in enumerate((0.5, 0.25, 0.75)):
-        course.begin_rung(trial(number), 2)
-        course.end_epoch(trial(number), 2)
-        course.end_rung(trial(number, score), trial(number, score), 60.0 * number + 60.0)
-    course.begin_rung(trial(0, 0.5), 4)
-    course.note_left(540.0, 180.0)
-    return LiveView(course, "val_accuracy", Resources(3_000_000_000, 1_500_000_000), 180.0)
+        state.begin_rung(trial(number), 2)
+        state.end_epoch(trial(number), 2)
+        state.end_rung(trial(number, score), trial(number, score), 60.0 * number + 60.0)
+    state.begin_rung(trial(0, 0.5), 4)
+    state.note_left(540.0, 180.0)
+    return LiveView(state, "val_accuracy", Resources(3_000_000_000, 1_500_000_000), 180.0)
 
 
 def drawn(width: int, height: int) -> list[str]:
     console = Console(file=io.StringIO(), width=width, height=height, force_terminal=True,
                       color_system=None)  # fmt: skip
-    console.print(view())
+    console.print(Group(*view().lines(width, height)))
     assert isinstance(console.file, io.StringIO)
     return [line.rstrip() for line in console.file.getvalue().splitlines()]
 
@@ -49,7 +49,7 @@ def test_a_screen_of_80_columns_shows_all_of_it() -> None:
         "━" * 40 + "  25 %, about 9m00s left",
         f"3/{total} trials, 1.0 a minute; 6/{epochs} epochs, 2.0 a minute",
         "",
-        "Trials done of how many, to which epoch",
+        "Trials done / planned, to which epoch",
         "recipes    0/2 to 30",
         "bracket 3  3/34 to 2    0/12 to 4    0/4 to 10    0/2 to 30",
         "bracket 2  0/15 to 4    0/5 to 10    0/2 to 30",
@@ -67,10 +67,10 @@ def test_a_screen_of_80_columns_shows_all_of_it() -> None:
     ]  # fmt: skip
 
 
-def test_where_the_system_tells_the_peak_of_memory_alone_that_is_named() -> None:
-    course = SearchState(SCHEDULE, [], 0.0)
-    shown = LiveView(course, "val_accuracy", Resources(peak_bytes=1_500_000_000), 0.0)
-    assert "     memory at most 1.5 GB" in [line.plain for line in shown.fitting(80, 24)]
+def test_the_peak_of_memory_is_shown_where_nothing_else_is_known() -> None:
+    state = SearchState(SCHEDULE, [], 0.0)
+    shown = LiveView(state, "val_accuracy", Resources(peak_bytes=1_500_000_000), 0.0)
+    assert "     memory at most 1.5 GB" in [line.plain for line in shown.lines(80, 24)]
 
 
 def test_what_is_wider_than_the_screen_goes_on_in_the_next_line() -> None:
@@ -81,8 +81,8 @@ def test_what_is_wider_than_the_screen_goes_on_in_the_next_line() -> None:
         "     L2 1.2e-5, lr 1.2e-4",
     ]
     recipe = dataclasses.replace(trial(3, 0.9), recipe="blog's head")
-    course = SearchState(SCHEDULE, [recipe], 0.0, recipe)
-    shown = LiveView(course, "val_balanced_accuracy", Resources(), 0.0).fitting(60, 30)
+    state = SearchState(SCHEDULE, [recipe], 0.0, recipe)
+    shown = LiveView(state, "val_balanced_accuracy", Resources(), 0.0).lines(60, 30)
     text = "\n".join(line.plain for line in shown)
     assert "trial 0003 at epoch 2,\n     the blog's head\n     head 2048" in text
     narrow = drawn(40, 40)

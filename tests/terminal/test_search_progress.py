@@ -1,4 +1,4 @@
-"""What is said while a search runs: on a terminal, in a file, and with --quiet."""
+"""The progress of a search on a terminal, in a log, and with --quiet."""
 
 import contextlib
 import functools
@@ -90,7 +90,7 @@ def test_a_log_gets_plain_lines(clock: Clock, log: io.StringIO) -> None:
     epochs = SCHEDULE.total_epochs
     assert log.getvalue().splitlines() == [
         "Computing on [red]CPU\ufffd[31m.",
-        "The blog head is left out: it contradicts --fix.",
+        "The blog head is skipped: it contradicts --fix.",
         f"Hyperband: {total} trials, {epochs} epochs in all, up to 4 a trial.",
         "  recipes: 1 to epoch 4",
         "  bracket 2: 4 to epoch 1, 2 to epoch 2, 1 to epoch 4",
@@ -105,7 +105,7 @@ def test_a_log_gets_plain_lines(clock: Clock, log: io.StringIO) -> None:
     ]
 
 
-def test_a_search_that_goes_on_says_what_is_done_and_counts_from_there(
+def test_a_resumed_search_says_what_is_done_and_counts_from_there(
     clock: Clock, log: io.StringIO
 ) -> None:
     done = [trial(0, 0.5), trial(1, 0.25, 0.75)]
@@ -120,7 +120,7 @@ def test_a_search_that_goes_on_says_what_is_done_and_counts_from_there(
         progress.on_event(RungEnds(trial(0, 0.5, 0.875), trial(0, 0.5, 0.875)))
     first, *_, said, last = log.getvalue().splitlines()
     assert first.endswith("up to 4 a trial, about 1m30s.")
-    assert said == "Done of it: 2 trials and 3 epochs."
+    assert said == "Done before: 2 trials and 3 epochs."
     assert last == (
         f"trial 0000 rung 1-2: val_accuracy 0.8750; 3/{total} trials, best 0.8750 (0000), "
         "about 1m26s left"
@@ -164,7 +164,7 @@ def test_a_log_says_where_it_stands_once_a_minute(clock: Clock, log: io.StringIO
 def test_a_log_is_not_silent_while_an_epoch_is_long(
     clock: Clock, log: io.StringIO, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tuner.terminal.search_progress._LOOK_SECONDS", 0.01)
+    monkeypatch.setattr("tuner.terminal.search_progress._POLL_SECONDS", 0.01)
     with SearchProgress("val_accuracy") as progress:
         progress.on_event(SearchBegins(SCHEDULE))
         progress.on_event(RungBegins(trial(0), 4))
@@ -193,9 +193,7 @@ def test_counting_in_a_log(clock: Clock, log: io.StringIO) -> None:
     ]
 
 
-def test_the_time_left_of_one_step_of_several_is_told_to_be_that(
-    clock: Clock, log: io.StringIO
-) -> None:
+def test_the_time_left_of_one_step_of_several_is_marked(clock: Clock, log: io.StringIO) -> None:
     with SearchProgress("val_accuracy", steps=True) as progress:
         for done in range(1, 23):
             clock.now += 6
@@ -318,7 +316,7 @@ def test_the_same_is_counted_twice_from_the_beginning(clock: Clock, log: io.Stri
     assert once.startswith("decoding images: 2 of 3, ")
 
 
-def test_memory_is_what_the_process_takes_now_or_at_most_where_that_is_all_that_is_known(
+def test_memory_is_what_is_in_use_now_or_the_peak_if_only_that_is_known(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     before = SearchProgress("val_accuracy")._resources()

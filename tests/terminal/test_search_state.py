@@ -1,4 +1,4 @@
-"""How far a search has come, as its observers are told."""
+"""How far a search has come."""
 
 import pytest
 
@@ -18,9 +18,9 @@ def trial(
 
 
 def test_rungs_fill_up_in_the_bracket_of_their_trial() -> None:
-    course = SearchState(SCHEDULE, [trial(0, 0.5, 0.75), trial(1, 0.25)], 0.0)
-    course.begin_rung(trial(1, 0.25), 2)
-    rows = dict(course.brackets())
+    state = SearchState(SCHEDULE, [trial(0, 0.5, 0.75), trial(1, 0.25)], 0.0)
+    state.begin_rung(trial(1, 0.25), 2)
+    rows = dict(state.brackets())
     assert list(rows) == ["recipes", "2", "1", "0"]
     assert rows["2"] == [
         RungCount(1, 4, 2, False), RungCount(2, 2, 1, True), RungCount(4, 1, 0, False),
@@ -30,61 +30,61 @@ def test_rungs_fill_up_in_the_bracket_of_their_trial() -> None:
 
 
 def test_the_next_iteration_begins_with_empty_rungs() -> None:
-    course = SearchState(SCHEDULE, [trial(0, 0.5), trial(1, 0.75, recipe="plain head")], 0.0)
-    course.begin_rung(trial(2, iteration=1), 1)
-    assert course.iteration == 1
-    rows = dict(course.brackets())
+    state = SearchState(SCHEDULE, [trial(0, 0.5), trial(1, 0.75, recipe="plain head")], 0.0)
+    state.begin_rung(trial(2, iteration=1), 1)
+    assert state.iteration == 1
+    rows = dict(state.brackets())
     assert [count.done for count in rows["2"]] == [0, 0, 0]
     assert rows["recipes"][0].done == 1  # recipes are trained once
 
 
 def test_a_trial_that_is_replaced_and_epochs_of_a_checkpoint_are_counted_once() -> None:
-    course = SearchState(SCHEDULE, [trial(0, status=FAILED)], 0.0)
-    course.begin_rung(trial(1), 4)
-    course.end_epoch(trial(1), 3)  # the first two were in a checkpoint
-    assert course.running is not None
-    assert course.running.epoch == 3
-    course.begin_rung(trial(2), 1)
-    course.end_epoch(trial(2), 1)
-    course.end_rung(trial(2, status=FAILED), None, 1.0)
-    assert (course.trials, course.epochs, course.running) == (1, 3, None)
+    state = SearchState(SCHEDULE, [trial(0, status=FAILED)], 0.0)
+    state.begin_rung(trial(1), 4)
+    state.end_epoch(trial(1), 3)  # the first two were in a checkpoint
+    assert state.running is not None
+    assert state.running.epoch == 3
+    state.begin_rung(trial(2), 1)
+    state.end_epoch(trial(2), 1)
+    state.end_rung(trial(2, status=FAILED), None, 1.0)
+    assert (state.trials, state.epochs, state.running) == (1, 3, None)
 
 
-def test_another_score_that_leads_is_told_and_remembered() -> None:
-    course = SearchState(SCHEDULE, [], 0.0)
-    assert course.end_rung(trial(0, 0.5), trial(0, 0.5), 1.0)
-    assert not course.end_rung(trial(1, 0.25), trial(0, 0.5), 2.0)
-    assert course.end_rung(trial(2, 0.75), trial(2, 0.75), 3.0)
-    assert course.improvements == [(1.0, 0.5), (3.0, 0.75)]
-    assert course.best == trial(2, 0.75)
+def test_a_new_leading_score_is_reported_and_remembered() -> None:
+    state = SearchState(SCHEDULE, [], 0.0)
+    assert state.end_rung(trial(0, 0.5), trial(0, 0.5), 1.0)
+    assert not state.end_rung(trial(1, 0.25), trial(0, 0.5), 2.0)
+    assert state.end_rung(trial(2, 0.75), trial(2, 0.75), 3.0)
+    assert state.improvements == [(1.0, 0.5), (3.0, 0.75)]
+    assert state.best == trial(2, 0.75)
 
 
-def test_a_search_that_goes_on_has_its_leader_from_the_beginning() -> None:
+def test_a_resumed_search_has_its_leader_from_the_start() -> None:
     done = [trial(0, 0.5), trial(1, 0.75)]
-    course = SearchState(SCHEDULE, done, 10.0, done[1])
-    assert (course.best, course.improvements) == (done[1], [(10.0, 0.75)])
-    assert not course.end_rung(trial(2, 0.625), done[1], 20.0)
+    state = SearchState(SCHEDULE, done, 10.0, done[1])
+    assert (state.best, state.improvements) == (done[1], [(10.0, 0.75)])
+    assert not state.end_rung(trial(2, 0.625), done[1], 20.0)
 
 
 def test_what_earlier_processes_trained_counts_as_passed() -> None:
-    course = SearchState(SCHEDULE, [trial(0, 0.5, 0.75), trial(1, 0.25)], 100.0)
-    assert course.share(110.0) == 0.0  # nothing is known of what is left
-    course.note_left(7.0, 100.0)
-    assert course.share(100.0) == pytest.approx(3 / 10)
-    assert course.share(101.0) == pytest.approx(4 / 10)
+    state = SearchState(SCHEDULE, [trial(0, 0.5, 0.75), trial(1, 0.25)], 100.0)
+    assert state.share(110.0) == 0.0  # nothing is known of what is left
+    state.note_left(7.0, 100.0)
+    assert state.share(100.0) == pytest.approx(3 / 10)
+    assert state.share(101.0) == pytest.approx(4 / 10)
 
 
-def test_what_is_left_runs_down_between_two_estimates() -> None:
-    course = SearchState(SCHEDULE, [], 0.0)
-    assert course.left(5.0) is None
-    course.note_left(60.0, 10.0)
-    assert course.left(40.0) == 30.0
-    assert course.left(100.0) == 0.0
+def test_the_time_left_runs_down_between_two_estimates() -> None:
+    state = SearchState(SCHEDULE, [], 0.0)
+    assert state.left(5.0) is None
+    state.note_left(60.0, 10.0)
+    assert state.left(40.0) == 30.0
+    assert state.left(100.0) == 0.0
 
 
 def test_rates_count_what_this_process_has_done() -> None:
-    course = SearchState(SCHEDULE, [trial(0, 0.5, 0.75)], 100.0)
+    state = SearchState(SCHEDULE, [trial(0, 0.5, 0.75)], 100.0)
     for number in (1, 2, 3):
-        course.begin_rung(trial(number), 1)
-        course.end_epoch(trial(number), 1)
-    assert course.rates(190.0) == pytest.approx((2.0, 2.0))
+        state.begin_rung(trial(number), 1)
+        state.end_epoch(trial(number), 1)
+    assert state.rates(190.0) == pytest.approx((2.0, 2.0))

@@ -1,4 +1,4 @@
-"""What a search does as JSON for other programs: one object a line, each with its "event"."""
+"""The events of a search as JSON lines, for other programs."""
 
 import json
 import math
@@ -21,17 +21,16 @@ from tuner.observer import (
 )
 from tuner.runs.records import FAILED, TrialRecord, trial_name
 
-# Between two lines of the same count of images, but for its last.
-_COUNT_SECONDS = 1.0
+_COUNT_SECONDS = 1.0  # between two lines of the same count, except its last
 
 
 class JsonLines(SearchObserver):
-    """Writes each event as one line; docs/json-lines.md says what each holds.
+    """Writes each event as one line; docs/json-lines.md describes their fields.
 
-    A reader that goes away ends the lines, not the search.
+    If the reader closes the file, the lines end, and the search goes on.
 
     Args:
-        file: where they are written; each line is flushed.
+        file: for the lines; each is flushed.
         objective: name of the score.
     """
 
@@ -42,11 +41,11 @@ class JsonLines(SearchObserver):
         self._open = True
 
     def write(self, event: str, values: Mapping[str, Any]) -> None:
-        """Writes a line.
+        """Write a line.
 
         Args:
-            event: its name.
-            values: what else it holds; a number that is not finite becomes null.
+            event: name of the event.
+            values: its other fields; numbers that are not finite become null.
         """
         row = {"event": event, "time": round(time.time(), 3)} | dict(values)
         if not self._open:
@@ -58,7 +57,7 @@ class JsonLines(SearchObserver):
             self._open = False
 
     def on_event(self, event: SearchEvent) -> None:
-        """Write an event; of a count a line a second at most, and its last."""
+        """Write an event; of a count at most a line a second, and its last."""
         match event:
             case Counting(what, done, count):
                 now, (before, written) = time.monotonic(), self._counted

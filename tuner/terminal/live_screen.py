@@ -1,4 +1,4 @@
-"""A live view on a terminal, drawn in a thread of its own; what goes wrong with it ends nothing."""
+"""A live view on a terminal, drawn in its own thread; its errors are suppressed."""
 
 import contextlib
 import threading
@@ -9,16 +9,16 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 
 _SECONDS = 0.25
-_NOTES = 200  # lines that are printed again when the terminal has changed its size
+_NOTES = 200  # lines printed again after the terminal is resized
 
 
 class Frames:
-    """Draws what a function returns four times a second, below the lines that stay.
+    """Draws a view four times a second, below permanent lines.
 
     Args:
-        console: where it is drawn.
-        draw: what is shown now; it is called in another thread.
-        live: whether anything is drawn; the lines that stay are printed all the same.
+        console: the terminal.
+        draw: returns the view; called in another thread.
+        live: draw the view; without it only the lines are printed.
     """
 
     def __init__(
@@ -30,41 +30,41 @@ class Frames:
         self._live = self._new_live()
         self._size = console.size
         self._notes: deque[str] = deque(maxlen=_NOTES)
-        # A signal may say something in the middle of a frame.
+        # Reentrant: a signal handler may print in the middle of a frame.
         self._lock = threading.RLock()
         self._frames = Repeating(self.refresh, _SECONDS, "live view")
 
     def start(self) -> None:
-        """Begins to draw."""
+        """Start drawing."""
         if self._shown:
             with _harmless():
                 self._live.start()
             self._frames.start()
 
     def stop(self) -> None:
-        """Clears what was drawn, and shows the cursor."""
+        """Erase the view and show the cursor."""
         self._frames.stop()
         with _harmless():
             self._live.stop()
 
     def say(self, line: str) -> None:
-        """Prints a line that stays."""
+        """Print a permanent line."""
         self._notes.append(line)
         with self._lock, _harmless():
             self._console.print(line, markup=False)
 
     def refresh(self) -> None:
-        """Draws a frame; all of it anew where the terminal has another size."""
+        """Draw a frame; redraw everything if the terminal was resized."""
         with self._lock, _harmless():
             if self._console.size != self._size:
-                self._begin_again()
+                self._redraw()
             self._live.refresh()
 
-    def _begin_again(self) -> None:
-        # What was drawn for another width has wrapped, and lies nobody knows where.
+    def _redraw(self) -> None:
+        # The old view has wrapped at an unknown place.
         self._size = self._console.size
         self._live.stop()
-        self._live = self._new_live()  # it would erase as many lines as it drew before
+        self._live = self._new_live()  # the old one would erase the lines of its last frame
         self._console.clear()
         for note in list(self._notes)[-self._size.height :]:
             self._console.print(note, markup=False)
@@ -87,16 +87,16 @@ class Frames:
 
 @contextlib.contextmanager
 def _harmless() -> Iterator[None]:
-    """A terminal that is gone, or a view that cannot be drawn, is no reason to end a search."""
+    """Suppress errors: a closed terminal or a broken view must not end a search."""
     with contextlib.suppress(Exception):
         yield
 
 
 class Repeating:
-    """Calls a function every so many seconds, from `start` to `stop`.
+    """Calls a function periodically in a daemon thread, from `start` to `stop`.
 
     Args:
-        call: what is called; it must not raise, and no other call of it runs at the same time.
+        call: must not raise; calls do not overlap.
         seconds: between two calls.
         name: of the thread.
     """
@@ -108,11 +108,11 @@ class Repeating:
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
-        """Begins, once."""
+        """Start the thread, once."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Ends, after a call that is running; nothing happens where it never began."""
+        """Stop after the current call; does nothing if never started."""
         self._done.set()
         if self._thread.is_alive():
             self._thread.join()

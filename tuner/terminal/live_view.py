@@ -1,4 +1,4 @@
-"""A search on one screen, as wide and as high as the terminal is at the moment."""
+"""A search on one screen that fits the terminal."""
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from rich.cells import cell_len
-from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
 from tuner.runs.records import trial_name
@@ -15,18 +14,18 @@ from tuner.text import configuration, duration, printable, size
 
 _TICKS = "▁▂▃▄▅▆▇█"
 _BAR = "━"
-_INDENT = 5  # of what belongs to the line above
-_MARGIN = 2  # lines of the terminal that stay free: the cursor's, and one that was said before
+_INDENT = 5  # of continuation lines
+_MARGIN = 2  # free lines: the cursor's, and the last permanent one
 
 
 @dataclass(frozen=True)
 class Resources:
-    """What a search takes.
+    """Disk and memory that a search uses; None if unknown.
 
     Attributes:
-        cache_bytes: of the cache folder; None where it is not known.
-        memory_bytes: of the process's memory that are in use; likewise.
-        peak_bytes: of it that were in use at most, where the system tells that alone.
+        cache_bytes: size of the cache folder.
+        memory_bytes: memory of the process in use.
+        peak_bytes: its peak, where the system has only that.
     """
 
     cache_bytes: int | None = None
@@ -36,32 +35,28 @@ class Resources:
 
 @dataclass(frozen=True)
 class LiveView:
-    """A search on one screen: what does not fit is left out, the least important first.
+    """A search on one screen; lines that do not fit are omitted, the least important first.
 
     Args:
-        course: how far it has come.
-        objective: what its score is.
-        resources: what it takes.
-        now: the time, by the clock of the course.
+        state: of the search.
+        objective: name of the score.
+        resources: disk and memory in use.
+        now: by the clock of `state`.
     """
 
-    course: SearchState
+    state: SearchState
     objective: str
     resources: Resources
     now: float
 
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Lines that fit the terminal."""
-        yield from self.fitting(options.max_width, console.size.height)
-
-    def fitting(self, width: int, height: int) -> Iterator[Text]:
-        """Lines that fit a terminal.
+    def lines(self, width: int, height: int) -> Iterator[Text]:
+        """The lines that fit.
 
         Args:
             width: of the terminal, in characters.
-            height: of it, in lines; two stay free.
+            height: of the terminal, in lines; two stay free.
         """
-        lines = [(rank, line) for rank, line in self._lines(width) if line is not None]
+        lines = [(rank, line) for rank, line in self._ranked(width) if line is not None]
         room = max(1, height - _MARGIN)
         kept = sorted(range(len(lines)), key=lambda number: (lines[number][0], number))[:room]
         for number in sorted(kept):
@@ -70,29 +65,29 @@ class LiveView:
             line.no_wrap = True
             yield line
 
-    def _lines(self, width: int) -> Iterable[tuple[int, Text | None]]:
-        """Each line with its rank: the higher, the sooner it is left out."""
+    def _ranked(self, width: int) -> Iterable[tuple[int, Text | None]]:
+        """All lines with their ranks; the highest rank is omitted first."""
         yield 8, Text()
         yield 0, self._progress(width)
         yield 2, self._amounts()
         yield 7, Text()
-        yield 6, Text("Trials done of how many, to which epoch", style="dim")
-        for name, counts in self.course.brackets():
-            at_work = any(count.running for count in counts)
-            yield from _ranked(_bracket(name, counts, width), *((1, 3) if at_work else (5, 5)))
-        if self.course.schedule.iterations > 1:
-            number = f"{self.course.iteration + 1} of {self.course.schedule.iterations}"
+        yield 6, Text("Trials done / planned, to which epoch", style="dim")
+        for name, counts in self.state.brackets():
+            running = any(count.running for count in counts)
+            yield from _with_ranks(_bracket(name, counts, width), *((1, 3) if running else (5, 5)))
+        if self.state.schedule.iterations > 1:
+            number = f"{self.state.iteration + 1} of {self.state.schedule.iterations}"
             yield 6, Text(f"Hyperband iteration {number}", style="dim")
         yield 7, Text()
-        yield from _ranked(self._best(width), 1, 3)
+        yield from _with_ranks(self._best(width), 1, 3)
         yield 4, self._sparkline(width)
-        yield from _ranked(self._running(width), 2, 6)
+        yield from _with_ranks(self._running(width), 2, 6)
         yield 6, self._resources()
 
     def _progress(self, width: int) -> Text:
-        left = self.course.left(self.now)
+        left = self.state.left(self.now)
         about = "time left unknown" if left is None else f"about {duration(left)} left"
-        share = self.course.share(self.now)
+        share = self.state.share(self.now)
         words = f" {share:>4.0%}".replace("%", " %") + f", {about}"
         length = max(4, min(40, width - cell_len(words)))
         filled = round(length * share)
@@ -101,16 +96,16 @@ class LiveView:
         )
 
     def _amounts(self) -> Text:
-        course, schedule = self.course, self.course.schedule
-        trials, epochs = course.rates(self.now)
+        state, schedule = self.state, self.state.schedule
+        trials, epochs = state.rates(self.now)
         return Text(
-            f"{course.trials}/{schedule.total_trials} trials, {_rate(trials)} a minute; "
-            f"{course.epochs}/{schedule.total_epochs} epochs, {_rate(epochs)} a minute"
+            f"{state.trials}/{schedule.total_trials} trials, {_rate(trials)} a minute; "
+            f"{state.epochs}/{schedule.total_epochs} epochs, {_rate(epochs)} a minute"
         )
 
     def _best(self, width: int) -> Iterator[Text]:
-        """The leader, and from the second line on its configuration."""
-        best = self.course.best
+        """The leading trial and, from the second line on, its configuration."""
+        best = self.state.best
         if best is None or best.score is None:
             return
         where = f" {self.objective}, trial {trial_name(best.id)} at epoch {best.epochs}"
@@ -120,17 +115,17 @@ class LiveView:
         yield from _wrapped([" " * (_INDENT - 1), *_parts(best.hyperparameters)], width)
 
     def _sparkline(self, width: int) -> Text | None:
-        improvements = self.course.improvements
+        improvements = self.state.improvements
         if len(improvements) < 2:
             return None
         first, last = improvements[0][1], improvements[-1][1]
-        words = f" {first:.4f} to {last:.4f} in {duration(self.now - self.course.begun)}"
+        words = f" {first:.4f} to {last:.4f} in {duration(self.now - self.state.begun)}"
         length = max(4, min(40, width - 5 - cell_len(words)))
-        ticks = sparkline(improvements, self.course.begun, self.now, length)
+        ticks = sparkline(improvements, self.state.begun, self.now, length)
         return Text.assemble(" " * _INDENT, (ticks, "green"), words)
 
     def _running(self, width: int) -> Iterator[Text]:
-        running = self.course.running
+        running = self.state.running
         if running is None:
             return
         name = trial_name(running.trial.id)
@@ -155,13 +150,13 @@ class LiveView:
 def sparkline(
     improvements: Iterable[tuple[float, float]], begin: float, end: float, width: int
 ) -> str:
-    """The leading score over time, a character a moment; spaces before the first.
+    """The leading score over time as block characters; spaces before the first score.
 
     Args:
-        improvements: when it changed, and to what.
-        begin: when the line begins.
-        end: when it ends.
-        width: characters.
+        improvements: times and new leading scores.
+        begin: time of the left end.
+        end: time of the right end.
+        width: in characters.
     """
     scores: list[float | None] = []
     changes = sorted(improvements)
@@ -188,18 +183,18 @@ def _rung(count: RungCount) -> Text:
     return Text(f"{f'{count.done}/{count.size} to {count.end_epoch}':<12}", style=style)
 
 
-def _ranked(lines: Iterable[Text], first: int, others: int) -> Iterator[tuple[int, Text]]:
-    """Lines with the rank of the first of them, and of those that it goes on in."""
+def _with_ranks(lines: Iterable[Text], first: int, others: int) -> Iterator[tuple[int, Text]]:
+    """Lines with ranks: that of the first, and that of its continuations."""
     return zip(itertools.chain([first], itertools.repeat(others)), lines, strict=False)
 
 
 def _parts(hyperparameters: Mapping[str, Any]) -> list[str]:
-    """A configuration in parts that stay on one line."""
+    """A configuration in parts that are not broken."""
     return configuration(hyperparameters).replace(", ", ",\n").split("\n")
 
 
 def _wrapped(parts: Sequence[str | Text], width: int, indent: int = _INDENT) -> Iterator[Text]:
-    """Parts with a space between them, on as many lines as they need."""
+    """Parts separated by spaces, on as many lines as they need."""
     first, *others = parts
     line = Text.assemble(first)
     for part in others:

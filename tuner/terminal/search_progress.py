@@ -1,4 +1,4 @@
-"""What a search does while it runs, on stderr."""
+"""The progress of a search, on stderr."""
 
 import resource
 import sys
@@ -32,29 +32,28 @@ from tuner.terminal.search_state import SearchState
 from tuner.text import brief, counted, duration, printable
 
 _LINE_SECONDS, _COUNT_SECONDS = 60.0, 10.0
-# How often it is looked whether a line is due: an epoch may take longer than that.
-_LOOK_SECONDS = 1.0
-# How long the size of the cache, which is added up from its files, is taken to stay.
-_CACHE_SECONDS = 10.0
-# Linux alone has it: what memory the process takes now, the second number, in pages.
-_STATM = Path("/proc/self/statm")
-# Bytes of the unit in which every system tells what it took at most.
-_PEAK_UNIT = 1 if sys.platform == "darwin" else 1024
+_POLL_SECONDS = 1.0  # between checks whether a line is due: an epoch may take longer than that
+_CACHE_SECONDS = 10.0  # for which the size of the cache is not computed again
+_STATM = Path("/proc/self/statm")  # Linux: its second number is the memory in use, in pages
+_PEAK_UNIT = 1 if sys.platform == "darwin" else 1024  # bytes, of ru_maxrss
 
 
 class SearchProgress(SearchObserver):
-    """Shows a search: what is done of how much, the best so far, and the time left.
+    """Shows a search: the work done, the best trial so far, and the time left.
 
-    On a terminal it is a screen that is kept up to date, and lines above it that stay; elsewhere a
-    plain line when another trial leads, and once a minute.
+    On a terminal it is a live screen below permanent lines; in a log, a plain line when another
+    trial leads, and one a minute.
 
     Args:
         objective: name of the score.
-        quiet: whether nothing is shown.
-        cache_bytes: how much the cache holds; None where it is not to be shown.
-        plain: whether a terminal gets plain lines too.
-        steps: whether what is counted is one step of several, so that its time left is not the
-            whole.
+        quiet: show nothing.
+        cache_bytes: returns the size of the cache; None to omit it.
+        plain: print plain lines on a terminal too.
+        steps: counts belong to one step of several, whose time left is not that of the whole.
+
+    Example:
+        >>> with SearchProgress("val_accuracy") as progress:
+        ...     run_search(settings, "first", folders, observer=progress)
     """
 
     def __init__(
@@ -68,9 +67,9 @@ class SearchProgress(SearchObserver):
         self._objective = objective
         self._steps = steps
         self._console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
-        # FORCE_COLOR alone makes a log file no terminal.
-        self._live = self._console.is_interactive and self._console.file.isatty()
-        self._live = self._live and not (quiet or plain)
+        # With FORCE_COLOR, rich takes a log file for a terminal.
+        terminal = self._console.is_interactive and self._console.file.isatty()
+        self._live = terminal and not (quiet or plain)
         self._bar = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=10),
@@ -79,7 +78,7 @@ class SearchProgress(SearchObserver):
             console=self._console,
         )
         self._frames = Frames(self._console, self.drawn, self._live)
-        self._looks = Repeating(self._remind, _LOOK_SECONDS, "progress")
+        self._reminder = Repeating(self._remind, _POLL_SECONDS, "progress")
         self._lock = threading.RLock()
         self._task: TaskID | None = None
         self._counted = ""
@@ -89,10 +88,10 @@ class SearchProgress(SearchObserver):
         self._cached: tuple[float, int | None] = (float("-inf"), None)
 
     def __enter__(self) -> "SearchProgress":
-        """Begins to show."""
+        """Start the live view, or the thread that prints a line a minute."""
         self._frames.start()
         if not (self._live or self._console.quiet):
-            self._looks.start()
+            self._reminder.start()
         return self
 
     def __exit__(
@@ -101,12 +100,12 @@ class SearchProgress(SearchObserver):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Clears the screen."""
-        self._looks.stop()
+        """Clear the live view."""
+        self._reminder.stop()
         self._frames.stop()
 
     def say(self, text: str) -> None:
-        """Prints a line that stays."""
+        """Print a permanent line."""
         self._frames.say(printable(text))
 
     def on_event(self, event: SearchEvent) -> None:
@@ -141,12 +140,12 @@ class SearchProgress(SearchObserver):
         self._state = SearchState(event.schedule, event.done, self._begun, event.best)
         self._state.note_left(event.seconds_left, self._begun)
         for name in event.omitted_recipes:
-            self.say(f"The {name} is left out: it contradicts --fix.")
+            self.say(f"The {name} is skipped: it contradicts --fix.")
         for line in schedule_lines(event.schedule, event.seconds_left):
             self.say(line)
         if event.done:
             trials, epochs = counted(len(event.done), "trial"), counted(self._state.epochs, "epoch")
-            self.say(f"Done of it: {trials} and {epochs}.")
+            self.say(f"Done before: {trials} and {epochs}.")
 
     def _end_rung(self, trial: TrialRecord, best: TrialRecord | None) -> None:
         """Print why a trial failed, and in a log also that another trial leads."""
@@ -164,20 +163,20 @@ class SearchProgress(SearchObserver):
             )
 
     def drawn(self) -> RenderableType:
-        """What the screen shows now; nothing that goes wrong with it ends a search."""
+        """The live view now; if drawing fails, the error instead, as the search must go on."""
         try:
             if self._task is not None:
                 return self._bar.get_renderable()
             if self._state is None:
                 return Group()
             view = LiveView(self._state, self._objective, self._resources(), time.monotonic())
-            with self._lock:  # the search goes on meanwhile
-                return Group(*view.fitting(*self._console.size))
+            with self._lock:  # the search changes it meanwhile
+                return Group(*view.lines(*self._console.size))
         except Exception as error:
             return Text(f"The screen cannot be drawn: {error}")
 
     def _remind(self) -> None:
-        """Says in a log where the search stands, a minute after anything else was said."""
+        """In a log, print where the search stands a minute after the last line."""
         with self._lock:
             running = None if self._state is None else self._state.running
             if running is None or self._live or not self._due(_LINE_SECONDS):
@@ -192,7 +191,7 @@ class SearchProgress(SearchObserver):
         if self._cache_bytes is not None and now - self._cached[0] >= _CACHE_SECONDS:
             self._cached = now, self._cached[1]
             found = self._cache_bytes()
-            # A large one takes long to look at, and is looked at more rarely.
+            # A large cache takes long to measure, and is measured less often.
             self._cached = time.monotonic() + 100 * (time.monotonic() - now), found
         return Resources(self._cached[1], **_memory())
 
@@ -246,7 +245,7 @@ class SearchProgress(SearchObserver):
 
 
 def _memory() -> dict[str, int]:
-    """What memory the process takes, as `Resources` has it."""
+    """Memory of this process in use; where the system has no such number, its peak."""
     try:
         pages = int(_STATM.read_text("ascii").split()[1])
     except OSError:

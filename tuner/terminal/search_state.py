@@ -1,8 +1,8 @@
-"""How far a search has come, from what its observers are told; the time is passed in."""
+"""How far a search has come; the time is passed in."""
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tuner.hyperband.schedule import Schedule
 from tuner.runs.records import FAILED, TrialRecord
@@ -13,13 +13,13 @@ RECIPES = "recipes"
 
 @dataclass(frozen=True)
 class RungCount:
-    """A rung, and how many trials have finished it.
+    """A rung and its trials.
 
     Attributes:
-        end_epoch: epochs that they then have behind them.
-        size: how many trials the schedule gives it.
-        done: how many have finished it.
-        running: whether one is being trained on it.
+        end_epoch: where the rung ends.
+        size: trials that the schedule gives it.
+        done: trials that finished it.
+        running: whether a trial is training on it.
     """
 
     end_epoch: int
@@ -30,12 +30,12 @@ class RungCount:
 
 @dataclass(frozen=True)
 class Running:
-    """The rung that is being trained.
+    """The rung that is training.
 
     Attributes:
-        trial: the trial, as it was when the rung began.
+        trial: as it was when the rung began.
         end_epoch: where the rung ends.
-        epoch: epochs that the trial has behind it by now.
+        epoch: the last epoch that is done.
     """
 
     trial: TrialRecord
@@ -47,16 +47,17 @@ class SearchState:
     """What a search has done so far.
 
     Args:
-        schedule: the search.
+        schedule: the plan.
         done: trials of earlier processes.
-        now: when this process begins, in seconds of any clock, like every other `now`.
-        best: the trial that leads already, or None.
+        now: start of this process, in seconds of any clock, like every other `now`.
+        best: the leading trial of earlier processes, if any.
 
     Attributes:
-        schedule: the search.
-        best: the trial that leads, or None.
-        running: the rung that is being trained, or None.
-        improvements: when the leading score changed, and to what.
+        schedule: the plan.
+        best: the leading trial, if any.
+        running: the rung that is training, if any.
+        improvements: times and values of a new leading score.
+        begun: start of this process.
     """
 
     def __init__(
@@ -80,18 +81,18 @@ class SearchState:
         self._trials_before, self._epochs_before = self.trials, self.epochs
 
     def begin_rung(self, trial: TrialRecord, end_epoch: int) -> None:
-        """A trial is about to be trained up to an epoch."""
+        """Note that a trial is about to train up to an epoch."""
         self._records[trial.id] = trial
         self.running = Running(trial, end_epoch, trial.epochs)
 
     def end_epoch(self, trial: TrialRecord, epoch: int) -> None:
-        """A trial has so many epochs behind it."""
+        """Note that an epoch of a trial is done."""
         self._epochs[trial.id] = epoch
         if self.running is not None:
-            self.running = Running(self.running.trial, self.running.end_epoch, epoch)
+            self.running = replace(self.running, epoch=epoch)
 
     def end_rung(self, trial: TrialRecord, best: TrialRecord | None, now: float) -> bool:
-        """A trial finished its rung or failed; returns whether another score leads."""
+        """Note that a trial finished its rung or failed; return whether another score leads."""
         self._records[trial.id] = trial
         self._epochs[trial.id] = trial.epochs
         self.running = None
@@ -102,33 +103,32 @@ class SearchState:
         return changed
 
     def note_left(self, seconds: float | None, now: float) -> None:
-        """So many seconds were expected to be left."""
+        """Note an estimate of the seconds that are left."""
         self._left = None if seconds is None else (seconds, now)
 
     def left(self, now: float) -> float | None:
-        """Seconds that are expected to be left; None where nothing is known."""
+        """Estimated seconds that are left; None if unknown."""
         return None if self._left is None else max(0.0, self._left[0] - (now - self._left[1]))
 
     def share(self, now: float) -> float:
-        """How much of the search's time has passed, 0 to 1; 0 where nothing is known.
-
-        What earlier processes trained counts as passed.
+        """Share of the search's time that has passed, 0 to 1, with the training of earlier
+        processes; 0 if the time left is unknown.
         """
         left, passed = self.left(now), self._seconds_before + now - self.begun
         return 0.0 if left is None else passed / max(passed + left, 1e-9)
 
     @property
     def trials(self) -> int:
-        """Trials that have begun, but for those that failed before a score and are replaced."""
+        """Trials begun, without those that failed before their first score and are replaced."""
         return sum(each.status != FAILED or bool(each.rungs) for each in self._records.values())
 
     @property
     def epochs(self) -> int:
-        """Epochs that all trials have behind them."""
+        """Epochs of all trials."""
         return sum(self._epochs.values())
 
     def rates(self, now: float) -> tuple[float, float]:
-        """Trials that began and epochs that were trained each minute, in this process."""
+        """Trials begun and epochs trained per minute, in this process."""
         minutes = max(now - self.begun, 1e-9) / _MINUTE
         return (
             (self.trials - self._trials_before) / minutes,
@@ -137,11 +137,11 @@ class SearchState:
 
     @property
     def iteration(self) -> int:
-        """Number of the Hyperband iteration that is being run, from 0."""
+        """The current Hyperband iteration, from 0."""
         return max((each.iteration or 0 for each in self._records.values()), default=0)
 
     def brackets(self) -> list[tuple[str, list[RungCount]]]:
-        """The recipes and the brackets of the iteration that is being run, rung by rung."""
+        """Rungs of the recipes and of each bracket of the current iteration, by name."""
         done: Counter[tuple[str, int]] = Counter()
         for record in self._records.values():
             name = self._bracket(record)
@@ -160,7 +160,7 @@ class SearchState:
         return rows
 
     def _bracket(self, record: TrialRecord) -> str:
-        """Name of the row that a trial belongs to; none for one of another iteration."""
+        """Name of a trial's row; empty for a trial of another iteration."""
         if record.recipe:
             return RECIPES
         return str(record.bracket) if (record.iteration or 0) == self.iteration else ""
