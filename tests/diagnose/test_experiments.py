@@ -14,7 +14,7 @@ from tuner.diagnose.experiments import prepare, run_diagnosis, sampled
 from tuner.diagnose.finding import BATCHNORM_IN_TRAINING
 from tuner.diagnose.result import Diagnosis, Options
 from tuner.errors import ModelError
-from tuner.model_check.check import ModelFinding
+from tuner.model_check.findings import ModelFinding
 from tuner.model_check.trainable_layers import TrainableLayers
 from tuner.terminal.diagnosis import diagnosis_report
 

@@ -13,7 +13,7 @@ from tuner.data.dataset import ImageFile
 from tuner.diagnose.experiment_data import ExperimentData, extract_features
 from tuner.diagnose.image_size import LARGE_SIZE, image_size, typical_side
 from tuner.diagnose.mistake_costs import UNIT, scaled_input
-from tuner.model_check.pixel_mapping import Arrival
+from tuner.model_check.pixel_mapping import PixelMapping
 from tuner.storage.cache import Cache
 from tuner.training.rows import Rows
 
@@ -37,7 +37,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> ExperimentData:
 
 
 def test_the_expected_scaling_costs_nothing(data: ExperimentData) -> None:
-    expected = Arrival(np.eye(3)[::-1], -np.array([103.939, 116.779, 123.68]), is_affine=True)
+    expected = PixelMapping(np.eye(3)[::-1], -np.array([103.939, 116.779, 123.68]), is_affine=True)
     assert expected.is_expected
     right = data.heads.fit(PLAIN, [data.pooled_training], data.pooled_validation, 3, 0).right
     found = scaled_input(data, right, PLAIN, 3, 0, expected)
@@ -49,7 +49,7 @@ def test_scaling_is_priced_as_it_arrives(data: ExperimentData) -> None:
     """Black images tell nothing: a head is left with the frequencies of the classes."""
     right = np.ones(16, bool)
     black = scaled_input(
-        data, right, PLAIN, 3, 0, Arrival(np.zeros((3, 3)), np.zeros(3), is_affine=True)
+        data, right, PLAIN, 3, 0, PixelMapping(np.zeros((3, 3)), np.zeros(3), is_affine=True)
     )
     assert black.gain == pytest.approx(0.5)
     assert black.p_value is not None

@@ -18,8 +18,8 @@ from tuner.diagnose.mistake_costs import (
     treatments_for,
     unjudged_rate,
 )
-from tuner.model_check.check import INPUT_SCALING, LAGGING_HEAD, LEARNING_RATE, ModelFinding
-from tuner.model_check.pixel_mapping import UNIT, Arrival
+from tuner.model_check.findings import INPUT_SCALING, LAGGING_HEAD, LEARNING_RATE, ModelFinding
+from tuner.model_check.pixel_mapping import UNIT, PixelMapping
 
 
 def test_a_models_mistakes_get_their_price_here() -> None:
@@ -183,7 +183,7 @@ def test_the_rate_of_the_users_model_is_tried(
     """Every experiment is a stand-in; rates above 0.001 are too high."""
     right = np.stack([np.arange(200) < count for count in (160, 100, 90)])
     curve = RateCurve((1e-3, 1e-2, 1e-1), right, (0.1, 1.0, 2.0))
-    monkeypatch.setattr("tuner.diagnose.mistake_costs.reaching", lambda model: None)
+    monkeypatch.setattr("tuner.diagnose.mistake_costs.mapping_at_backbone", lambda model: None)
     monkeypatch.setattr(
         "tuner.diagnose.mistake_costs.scaled_input", lambda *_: finding(SCALED_INPUT, 0.3, 0.001)
     )
@@ -203,14 +203,14 @@ def test_a_note_says_if_scaling_is_not_priced_as_it_arrives(
     monkeypatch: pytest.MonkeyPatch, affine: bool
 ) -> None:
     """Every experiment is a stand-in that records its arguments."""
-    arriving = Arrival(np.eye(3) / 100, np.ones(3), affine)
-    asked: list[Arrival] = []
+    arriving = PixelMapping(np.eye(3) / 100, np.ones(3), affine)
+    asked: list[PixelMapping] = []
 
     def scaled(*given: object) -> Finding:
         asked.append(given[5])  # type: ignore[arg-type]
         return finding(SCALED_INPUT, 0.3, 0.001)
 
-    monkeypatch.setattr("tuner.diagnose.mistake_costs.reaching", lambda model: arriving)
+    monkeypatch.setattr("tuner.diagnose.mistake_costs.mapping_at_backbone", lambda model: arriving)
     monkeypatch.setattr("tuner.diagnose.mistake_costs.scaled_input", scaled)
     data, treatments = mock.Mock(), {
         "frozen": treatment("frozen", 0.9), "legacy": treatment("legacy", 0.6)
@@ -249,7 +249,7 @@ def test_a_lag_is_priced_by_the_momentum_of_a_known_head(
 ) -> None:
     """Every experiment is a stand-in that records its arguments."""
     asked: list[float] = []
-    monkeypatch.setattr("tuner.diagnose.mistake_costs.reaching", lambda model: None)
+    monkeypatch.setattr("tuner.diagnose.mistake_costs.mapping_at_backbone", lambda model: None)
     monkeypatch.setattr(
         "tuner.diagnose.mistake_costs.scaled_input", lambda *_: finding(SCALED_INPUT, 0.3, 0.001)
     )

@@ -14,8 +14,9 @@ from search_spaces.backbone import preprocess
 from search_spaces.resnet50 import ResNet50Space
 from tests.support.repository import ROOT
 from tuner.errors import ModelError
-from tuner.model_check import check
-from tuner.model_check.check import ModelFinding, check_model
+from tuner.model_check import findings
+from tuner.model_check.check import check_model
+from tuner.model_check.findings import ModelFinding
 from tuner.model_check.trainable_layers import trainable_layers
 
 SIZE = 32
@@ -176,7 +177,7 @@ def only(findings: tuple[ModelFinding, ...]) -> ModelFinding:
 def besides_scaling(model: keras.Model) -> tuple[ModelFinding, ...]:
     """What is found beside that nothing is known of the small base's scaling."""
     found = check_model(model)
-    return tuple(each for each in found if each.name != check.UNEXAMINED_SCALING)
+    return tuple(each for each in found if each.name != findings.UNEXAMINED_SCALING)
 
 
 def freed(base: keras.Model) -> keras.Model:
@@ -211,7 +212,7 @@ def test_what_we_build_is_healthy_at_every_depth_and_stays_as_it_is(
 def test_a_real_tutorial_model_moves_every_statistic(backbone: keras.Model) -> None:
     model = classifier(freed(backbone), training=False)
     finding = only(check_model(model))
-    assert finding.name == check.BATCH_STATISTICS_IN_FIT
+    assert finding.name == findings.BATCH_STATISTICS_IN_FIT
     assert "all 53 BatchNorm layers" in finding.sentence
     assert "106 of 106 moving statistics" in finding.sentence
     assert len(finding.layers) == 53
@@ -242,7 +243,7 @@ def test_a_flat_model_is_taken_apart_by_its_layers_names() -> None:
     assert not check_model(flat(trainable=False))
     model = flat(trainable=True)
     finding = only(check_model(model))
-    assert finding.name == check.BATCH_STATISTICS_IN_FIT
+    assert finding.name == findings.BATCH_STATISTICS_IN_FIT
     exec(finding.repair, {"model": model, "keras": keras})
     assert not check_model(model)
     assert model.get_layer("head").trainable
@@ -274,8 +275,8 @@ def test_other_nested_models_with_convolutions_are_backbones_too() -> None:
     base = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(x), name="own")
     model = classifier(base, scaling=lambda x: x)
     finding, scaling = check_model(model)
-    assert finding.name == check.BATCH_STATISTICS_IN_FIT
-    assert (scaling.name, scaling.severity) == (check.UNEXAMINED_SCALING, "warning")
+    assert finding.name == findings.BATCH_STATISTICS_IN_FIT
+    assert (scaling.name, scaling.severity) == (findings.UNEXAMINED_SCALING, "warning")
     exec(finding.repair, {"model": model, "keras": keras})
     assert check_model(model) == (scaling,)
 
@@ -294,7 +295,7 @@ def test_backbones_with_layers_of_the_same_names_are_told_apart() -> None:
     thawed.name, frozen.name = "thawed", "frozen"
     model = ensemble(thawed, frozen)
     finding = only(besides_scaling(model))
-    assert finding.name == check.BATCH_STATISTICS_IN_FIT
+    assert finding.name == findings.BATCH_STATISTICS_IN_FIT
     assert "2 of the backbones' 4 BatchNorm layers" in finding.sentence
     assert "4 of 4 moving statistics" in finding.sentence
     assert " 0 %" not in finding.sentence
@@ -322,7 +323,7 @@ def test_a_sound_head_of_convolutions_is_healthy(is_nested: bool) -> None:
 
 def test_what_depends_on_batch_mates_without_batchnorm_is_found() -> None:
     finding = only(check_model(classifier(small_base(), head=Centred())))
-    assert finding.name == check.BATCH_MATES
+    assert finding.name == findings.BATCH_MATES
     assert "in prediction" in finding.sentence
 
     def repaired(x: Any) -> Any:
@@ -338,9 +339,9 @@ def test_what_depends_on_batch_mates_in_fit_alone_is_found() -> None:
     x = BatchNormOfOnesOwn()(keras.layers.Conv2D(4, 3)(image))
     base = keras.Model(image, keras.layers.GlobalMaxPooling2D()(x))
     finding, scaling = check_model(classifier(base))
-    assert finding.name == check.BATCH_MATES
+    assert finding.name == findings.BATCH_MATES
     assert "in fit" in finding.sentence
-    assert scaling.name == check.UNEXAMINED_SCALING
+    assert scaling.name == findings.UNEXAMINED_SCALING
 
 
 def without_batchnorm() -> keras.Model:
@@ -371,7 +372,7 @@ def test_a_model_that_cannot_learn_is_found(
     model = build()
     model.trainable = False
     finding = next(each for each in check_model(model) if each.severity == "error")
-    assert finding.name == check.NOTHING_TRAINABLE
+    assert finding.name == findings.NOTHING_TRAINABLE
     assert "fit changes nothing" in finding.sentence
     exec(finding.repair, {"model": model, "keras": keras})
     assert len(trainable_layers(model).names) == expected
@@ -418,7 +419,7 @@ def test_scaling_of_other_channels_is_not_judged() -> None:
     grey = keras.ops.mean(inputs, axis=-1, keepdims=True)
     x = small_graph(grey, keras.layers.BatchNormalization, trainable=False)
     finding = only(check_model(keras.Model(inputs, keras.layers.Dense(CLASSES)(x))))
-    assert (finding.name, finding.severity) == (check.UNEXAMINED_SCALING, "warning")
+    assert (finding.name, finding.severity) == (findings.UNEXAMINED_SCALING, "warning")
     assert "no RGB images" in finding.sentence
 
 
@@ -436,7 +437,7 @@ def test_images_tell_what_happens_in_front_of_the_model(images: np.ndarray) -> N
     assert not check_model(inside, images)
     assert only(check_model(inside, images / 255)).repair == "images = images * 255"
     assert "have -1 to 1" in only(check_model(inside, images / 127.5 - 1)).sentence
-    assert "once more" in only(check_model(inside, preprocessed)).sentence
+    assert "preprocessed again" in only(check_model(inside, preprocessed)).sentence
 
 
 def test_images_that_were_resized_or_normalised_are_told_apart(images: np.ndarray) -> None:
@@ -449,16 +450,16 @@ def test_images_that_were_resized_or_normalised_are_told_apart(images: np.ndarra
     assert not check_model(classifier(small_base(), lambda x: preprocess(x * 255)), bicubic / 255)
     normalised = keras.applications.densenet.preprocess_input(images.copy())
     finding = only(check_model(outside, normalised))
-    assert (finding.name, finding.severity) == (check.INPUT_SCALING, "error")
+    assert (finding.name, finding.severity) == (findings.INPUT_SCALING, "error")
     assert "normalised by ImageNet's mean and deviation (-2.118 to 2.64)" in finding.sentence
-    assert "once more" in only(check_model(inside, normalised)).sentence
+    assert "preprocessed again" in only(check_model(inside, normalised)).sentence
 
 
 def test_images_of_an_unknown_range_are_not_judged(images: np.ndarray) -> None:
     for model in (classifier(small_base()), classifier(small_base(), scaling=lambda x: x)):
         finding = only(check_model(model, images * 257))
-        assert (finding.name, finding.severity) == (check.UNEXAMINED_SCALING, "warning")
-        assert re.search(r"with values from 0 to 6\S+ cannot be told", finding.sentence)
+        assert (finding.name, finding.severity) == (findings.UNEXAMINED_SCALING, "warning")
+        assert re.search(r"with values from 0 to 6\S+ is unclear", finding.sentence)
 
 
 def test_a_model_that_takes_values_from_minus_1_to_1_is_healthy(images: np.ndarray) -> None:
@@ -492,9 +493,9 @@ def test_a_head_that_lags_is_warned_of() -> None:
 def test_a_wild_learning_rate_is_found(optimizer: keras.Optimizer, is_wild: bool) -> None:
     model = classifier(small_base())
     model.compile(optimizer, "sparse_categorical_crossentropy")
-    findings = check_model(model)
-    assert [finding.name for finding in findings] == [check.LEARNING_RATE] * is_wild
-    for finding in findings:
+    found = check_model(model)
+    assert [finding.name for finding in found] == [findings.LEARNING_RATE] * is_wild
+    for finding in found:
         exec(finding.repair, {"model": model, "keras": keras})
     assert not check_model(model)
 
@@ -504,9 +505,9 @@ def test_several_faults_are_told_together() -> None:
         small_base(trainable=True), SCALINGS["[-1, 1]"], keras.layers.BatchNormalization()
     )
     assert [finding.name for finding in check_model(model)] == [
-        check.BATCH_STATISTICS_IN_FIT,
-        check.INPUT_SCALING,
-        check.LAGGING_HEAD,
+        findings.BATCH_STATISTICS_IN_FIT,
+        findings.INPUT_SCALING,
+        findings.LAGGING_HEAD,
     ]
 
 
@@ -515,7 +516,7 @@ def test_a_backbone_that_is_not_recognised_is_told() -> None:
         [keras.Input((SIZE, SIZE, 3)), keras.layers.Flatten(), keras.layers.Dense(CLASSES)]
     )
     finding = only(check_model(model))
-    assert finding.name == check.UNKNOWN_BACKBONE
+    assert finding.name == findings.UNKNOWN_BACKBONE
     assert "BatchNorm" not in finding.sentence
 
 
@@ -552,7 +553,7 @@ def test_a_subclass_is_told_by_its_own_names_and_mended(
     model(images)
     freed(model.base)
     finding = only(besides_scaling(model))
-    assert finding.name == check.BATCH_STATISTICS_IN_FIT
+    assert finding.name == findings.BATCH_STATISTICS_IN_FIT
     own = [each for each in model.base.layers if isinstance(each, keras.layers.BatchNormalization)]
     assert finding.layers == tuple(layer.name for layer in own)
     assert "in model.base.layers" in finding.repair
@@ -611,4 +612,4 @@ def test_images_that_the_model_does_not_take_are_refused() -> None:
 
 def test_the_documentation_tells_every_finding() -> None:
     text = (ROOT / "docs" / "your-own-model.md").read_text("utf-8")
-    assert re.findall(r"^\| ([\w ]+) \|", text, re.MULTILINE)[1:] == list(check.NAMES)
+    assert re.findall(r"^\| ([\w ]+) \|", text, re.MULTILINE)[1:] == list(findings.NAMES)

@@ -6,8 +6,8 @@ import keras
 import numpy as np
 import pytest
 
-from tuner.model_check.anatomy import all_layers, dissect
-from tuner.model_check.fixes import freezing_batchnorms, training_the_head
+from tuner.model_check.fixes import freeze_batchnorms_code, train_head_code
+from tuner.model_check.parts import all_layers, find_parts
 from tuner.model_check.trainable_layers import trainable_layers
 
 SHAPE = (8, 8, 3)
@@ -97,7 +97,7 @@ def test_the_given_batchnorms_are_frozen_and_no_others(
 ) -> None:
     layers = batchnorms(model, *frozen)
     others = [layer for layer in batchnorms(model) if layer not in layers]
-    line = freezing_batchnorms(model, layers, others)
+    line = freeze_batchnorms_code(model, layers, others)
     assert where in line
     exec(line, {"model": model, "keras": keras})
     assert not any(layer.trainable for layer in layers)
@@ -111,7 +111,7 @@ def test_what_was_frozen_stays_frozen() -> None:
     block.layers[0].trainable = False
     outer = keras.Model(inputs, block(convolutions(inputs, "first")), name="outer")
     model = nested(outer, keras.layers.Flatten())
-    exec(freezing_batchnorms(model, batchnorms(model)), {"model": model, "keras": keras})
+    exec(freeze_batchnorms_code(model, batchnorms(model)), {"model": model, "keras": keras})
     assert not block.layers[0].trainable
     assert not outer.get_layer("first_bn").trainable
 
@@ -142,5 +142,5 @@ def cut_in_two() -> keras.Model:
 )
 def test_the_head_alone_is_trained(model: keras.Model, trained: tuple[str, ...]) -> None:
     model.trainable = False
-    exec(training_the_head(model, dissect(model)), {"model": model, "keras": keras})
+    exec(train_head_code(model, find_parts(model)), {"model": model, "keras": keras})
     assert trainable_layers(model).names == trained

@@ -8,7 +8,13 @@ import keras
 import numpy as np
 import pytest
 
-from tuner.model_check.input_scaling import Judgement, Verdict, judge, reaching
+from tuner.model_check.findings import (
+    INPUT_SCALING,
+    PREPROCESSING_OUTSIDE,
+    UNEXAMINED_SCALING,
+    ModelFinding,
+)
+from tuner.model_check.input_scaling import check_scaling, mapping_at_backbone
 from tuner.model_check.probe import Probe
 
 SIZE = 32
@@ -39,8 +45,8 @@ def classifier(base: keras.Model, scaling: Callable[[Any], Any]) -> keras.Model:
     return keras.Model(inputs, keras.layers.Dense(3)(base(scaling(inputs))))
 
 
-def judged(model: keras.Model, images: np.ndarray | None = None) -> Judgement | None:
-    return judge(Probe(model, images), images is not None)
+def scaling_fault(model: keras.Model, images: np.ndarray | None = None) -> ModelFinding | None:
+    return next(check_scaling(Probe(model, images), images is not None), None)
 
 
 @pytest.mark.parametrize(
@@ -56,7 +62,7 @@ def judged(model: keras.Model, images: np.ndarray | None = None) -> Judgement | 
 def test_right_scaling_is_healthy(
     build: Callable[..., keras.Model], scaling: Callable[[Any], Any]
 ) -> None:
-    assert judged(classifier(base_of(build), scaling)) is None
+    assert scaling_fault(classifier(base_of(build), scaling)) is None
 
 
 @pytest.mark.parametrize(
@@ -71,25 +77,25 @@ def test_wrong_scaling_is_named(
     build: Callable[..., keras.Model], scaling: Callable[[Any], Any], part: str
 ) -> None:
     model = classifier(base_of(build), scaling)
-    found = judged(model)
+    found = scaling_fault(model)
     assert found is not None
-    assert found.verdict is Verdict.WRONG
+    assert found.name == INPUT_SCALING
     assert part in found.sentence
-    assert reaching(model) is None  # what a ResNet50 would make of it is not priced
+    assert mapping_at_backbone(model) is None  # what a ResNet50 would make of it is not priced
 
 
 def test_images_tell_what_happens_in_front_of_the_model(images: np.ndarray) -> None:
     outside = classifier(base_of(applications.MobileNetV2), as_it_is)
-    found = judged(outside)
+    found = scaling_fault(outside)
     assert found is not None
-    assert found.verdict is Verdict.OUTSIDE
+    assert found.name == PREPROCESSING_OUTSIDE
     assert "mobilenet_v2.preprocess_input(inputs)" in found.repair
-    found = judged(outside, images)
+    found = scaling_fault(outside, images)
     assert found is not None
-    assert found.verdict is Verdict.WRONG
+    assert found.name == INPUT_SCALING
     assert "without any preprocessing (0 to 255)" in found.sentence
-    assert judged(outside, images / 127.5 - 1) is None
-    found = judged(classifier(base_of(applications.EfficientNetB0), as_it_is), images / 255)
+    assert scaling_fault(outside, images / 127.5 - 1) is None
+    found = scaling_fault(classifier(base_of(applications.EfficientNetB0), as_it_is), images / 255)
     assert found is not None
     assert found.repair == "images = images * 255"
 
@@ -109,18 +115,18 @@ def scaled_inside() -> keras.Model:
     ("build", "why"),
     [
         (own, "what the backbone 'own' was trained on is not known."),
-        (scaled_inside, "what stands in front of the MobileNetV2's first convolution is not"),
+        (scaled_inside, "what comes before the MobileNetV2's first convolution is not"),
         (
             lambda: base_of(applications.MobileNetV3Small, include_preprocessing=False),
-            "what stands in front of the MobileNetV3's first convolution is not",
+            "what comes before the MobileNetV3's first convolution is not",
         ),
     ],
     ids=["one's own", "scaled inside", "without its rescaling"],
 )
 def test_what_a_backbone_expects_may_be_unknown(build: Callable[[], keras.Model], why: str) -> None:
-    found = judged(classifier(build(), as_it_is))
+    found = scaling_fault(classifier(build(), as_it_is))
     assert found is not None
-    assert found.verdict is Verdict.UNKNOWN
+    assert found.name == UNEXAMINED_SCALING
     assert found.sentence.startswith(f"scaling was not examined: {why}")
 
 
@@ -128,9 +134,9 @@ def test_backbones_side_by_side_are_not_examined() -> None:
     inputs = keras.Input((SIZE, SIZE, 3))
     bases = [base_of(applications.MobileNetV2, name=name) for name in "ab"]
     both = keras.layers.Concatenate()([base(inputs) for base in bases])
-    found = judged(keras.Model(inputs, keras.layers.Dense(3)(both)))
+    found = scaling_fault(keras.Model(inputs, keras.layers.Dense(3)(both)))
     assert found is not None
-    assert found.verdict is Verdict.UNKNOWN
+    assert found.name == UNEXAMINED_SCALING
     assert "side by side" in found.sentence
 
 
@@ -139,6 +145,6 @@ def test_a_backbone_inside_a_pipeline_is_examined() -> None:
     pipeline = keras.Sequential(
         [keras.Input((SIZE, SIZE, 3)), keras.layers.Rescaling(1 / 255), base]
     )
-    found = judged(classifier(pipeline, as_it_is))
+    found = scaling_fault(classifier(pipeline, as_it_is))
     assert found is not None
     assert "divided by 255" in found.sentence

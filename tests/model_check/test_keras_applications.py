@@ -4,7 +4,7 @@ import keras
 import pytest
 
 from tuner.model_check.keras_applications import FAMILIES, Family, family_of
-from tuner.model_check.pixel_mapping import arrival, coloured_images
+from tuner.model_check.pixel_mapping import colour_images, fit_mapping
 
 # Builders of keras.applications, those of one family together.
 MEMBERS = {
@@ -41,9 +41,9 @@ def test_a_backbone_is_told_whatever_it_is_called(name: str, member: str) -> Non
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
 def test_a_family_expects_what_keras_gives_it(family: Family) -> None:
-    names = {"keras": keras, "images": coloured_images(4, 5)}
+    names = {"keras": keras, "images": colour_images(4, 5)}
     images = eval(family.repair("images"), names)
-    assert arrival(images).is_like(family.expected)
+    assert fit_mapping(images).is_like(family.expected)
 
 
 def test_other_networks_are_of_no_family() -> None:

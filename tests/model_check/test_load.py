@@ -87,17 +87,17 @@ def test_a_class_that_keras_does_not_know_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("spec", ["model.h5", "", ":", "module:", ".module:model", "a b:c"])
 def test_half_a_name_lists_the_choices(spec: str) -> None:
-    assert "Give a .keras file or package.module:function" in message(spec)
+    assert "give a .keras file or package.module:function" in message(spec)
 
 
 @pytest.mark.parametrize(
     ("name", "part"),
     [
         ("nothing", "has no attribute 'nothing'"),
-        ("NOT_CALLABLE", "is no function, but of type int"),
+        ("NOT_CALLABLE", "is of type int, and not a function"),
         ("failing", "RuntimeError: no weights here. Let it return"),
         ("with_argument", "missing 1 required positional argument"),
-        ("not_a_model", "returns a list and no keras.Model"),
+        ("not_a_model", "returns a list, and not a keras.Model"),
     ],
 )
 def test_a_function_that_gives_no_model(name: str, part: str) -> None:
@@ -125,7 +125,7 @@ def classifier(shape: tuple[int | None, ...], outputs: int) -> Any:
 def test_a_model_of_other_images_is_refused() -> None:
     check_image_size(classifier((64, 64, 3), 5), 64)
     check_image_size(classifier((None, None, 3), 5), 64)
-    with pytest.raises(ModelError, match=r"96 x 96 px.*64 x 64. Give --image-size 96."):
+    with pytest.raises(ModelError, match=r"96 x 96 px.*64. Give --image-size 96."):
         check_image_size(classifier((96, 96, 3), 5), 64)
     with pytest.raises(ModelError, match="square"):
         check_image_size(classifier((64, 96, 3), 5), 64)

@@ -25,7 +25,7 @@ def test_a_layer_tells_by_what_it_normalised(options: dict[str, bool], trainable
     probe = Probe(model_of(batchnorm))
     assert probe.run(probe.images).by_batch == set()
     assert probe.run(probe.images, training=True).by_batch == ({batchnorm} if trainable else set())
-    assert probe.moved_by_a_step() == {batchnorm: 2 if trainable else 0}
+    assert probe.moved == {batchnorm: 2 if trainable else 0}
 
 
 def test_channels_may_stand_elsewhere() -> None:
@@ -44,26 +44,26 @@ def test_layers_of_one_name_are_told_apart() -> None:
     scores = [model_of(each)(inputs) for each in (thawed, frozen)]
     probe = Probe(keras.Model(inputs, keras.layers.Add()(scores)))
     assert probe.run(probe.images, training=True).by_batch == {thawed}
-    assert probe.moved_by_a_step() == {thawed: 2, frozen: 0}
-    assert len(probe.run(probe.images).ends) == 2
+    assert probe.moved == {thawed: 2, frozen: 0}
+    assert len(probe.run(probe.images).backbone_outputs) == 2
 
 
 def test_every_run_starts_from_the_same_state() -> None:
     probe = Probe(model_of(keras.layers.BatchNormalization(), keras.layers.Dropout(0.5)))
     first = probe.run(probe.images, training=True)
-    probe.moved_by_a_step()
+    assert probe.moved
     again = probe.run(probe.images, training=True)
     np.testing.assert_array_equal(first.outputs, again.outputs)
 
 
 def test_what_was_observed_does_not_change_later() -> None:
     probe = Probe(model_of(keras.layers.BatchNormalization()))
-    (backbone,) = probe.anatomy.backbones
+    (backbone,) = probe.parts.backbones
     observed = probe.run(probe.images)
-    end = observed.ends[backbone.end].copy()
-    probe.moved_by_a_step()
-    np.testing.assert_array_equal(observed.ends[backbone.end], end)
-    np.testing.assert_array_equal(observed.entrances[backbone.entrance], probe.images)
+    end = observed.backbone_outputs[backbone.output_layer].copy()
+    assert probe.moved
+    np.testing.assert_array_equal(observed.backbone_outputs[backbone.output_layer], end)
+    np.testing.assert_array_equal(observed.backbone_inputs[backbone.input_layer], probe.images)
 
 
 def test_the_original_keeps_its_state_and_flags() -> None:
@@ -72,7 +72,7 @@ def test_the_original_keeps_its_state_and_flags() -> None:
     model.train_on_batch(np.ones((2, 8, 8, 3)), np.array([0, 1]))
     variables = [*model.variables, *model.optimizer.variables]
     before = [variable.numpy() for variable in variables]
-    Probe(model).moved_by_a_step()
+    assert Probe(model).moved
     for variable, value in zip(variables, before, strict=True):
         np.testing.assert_array_equal(variable.numpy(), value)
     assert model.predict(np.ones((2, 8, 8, 3)), verbose=0).shape == (2, 2)

@@ -94,8 +94,8 @@ def test_what_a_schedule_reaches_may_be_unknown(rate: Any) -> None:
     [
         (None, "the model is not compiled"),
         (SGD(0.1), "steps of SGD grow with the gradients"),
-        (Lion(1e-4), "the range test is that of Adam, and good rates of Lion"),
-        (keras.optimizers.Adadelta(1.0), "the range test is that of Adam"),
+        (Lion(1e-4), "the range test uses Adam, and good rates for Lion"),
+        (keras.optimizers.Adadelta(1.0), "the range test uses Adam"),
         (Adam(0.0), "it is 0 now"),
         (Adam(1e-3), ""),
     ],

@@ -12,7 +12,7 @@ from tuner.diagnose.batchnorm_treatments import Treatment
 from tuner.diagnose.experiment_data import compiled, features_of
 from tuner.diagnose.finding import Finding, Remedy
 from tuner.diagnose.result import Diagnosis
-from tuner.model_check.check import ModelFinding
+from tuner.model_check.findings import ModelFinding
 
 DROP_LEAKS = Remedy((Command("search", ("--drop-leaks",)), " leaves them out."))
 

@@ -42,7 +42,8 @@ from tuner.diagnose.mistake_costs import mistakes, prices, treatments_for, unjud
 from tuner.diagnose.overfitting import overfitting
 from tuner.diagnose.result import Diagnosis, Options, rank_causes
 from tuner.metrics.significance import paired_gain
-from tuner.model_check.check import ModelFinding, check_model
+from tuner.model_check.check import check_model
+from tuner.model_check.findings import ModelFinding
 from tuner.model_check.load import check_classes, check_image_size
 from tuner.model_check.trainable_layers import trainable_layers
 from tuner.storage.cache import Cache

@@ -23,10 +23,11 @@ from tuner.diagnose.head_training import EPOCHS
 from tuner.diagnose.lagging_batchnorm import lagging_batchnorm
 from tuner.diagnose.learning_rate import learning_rate_curve, learning_rate_finding, trained_longer
 from tuner.metrics.significance import paired_gain
-from tuner.model_check import check
-from tuner.model_check.anatomy import dissect
-from tuner.model_check.input_scaling import reaching
-from tuner.model_check.pixel_mapping import UNIT, Arrival
+from tuner.model_check import findings
+from tuner.model_check.findings import ModelFinding
+from tuner.model_check.input_scaling import mapping_at_backbone
+from tuner.model_check.parts import find_parts
+from tuner.model_check.pixel_mapping import UNIT, PixelMapping
 from tuner.model_check.step_size import is_scheduled, step_size, why_unjudged
 from tuner.text import percent
 from tuner.training.rows import Rows
@@ -37,14 +38,14 @@ _USUAL_MOMENTUM = 0.99  # keras.layers.BatchNormalization()
 _LAGS_FOR_CERTAIN = 0.5
 # The treatment of BatchNorm that shows what a fault of a model costs.
 _TREATMENT_OF = {
-    check.BATCH_STATISTICS_IN_FIT: "tutorial",
-    check.BATCH_STATISTICS_OF_FROZEN_LAYERS: "legacy",
-    check.BATCH_STATISTICS_IN_PREDICTION: "own_input_batch",
+    findings.BATCH_STATISTICS_IN_FIT: "tutorial",
+    findings.BATCH_STATISTICS_OF_FROZEN_LAYERS: "legacy",
+    findings.BATCH_STATISTICS_IN_PREDICTION: "own_input_batch",
 }
 _CAUSE_OF = {
-    check.INPUT_SCALING: SCALED_INPUT,
-    check.LAGGING_HEAD: LAGGING,
-    check.LEARNING_RATE: LEARNING_RATE,
+    findings.INPUT_SCALING: SCALED_INPUT,
+    findings.LAGGING_HEAD: LAGGING,
+    findings.LEARNING_RATE: LEARNING_RATE,
 }
 _FREEZE = Remedy(
     (
@@ -57,7 +58,7 @@ _PREPROCESS = Remedy(
 )
 
 
-def treatments_for(faults: Sequence[check.ModelFinding]) -> set[str]:
+def treatments_for(faults: Sequence[ModelFinding]) -> set[str]:
     """The treatments of BatchNorm that show what a model's faults cost.
 
     Args:
@@ -142,7 +143,7 @@ def trains_a_head_alone(model: keras.Model | None) -> bool:
     """Whether `fit` leaves the backbones of the user's model as they are."""
     if model is None:
         return False
-    backbones = dissect(model).backbones
+    backbones = find_parts(model).backbones
     trained = {id(weight) for weight in model.trainable_weights}
     layers = [layer for backbone in backbones for layer in backbone.layers]
     return bool(backbones) and not any(
@@ -151,7 +152,7 @@ def trains_a_head_alone(model: keras.Model | None) -> bool:
 
 
 def mistakes(
-    faults: Sequence[check.ModelFinding],
+    faults: Sequence[ModelFinding],
     treatments: Mapping[str, Treatment],
     prices: Mapping[str, Finding],
 ) -> list[Finding]:
@@ -173,14 +174,14 @@ def mistakes(
                 price,
                 sentence=f"{_as_sentence(fault.sentence)} {price.sentence}",
                 remedy=Remedy((f"Repair: {fault.repair}",)) if fault.repair else price.remedy,
-                certain=fault.severity == check.ERROR or lags,
+                certain=fault.severity == findings.ERROR or lags,
             )
         )
     return found
 
 
 def _price(
-    fault: check.ModelFinding, treatments: Mapping[str, Treatment], prices: Mapping[str, Finding]
+    fault: ModelFinding, treatments: Mapping[str, Treatment], prices: Mapping[str, Finding]
 ) -> Finding | None:
     """The cost of a fault; None for a warning that no experiment belongs to."""
     if fault.name in _TREATMENT_OF:
@@ -189,7 +190,7 @@ def _price(
         return _batchnorm(sound, treatments[name])
     if _CAUSE_OF.get(fault.name) in prices:
         return prices[_CAUSE_OF[fault.name]]
-    if fault.severity == check.ERROR:
+    if fault.severity == findings.ERROR:
         unknown = "What it costs here was not measured."
         return Finding(fault.name, unknown, 0.0, None, measured=False)
     return None
@@ -216,11 +217,11 @@ def _batchnorm(frozen: Treatment, other: Treatment) -> Finding:
     return Finding(BATCHNORM_IN_TRAINING, sentence, gain, p_value, _FREEZE, numbers)
 
 
-def _arriving(model: keras.Model | None) -> tuple[Arrival, str]:
+def _arriving(model: keras.Model | None) -> tuple[PixelMapping, str]:
     """The wrong scaling to price, and a note where it is not that of the model."""
     if model is None:
         return UNIT, ""
-    arriving = reaching(model)
+    arriving = mapping_at_backbone(model)
     if arriving is None:
         return UNIT, "The price is that of the commonest mistake, in a ResNet50. "
     if arriving.is_expected:
@@ -235,7 +236,7 @@ def _momentum(model: keras.Model | None) -> float:
     """The highest momentum of the head's BatchNorm; Keras's default where none is known."""
     if model is None:
         return _USUAL_MOMENTUM
-    parts = dissect(model)
+    parts = find_parts(model)
     # Without a known backbone, its BatchNorm cannot be told from that of the head.
     own = parts.head_batchnorms if parts.backbones else ()
     return max((layer.momentum for layer in own), default=_USUAL_MOMENTUM)
@@ -247,7 +248,7 @@ def scaled_input(
     configuration: Configuration,
     epochs: int,
     seed: int,
-    arriving: Arrival = UNIT,
+    arriving: PixelMapping = UNIT,
     on_progress: Progress = silent,
 ) -> Finding:
     """Measure what wrongly scaled pixels cost in a ResNet50.

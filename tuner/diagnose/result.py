@@ -19,7 +19,7 @@ from tuner.diagnose.finding import (
     Finding,
     judge,
 )
-from tuner.model_check.check import ModelFinding
+from tuner.model_check.findings import ModelFinding
 from tuner.model_check.trainable_layers import TrainableLayers
 from tuner.settings import SearchSettings
 

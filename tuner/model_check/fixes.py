@@ -1,4 +1,4 @@
-"""Lines of code that mend a user's own model; they name its layers as the user reaches them."""
+"""Lines of code that fix a user's own model, with its layers as the user can access them."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -7,16 +7,16 @@ from typing import Any
 
 import keras
 
-from tuner.model_check.anatomy import Anatomy, Backbone
+from tuner.model_check.parts import Backbone, ModelParts
 
 
 @dataclass(frozen=True)
 class _Place:
-    """Where a layer stands.
+    """The place of a layer in a model.
 
     Attributes:
-        holder: what directly holds it.
-        of_holder: Python expression for that.
+        holder: the model or layer that directly contains it.
+        of_holder: Python expression for the holder.
         of_layer: Python expression for the layer.
     """
 
@@ -25,15 +25,15 @@ class _Place:
     of_layer: str
 
 
-def freezing_batchnorms(
+def freeze_batchnorms_code(
     model: keras.Model, layers: Sequence[Any], others: Sequence[Any] = ()
 ) -> str:
-    """A line after which BatchNormalization layers are frozen.
+    """A line that freezes BatchNormalization layers.
 
     Args:
         model: the user's own; `model` in the line.
         layers: BatchNormalization layers in it.
-        others: BatchNormalization layers that the line leaves as they are.
+        others: BatchNormalization layers to leave as they are.
     """
     places = _places(model)
     held: dict[int, list[Any]] = {}
@@ -43,32 +43,32 @@ def freezing_batchnorms(
     parts = [part for group in held.values() for part in _iterated(group, places, spared)]
     is_one = len(parts) == 1 and parts[0].startswith("*")
     every = parts[0][1:] if is_one else f"[{', '.join(parts)}]"
-    # A holder's other layers are not touched at all: what sets the flag of one with layers of its
-    # own, even to what it is, sets theirs.
+    # The holder's other layers are not touched: setting the flag of a layer that contains others,
+    # even to its own value, sets theirs.
     return (
         f"for layer in [each for each in {every} "
         "if isinstance(each, keras.layers.BatchNormalization)]: layer.trainable = False"
     )
 
 
-def training_the_head(model: keras.Model, anatomy: Anatomy) -> str:
-    """A line after which everything but the backbones is trainable.
+def train_head_code(model: keras.Model, parts: ModelParts) -> str:
+    """A line that makes everything but the backbones trainable.
 
     Args:
         model: the user's own; `model` in the line.
-        anatomy: its parts.
+        parts: its parts.
     """
     places = _places(model)
     frozen = {
         f"{part}.trainable = False": None
-        for backbone in anatomy.backbones
+        for backbone in parts.backbones
         for part in _bodies(backbone, places)
     }
     return "; ".join(["model.trainable = True", *frozen])
 
 
 def _iterated(group: list[Any], places: dict[int, _Place], spared: set[int]) -> list[str]:
-    """Expressions, starred where they are several layers, that hold all of a holder's `group`."""
+    """Expressions that cover a holder's `group`, starred where they are several layers."""
     place = places[id(group[0])]
     each = [places[id(layer)].of_layer for layer in group]
     if not isinstance(place.holder, keras.Model):
@@ -85,7 +85,7 @@ def _iterated(group: list[Any], places: dict[int, _Place], spared: set[int]) -> 
 
 
 def _bodies(backbone: Backbone, places: dict[int, _Place]) -> list[str]:
-    """Expressions for the models that together are a backbone and nothing else."""
+    """Expressions for models that together make up a backbone and nothing else."""
     own = {id(layer) for layer in backbone.layers}
     outermost = [layer for layer in backbone.layers if id(places[id(layer)].holder) not in own]
     last = {id(places[id(layer)].holder): layer for layer in outermost}
@@ -100,7 +100,7 @@ def _body(place: _Place, own: set[int], last: Any) -> str:
 
 
 def _places(model: keras.Model) -> dict[int, _Place]:
-    """Where each layer of a model stands, by its id; in more than one place, the outermost."""
+    """The place of each layer of a model by its id; the outermost of several."""
     places: dict[int, _Place] = {}
     waiting: deque[tuple[Any, str]] = deque([(model, "model")])
     while waiting:
@@ -113,13 +113,13 @@ def _places(model: keras.Model) -> dict[int, _Place]:
 
 
 def _inside(holder: Any, expression: str, number: int) -> str:
-    """Expression for one of the layers that another directly holds."""
+    """Expression for a layer in its holder."""
     part = holder._layers[number]
     for name, value in vars(holder).items():
         if value is part and not name.startswith("_"):
             return f"{expression}.{name}"
     listed = holder.layers if isinstance(holder, keras.Model) else []
-    # Two layers of a subclass may have one name: get_layer gives the first.
+    # Layers of a subclass may share a name: get_layer returns the first.
     first = [each for each in listed if each.name == part.name][:1]
     if first and first[0] is part:
         return f"{expression}.get_layer({part.name!r})"

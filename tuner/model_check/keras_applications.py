@@ -1,32 +1,32 @@
-"""What the backbones of keras.applications were trained on, told from the names of their layers."""
+"""The input that backbones of keras.applications expect, by the names of their layers."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from tuner.model_check.anatomy import RESNET
-from tuner.model_check.pixel_mapping import CAFFE, RGB, SIGNED, TORCH, Arrival
+from tuner.model_check.parts import RESNET
+from tuner.model_check.pixel_mapping import CAFFE, RGB, SIGNED, TORCH, PixelMapping
 
 
 @dataclass(frozen=True)
 class Family:
-    """Backbones that expect the same numbers.
+    """Backbones that expect the same input.
 
     Attributes:
         name: in sentences.
-        layers: what the names of some of its first layers end with.
-        expected: what has to reach it.
+        layers: endings of the names of some of its first layers.
+        expected: mapping of RGB values from 0 to 255 to its input.
         module: of keras.applications, whose preprocess_input does that; empty where the backbone
             takes values from 0 to 255 and rescales them itself.
     """
 
     name: str
     layers: frozenset[str]
-    expected: Arrival
+    expected: PixelMapping
     module: str = ""
 
     @property
     def trained_on(self) -> str:
-        """The numbers that it expects, in words."""
+        """The expected input in words."""
         if self.expected is CAFFE:
             return "BGR values from 0 to 255 minus ImageNet's mean"
         if self.expected is SIGNED:
@@ -36,10 +36,10 @@ class Family:
         return "RGB values from 0 to 255, which it rescales itself"
 
     def repair(self, images: str) -> str:
-        """Python expression of what it expects.
+        """Python expression for the expected input.
 
         Args:
-            images: expression of RGB images from 0 to 255.
+            images: expression for RGB images from 0 to 255.
         """
         return (
             f"keras.applications.{self.module}.preprocess_input({images})"
@@ -49,7 +49,7 @@ class Family:
 
 
 def family_of(names: Iterable[str]) -> Family | None:
-    """The family of a network, or None where it is none of those that are known.
+    """The family of a network, or None if it is unknown.
 
     Args:
         names: of its layers.
@@ -62,7 +62,7 @@ def _is(family: Family, names: tuple[str, ...]) -> bool:
     return all(any(name.endswith(end) for name in names) for end in family.layers)
 
 
-def _family(name: str, layers: str, expected: Arrival, module: str = "") -> Family:
+def _family(name: str, layers: str, expected: PixelMapping, module: str = "") -> Family:
     return Family(name, frozenset(layers.split()), expected, module)
 
 

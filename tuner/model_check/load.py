@@ -1,4 +1,4 @@
-"""A model that somebody else built, from a file or from a function."""
+"""Load a user's own model from a file or a function, and check that it fits the images."""
 
 import re
 from pathlib import Path
@@ -10,62 +10,68 @@ from tuner.untrusted.keras_archive import ArchiveError, CodeError, OwnClassError
 from tuner.untrusted.model_process import rehearse
 
 _SUFFIX = ".keras"
-_FROM_FUNCTION = "give package.module:function, a function of yours that returns the model"
+_FROM_FUNCTION = "give package.module:function, a function that returns the model"
 
 
 def load_model(spec: str) -> Any:
-    """Loads a user's own model.
+    """Load a user's own model.
 
     Args:
         spec: the path of a `.keras` file, which is loaded in safe mode, so that it cannot run code;
             or `package.module:function`, a function without arguments that returns the model. Its
-            module is also looked for in the current folder, and is run.
+            module is imported, also from the current folder.
 
     Returns:
         keras.Model, with its optimizer where the file holds one.
 
     Raises:
-        ModelError: it is missing, damaged, holds what safe mode refuses or Keras does not know, or
-            gives no model.
+        ModelError: it is missing or damaged, holds what safe mode refuses or Keras does not know,
+            or returns no model.
     """
     if spec.endswith(_SUFFIX):
         return _from_file(Path(spec))
     if not is_named(spec):
-        raise ModelError(f"{spec!r} is no model. Give a {_SUFFIX} file or package.module:function.")
+        raise ModelError(f"{spec!r} is no model: give a {_SUFFIX} file or package.module:function.")
     return _from_function(spec)
 
 
 def check_image_size(model: Any, image_size: int) -> None:
-    """Raises ModelError unless a model takes square images of that size, in pixels.
+    """Check that a model takes square images of that size.
 
     Args:
-        model: keras.Model; one that takes any size, or does not tell, passes.
-        image_size: height and width.
+        model: keras.Model; one that takes any size, or has no known input, passes.
+        image_size: height and width in pixels.
+
+    Raises:
+        ModelError: it takes images of another size.
     """
     shape = tuple(model.inputs[0].shape) if getattr(model, "inputs", None) else ()
     if len(shape) != 4 or all(side in (None, image_size) for side in shape[1:3]):
         return
     height, width = shape[1:3]
-    remedy = f"Give --image-size {height}" if height == width else "Give one of square images"
+    remedy = f"Give --image-size {height}" if height == width else "Give a model of square images"
     raise ModelError(
-        f"the model takes images of {height} x {width} px, but they are examined at {image_size} x "
-        f"{image_size}. {remedy}."
+        f"the model takes images of {height} x {width} px, but --image-size is {image_size}. "
+        f"{remedy}."
     )
 
 
 def check_classes(model: Any, num_classes: int) -> None:
-    """Raises ModelError unless a model has an output for each class, or one for two.
+    """Check that a model has an output for each class, or one for two classes.
 
     Args:
-        model: keras.Model; one that does not tell passes.
+        model: keras.Model; one without a known output passes.
         num_classes: of the images.
+
+    Raises:
+        ModelError: it has another number of outputs.
     """
     outputs = model.outputs[0].shape[-1] if getattr(model, "outputs", None) else None
     if outputs in (None, num_classes) or (outputs, num_classes) == (1, 2):
         return
     raise ModelError(
-        f"the model has {outputs} outputs, but the images are of {num_classes} classes. Give the "
-        "images that it was made for."
+        f"the model has {outputs} outputs, but the images have {num_classes} classes. Give the "
+        "images it was made for."
     )
 
 
@@ -75,19 +81,20 @@ def _from_function(spec: str) -> Any:
     function = import_named("model", spec, ModelError)
     if not callable(function) or isinstance(function, keras.Model):
         raise ModelError(
-            f"{spec} is no function, but of type {type(function).__name__}. "
+            f"{spec} is of type {type(function).__name__}, and not a function. "
             "Name a function without arguments that returns the model."
         )
     try:
         model = function()
-    except Exception as error:  # a user's function raises what it likes
+    except Exception as error:  # a user's function may raise anything
         raise ModelError(
             f"{spec} cannot be called without arguments to get a model: "
             f"{first_line(error)}. Let it return the model."
         ) from error
     if not isinstance(model, keras.Model):
         raise ModelError(
-            f"{spec} returns a {type(model).__name__} and no keras.Model. Let it return the model."
+            f"{spec} returns a {type(model).__name__}, and not a keras.Model. "
+            "Let it return the model."
         )
     return model
 
@@ -115,7 +122,7 @@ def _from_file(path: Path) -> Any:
         return keras.models.load_model(path, safe_mode=True)
     except ArchiveError as error:
         raise _unsafe(path, error) from error
-    except Exception as error:  # Keras raises whatever its parsers met first
+    except Exception as error:  # Keras's parsers may raise anything
         raise ModelError(_why_not_loaded(path, str(error))) from error
 
 

@@ -1,7 +1,7 @@
-"""Which numbers reach a network, as a function of the RGB values of an image.
+"""The numbers that reach a network, as a function of an image's RGB values.
 
-Images of one colour each pass resizing, cropping and flipping unchanged, so what arrives is a
-function of the colour alone; an affine function is fitted to it.
+Resizing, cropping and flipping leave images of one colour unchanged, so what reaches the network is
+a function of the colour alone, and an affine function is fitted to it.
 """
 
 from dataclasses import dataclass
@@ -13,28 +13,28 @@ import numpy as np
 _MEAN_BGR = np.array([103.939, 116.779, 123.68])
 _MEAN, _DEVIATION = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 _SWAP = np.eye(3)[::-1]
-# A share of the range: PyTorch's rounded means (123.675, ...) are the same.
+# A share of the range: PyTorch's rounded means (123.675, ...) count as the same.
 _TOLERANCE = 0.01
 _OVERSHOOT = 0.2
 # Values normalised by ImageNet's mean and deviation lie between -2.12 and 2.64.
 _MOST_DEVIATIONS = 3.0
-# Values less ImageNet's mean lie between -124 and 151; dark images that were resized may reach as
-# far below 0 as bright ones less the mean.
+# Values minus ImageNet's mean lie between -124 and 151; resized dark images may reach as far
+# below 0 as bright ones minus the mean.
 _LEAST_CENTRED, _SURELY_CENTRED, _MOST_CENTRED = -150.0, -50.0, 160.0
-# Corners of the cube of colours, and its inside.
+# Corners of the colour cube, and two colours inside it.
 COLOURS = np.array(
     [[0, 0, 0], [255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 255], [40, 90, 200], [128, 60, 9]]
 ).astype("float32")
 
 
 @dataclass(frozen=True)
-class Arrival:
-    """What reaches the network as a function of the RGB values 0 to 255 of an image.
+class PixelMapping:
+    """An affine function of RGB values from 0 to 255: channels = RGB @ matrix + offset.
 
     Attributes:
-        matrix: shape (3, 3); channels = RGB @ matrix + offset.
+        matrix: shape (3, 3).
         offset: shape (3,).
-        is_affine: whether that describes it.
+        is_affine: whether the function fits.
     """
 
     matrix: np.ndarray
@@ -48,21 +48,22 @@ class Arrival:
 
     @property
     def is_untouched(self) -> bool:
-        """Whether the images arrive as they are."""
+        """Whether it leaves images as they are."""
         return self.is_like(RGB)
 
-    def is_like(self, other: "Arrival") -> bool:
-        """Whether the same arrives, but for rounding."""
+    def is_like(self, other: "PixelMapping") -> bool:
+        """Whether both are the same, but for rounding."""
         return self._is(other.matrix, other.offset)
 
-    def after(self, first: "Arrival") -> "Arrival":
-        """The same of images that something was done to first."""
+    def after(self, first: "PixelMapping") -> "PixelMapping":
+        """The composition with a mapping that is applied first."""
         matrix, offset = first.matrix @ self.matrix, first.offset @ self.matrix + self.offset
-        return Arrival(matrix, offset, self.is_affine)
+        return PixelMapping(matrix, offset, self.is_affine)
 
     def description(self) -> str:
-        """What arrives, in words with figures."""
-        low, high = _ranges(self.matrix, self.offset)
+        """The mapped values in words, such as "RGB values divided by 255 (0 to 1)"."""
+        low = self.offset + 255 * np.minimum(self.matrix, 0).sum(axis=0)
+        high = self.offset + 255 * np.maximum(self.matrix, 0).sum(axis=0)
         span = f"{_rounded(low.min())} to {_rounded(high.max())}"
         if not self.is_affine:
             return "values that are no linear function of the colours"
@@ -92,38 +93,38 @@ class Arrival:
         )
 
 
-# What images can have become: as they are, divided by 255, scaled to [-1, 1], and the two ways of
-# keras.applications.imagenet_utils.preprocess_input that take ImageNet's statistics.
-RGB = Arrival(np.eye(3), np.zeros(3), is_affine=True)
-UNIT = Arrival(np.eye(3) / 255, np.zeros(3), is_affine=True)
-SIGNED = Arrival(np.eye(3) / 127.5, -np.ones(3), is_affine=True)
-CAFFE = Arrival(_SWAP, -_MEAN_BGR, is_affine=True)
-TORCH = Arrival(np.diag(1 / (255 * _DEVIATION)), -_MEAN / _DEVIATION, is_affine=True)
+# Unchanged, divided by 255, scaled to [-1, 1], and the two modes of
+# keras.applications.imagenet_utils.preprocess_input that use ImageNet's statistics.
+RGB = PixelMapping(np.eye(3), np.zeros(3), is_affine=True)
+UNIT = PixelMapping(np.eye(3) / 255, np.zeros(3), is_affine=True)
+SIGNED = PixelMapping(np.eye(3) / 127.5, -np.ones(3), is_affine=True)
+CAFFE = PixelMapping(_SWAP, -_MEAN_BGR, is_affine=True)
+TORCH = PixelMapping(np.diag(1 / (255 * _DEVIATION)), -_MEAN / _DEVIATION, is_affine=True)
 
 
-def coloured_images(height: int, width: int) -> np.ndarray:
+def colour_images(height: int, width: int) -> np.ndarray:
     """One image of each of COLOURS, float32, shape (colours, height, width, 3)."""
     return np.broadcast_to(COLOURS[:, None, None], (len(COLOURS), height, width, 3)).copy()
 
 
-def arrival(arrived: np.ndarray) -> Arrival:
-    """Fits what arrived to the colours that were sent.
+def fit_mapping(pixels: np.ndarray) -> PixelMapping:
+    """Fit the pixels that reach a backbone to the colours that were sent.
 
     Args:
-        arrived: what entered the backbone for `coloured_images`, shape (colours, height, width, 3).
+        pixels: the backbone's input for `colour_images`, shape (colours, height, width, 3).
     """
-    middle = arrived[:, arrived.shape[1] // 2, arrived.shape[2] // 2].astype("float64")
+    middle = pixels[:, pixels.shape[1] // 2, pixels.shape[2] // 2].astype("float64")
     sent = np.column_stack([COLOURS, np.ones(len(COLOURS))])
     solution = np.linalg.lstsq(sent, middle, rcond=None)[0]
     misfit = np.abs(sent @ solution - middle).max()
     is_affine = bool(misfit <= _TOLERANCE * max(float(np.ptp(middle)), 1e-6))
-    return Arrival(solution[:3], solution[3], is_affine)
+    return PixelMapping(solution[:3], solution[3], is_affine)
 
 
-def given(images: np.ndarray) -> Arrival | None:
-    """What was done to images, told by the range of their values; None where that does not tell.
+def mapping_by_range(images: np.ndarray) -> PixelMapping | None:
+    """Guess how images were scaled by the range of their values; None where that is unclear.
 
-    Bicubic and Lanczos resizing reach beyond the range of an image by up to a fifth of it.
+    Bicubic and Lanczos resizing overshoot the range of an image by up to a fifth of it.
     """
     low, high = float(images.min()), float(images.max())
     overshoots = low >= -_OVERSHOOT * high
@@ -143,11 +144,3 @@ def given(images: np.ndarray) -> Arrival | None:
 
 def _rounded(value: float) -> str:
     return f"{round(float(value), 6) + 0.0:.4g}"  # no -0
-
-
-def _ranges(matrix: np.ndarray, offset: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Least and greatest value of each channel over all colours."""
-    return (
-        offset + 255 * np.minimum(matrix, 0).sum(axis=0),
-        offset + 255 * np.maximum(matrix, 0).sum(axis=0),
-    )

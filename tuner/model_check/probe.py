@@ -1,13 +1,14 @@
 """Experiments on a copy of a user's own model; the model itself is only read.
 
-The copy runs eagerly, and each of its BatchNorm layers tells by what it normalised: what came out
-is compared with both possibilities, so that no flag, no recorded `training=False` and no subclass
-has to be interpreted.
+The copy runs eagerly. The outputs of each BatchNorm layer are compared with normalisation by the
+batch and by the moving statistics, so no flag, no recorded `training=False` and no subclass has to
+be interpreted.
 """
 
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import keras
@@ -15,7 +16,7 @@ import numpy as np
 from keras import ops
 
 from tuner.errors import ModelError, first_line
-from tuner.model_check.anatomy import all_layers, dissect
+from tuner.model_check.parts import all_layers, find_parts
 
 # Relative differences below this are rounding, in half precision too.
 TOLERANCE = 2e-3
@@ -25,21 +26,19 @@ _ASSUMED_SIZE = 64
 
 @dataclass
 class Observation:
-    """What happened while a batch went through the copy.
+    """A batch's way through the copy; layers are those of the model, not of the copy.
 
     Attributes:
         outputs: the model's, shape (images, classes).
-        entrances: what entered each backbone last, by its entrance, shape (images, height, width,
-            channels).
-        ends: what left it last for the first image, by its end.
+        backbone_inputs: the last input of each backbone by its input layer, shape (images, height,
+            width, channels).
+        backbone_outputs: the last output of each backbone for the first image, by its output layer.
         by_batch: the BatchNorm layers that normalised by the batch.
-
-    The layers are the model's, not those of the copy.
     """
 
     outputs: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
-    entrances: dict[Any, np.ndarray] = field(default_factory=dict)
-    ends: dict[Any, np.ndarray] = field(default_factory=dict)
+    backbone_inputs: dict[Any, np.ndarray] = field(default_factory=dict)
+    backbone_outputs: dict[Any, np.ndarray] = field(default_factory=dict)
     by_batch: set[Any] = field(default_factory=set)
 
 
@@ -47,13 +46,13 @@ class Probe:
     """A copy of a model, and images to try it on.
 
     Args:
-        model: takes one RGB image and gives one row of class scores.
-        images: as the model takes them, shape (images, height, width, 3), at least 2; or None for
-            random ones with values 0 to 255.
+        model: takes one RGB image and returns one row of class scores.
+        images: as the model takes them, shape (images, height, width, 3), at least 2; None for
+            random ones with values from 0 to 255.
 
     Attributes:
-        images: what it is tried on, float32, at most 8.
-        anatomy: the parts of the model.
+        images: float32, at most 8.
+        parts: the parts of the model.
 
     Raises:
         ModelError: it is no such model, cannot be copied, or does not take these images.
@@ -64,39 +63,31 @@ class Probe:
         self.images = _random_images(model) if images is None else _check_images(images)
         source = _uncompiled(model)
         self._model = _copy(source, self.images[:1])
-        # A copy's layers may have got new names: those of the model are told.
+        # A copy's layers may have new names: findings name those of the model.
         self._twins = {id(original): twin for original, twin in _pairs(source, self._model)}
-        self.anatomy = dissect(source)
+        self.parts = find_parts(source)
         self._state = [ops.convert_to_numpy(variable) for variable in self._model.variables]
         self._observation = Observation()
-        self._moved: dict[Any, int] | None = None
         self._watch()
 
     def run(self, images: np.ndarray, training: bool = False) -> Observation:
-        """Sends a batch through the copy as it was at first.
+        """Run a batch through the copy, restored to its original weights.
 
         Args:
             images: shape (images, height, width, 3).
-            training: whether as in `fit`, or as in `predict`.
+            training: as in `fit`, not as in `predict`.
         """
         self._restore()
         self._observation = observation = Observation()
         observation.outputs = self._scores(images, training)
         return observation
 
-    def moved_by_a_step(self) -> dict[Any, int]:
-        """How many moving statistics of each BatchNorm layer one training step changes, 0 to 2.
-
-        The step is done once.
-        """
-        if self._moved is None:
-            self._moved = self._step()
-        return self._moved
-
-    def _step(self) -> dict[Any, int]:
+    @cached_property
+    def moved(self) -> dict[Any, int]:
+        """Number of moving statistics, 0 to 2, that a training step changes, by BatchNorm layer."""
         self._restore()
-        self._observation = Observation()  # the one handed out last stays as it is
-        layers = [*self.anatomy.batchnorms, *self.anatomy.head_batchnorms]
+        self._observation = Observation()  # the one returned last stays as it is
+        layers = [*self.parts.batchnorms, *self.parts.head_batchnorms]
         twins = [self._twins[id(layer)] for layer in layers]
         before = list(map(_statistics, twins))
         self._model.compile("sgd", "sparse_categorical_crossentropy", run_eagerly=True)
@@ -117,8 +108,8 @@ class Probe:
         shape = tuple(getattr(outputs, "shape", ()))
         if len(shape) != 2 or shape[0] != len(images):
             raise ModelError(
-                f"the model gives {shape or 'several outputs'} for {len(images)} images, but only "
-                "classifiers are examined: one row of class scores for each image."
+                f"the model returns {shape or 'several outputs'} for {len(images)} images. Only "
+                "classifiers can be checked: one row of class scores for each image."
             )
         return np.asarray(ops.convert_to_numpy(outputs))
 
@@ -127,47 +118,48 @@ class Probe:
             variable.assign(value)
 
     def _watch(self) -> None:
-        for layer in (*self.anatomy.batchnorms, *self.anatomy.head_batchnorms):
-            self._twins[id(layer)].call = self._watched_batchnorm(layer)
-        for backbone in self.anatomy.backbones:
-            for layer, watched in (
-                (backbone.entrance, self._watched_entrance),
-                (backbone.end, self._watched_end),
-            ):
-                self._twins[id(layer)].call = watched(layer)
+        """Record what BatchNorm layers and backbones of the copy do."""
+        for layer in (*self.parts.batchnorms, *self.parts.head_batchnorms):
+            self._watch_batchnorm(layer)
+        for backbone in self.parts.backbones:
+            self._watch_input(backbone.input_layer)
+            self._watch_output(backbone.output_layer)
 
-    def _watched_batchnorm(self, layer: Any) -> Callable[..., Any]:
+    def _watch_batchnorm(self, layer: Any) -> None:
         twin = self._twins[id(layer)]
         call = twin.call
 
         def watched(inputs: Any, *args: Any, **kwargs: Any) -> Any:
-            mean, variance = map(ops.convert_to_numpy, (twin.moving_mean, twin.moving_variance))
+            before = _statistics(twin)
             outputs = call(inputs, *args, **kwargs)
-            if _is_by_batch(twin, inputs, outputs, mean, variance):
+            if _is_by_batch(twin, inputs, outputs, *before):
                 self._observation.by_batch.add(layer)
             return outputs
 
-        return watched
+        twin.call = watched
 
-    def _watched_entrance(self, layer: Any) -> Callable[..., Any]:
-        call = self._twins[id(layer)].call
+    def _watch_input(self, layer: Any) -> None:
+        twin = self._twins[id(layer)]
+        call = twin.call
 
         def watched(inputs: Any, *args: Any, **kwargs: Any) -> Any:
-            entering = ops.convert_to_numpy(inputs).astype("float32")
-            self._observation.entrances[layer] = entering
+            pixels = ops.convert_to_numpy(inputs).astype("float32")
+            self._observation.backbone_inputs[layer] = pixels
             return call(inputs, *args, **kwargs)
 
-        return watched
+        twin.call = watched
 
-    def _watched_end(self, layer: Any) -> Callable[..., Any]:
-        call = self._twins[id(layer)].call
+    def _watch_output(self, layer: Any) -> None:
+        twin = self._twins[id(layer)]
+        call = twin.call
 
         def watched(*args: Any, **kwargs: Any) -> Any:
             outputs = call(*args, **kwargs)
-            self._observation.ends[layer] = ops.convert_to_numpy(outputs)[0].astype("float32")
+            features = ops.convert_to_numpy(outputs)[0].astype("float32")
+            self._observation.backbone_outputs[layer] = features
             return outputs
 
-        return watched
+        twin.call = watched
 
 
 def difference(one: np.ndarray, other: np.ndarray) -> float:
@@ -210,7 +202,7 @@ def _statistics(layer: Any) -> list[np.ndarray]:
 def _attempt(action: Callable[[], Any], images: np.ndarray) -> Any:
     try:
         return action()
-    except Exception as error:  # layers of a user's own raise what they like
+    except Exception as error:  # custom layers may raise anything
         raise ModelError(
             f"the model does not run on images of shape {images.shape[1:]}: {first_line(error)}."
         ) from error
@@ -218,21 +210,21 @@ def _attempt(action: Callable[[], Any], images: np.ndarray) -> Any:
 
 def _check_model(model: Any) -> None:
     if not isinstance(model, keras.Model):
-        raise ModelError(f"a keras.Model is examined, and not a {type(model).__name__}.")
+        raise ModelError(f"a keras.Model can be checked, and not a {type(model).__name__}.")
     if not model.built:
         raise ModelError("the model has no weights yet. Give it a keras.Input, or call it once.")
     for kind in ("inputs", "outputs"):
         tensors = getattr(model, kind, None)
         if tensors is not None and len(tensors) != 1:
             raise ModelError(
-                f"the model has {len(tensors)} {kind}, but only classifiers of one image with one "
-                "output are examined."
+                f"the model has {len(tensors)} {kind}. Only classifiers of one image with one "
+                "output can be checked."
             )
     shape = _input_shape(model)
     if len(shape) != 4 or shape[-1] != 3:
         raise ModelError(
-            f"the model takes arrays of shape {shape}, but only classifiers of RGB images, "
-            "(batch, height, width, 3), are examined."
+            f"the model takes arrays of shape {shape}. Only classifiers of RGB images, (batch, "
+            "height, width, 3), can be checked."
         )
 
 
@@ -244,7 +236,7 @@ def _input_shape(model: keras.Model) -> tuple[int | None, ...]:
 
 
 def _random_images(model: keras.Model) -> np.ndarray:
-    """Grainy images of different colours: noise alone would give every batch the same moments."""
+    """Noisy images of different colours: noise alone would give every batch the same moments."""
     _, height, width, _ = _input_shape(model)
     rng = np.random.default_rng(0)
     shape = (_BATCH, height or _ASSUMED_SIZE, width or _ASSUMED_SIZE, 3)
@@ -256,13 +248,14 @@ def _check_images(images: Any) -> np.ndarray:
     array = np.asarray(images)
     if array.ndim != 4 or array.shape[-1] != 3 or len(array) < 2:
         raise ModelError(
-            f"images must be at least 2, (images, height, width, 3), but have shape {array.shape}."
+            "images must be at least 2, with shape (images, height, width, 3), but have shape "
+            f"{array.shape}."
         )
     return array[:_BATCH].astype("float32")
 
 
 def _copy(source: keras.Model, images: np.ndarray) -> keras.Model:
-    """A model of its own with the same weights and flags, uncompiled."""
+    """A copy with the same weights and flags, uncompiled."""
     try:
         with keras.saving.custom_object_scope(_own_classes(source)):
             copy = _clone(source)
@@ -274,22 +267,22 @@ def _copy(source: keras.Model, images: np.ndarray) -> keras.Model:
             twin.trainable = original.trainable
     except ModelError:
         raise
-    except Exception as error:  # from_config of a user's own layers raises what it likes
+    except Exception as error:  # from_config of custom layers may raise anything
         raise ModelError(
             f"the model cannot be copied to try it: {first_line(error)}. "
-            "Give layers and models of your own get_config and from_config, and register functions "
-            "of your own, as for saving."
+            "Give custom layers and models get_config and from_config, and register custom "
+            "functions, as for saving."
         ) from error
     return copy
 
 
 def _pairs(source: keras.Model, copy: keras.Model) -> list[tuple[Any, Any]]:
-    """Each layer of a model with that of its copy."""
+    """Each layer of a model with its counterpart in the copy."""
     return list(zip(all_layers(source), all_layers(copy), strict=True))
 
 
 def _uncompiled(model: keras.Model) -> keras.Model:
-    """The same layers without loss and optimizer; of a subclass without a graph, itself."""
+    """A model of the same layers without loss and optimizer; a subclass without a graph itself."""
     if not getattr(model, "inputs", None):
         return model
     return keras.Model(model.inputs[0], model.outputs[0], name=model.name)
@@ -303,7 +296,7 @@ def _clone(model: keras.Model) -> keras.Model:
 
 
 def _clone_layer(layer: Any) -> Any:
-    if isinstance(layer, keras.layers.Lambda):  # its function is the same object, not its source
+    if isinstance(layer, keras.layers.Lambda):  # share its function, do not serialise it
         return keras.layers.Lambda(
             layer.function,
             layer._output_shape,

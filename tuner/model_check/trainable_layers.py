@@ -8,24 +8,23 @@ from typing import Any
 
 import keras
 
-from tuner.model_check.anatomy import all_layers
+from tuner.model_check.parts import all_layers
 
 # What keras.applications calls the layers of a block, in most of its families.
 _BLOCK = re.compile(r"(\w*block_?\d+[a-z]?)_.+")
-# So many neighbouring blocks are told one by one.
+# Up to this many neighbouring blocks are listed one by one.
 _FEW_BLOCKS = 2
 
 
 @dataclass(frozen=True)
 class TrainableLayers:
-    """Which layers of a model `fit` changes.
+    """The layers of a model that `fit` changes.
 
     Attributes:
-        names: of the layers with a weight that is trained, from input to output.
-        layers: how many layers have weights.
-        summary: the same in a few words, neighbouring layers of a block and neighbouring blocks put
-            together, such as "conv5_block3_* (3 of 6 layers), head_logits (4 of 107 layers with
-            weights)".
+        names: of the layers with a trained weight, from input to output.
+        layers: number of layers with weights.
+        summary: the same in a few words, by blocks and runs of blocks, such as "conv5_block3_* (3
+            of 6 layers), head_logits (4 of 107 layers with weights)".
     """
 
     names: tuple[str, ...]
@@ -34,13 +33,13 @@ class TrainableLayers:
 
 
 def trainable_layers(model: keras.Model) -> TrainableLayers:
-    """Which layers of a model `fit` changes, whatever their own flags say.
+    """Find the layers of a model that `fit` changes, whatever their own flags say.
 
     Args:
         model: any built model.
     """
     trained = {id(weight) for weight in model.trainable_weights}
-    owners: dict[int, Any] = {}  # of each weight the innermost layer, which comes last
+    owners: dict[int, Any] = {}  # the innermost layer of each weight, which comes last
     for layer in (model, *all_layers(model)):
         owners |= {id(weight): layer for weight in layer.weights}
     changed: dict[int, tuple[str, bool]] = {}
@@ -50,15 +49,15 @@ def trainable_layers(model: keras.Model) -> TrainableLayers:
     layers = list(changed.values())
     names = tuple(name for name, is_trained in layers if is_trained)
     of = f"{len(names)} of {len(layers)} layers with weights"
-    summary = f"{', '.join(_together(layers))} ({of})" if names else f"none ({of})"
+    summary = f"{', '.join(_grouped(layers))} ({of})" if names else f"none ({of})"
     return TrainableLayers(names, len(layers), summary)
 
 
-def _together(layers: Sequence[tuple[str, bool]]) -> list[str]:
-    """What is trained, in few words.
+def _grouped(layers: Sequence[tuple[str, bool]]) -> list[str]:
+    """The trained layers, by blocks and runs of blocks.
 
     Args:
-        layers: name of each, and whether it is trained, from input to output.
+        layers: each with its name and whether it is trained, from input to output.
     """
     groups = [
         (block, [is_trained for _, is_trained in members])
@@ -78,7 +77,7 @@ def _together(layers: Sequence[tuple[str, bool]]) -> list[str]:
 
 
 def _block_of(name: str) -> str:
-    """The block that a layer belongs to, ending in `_*`; outside of blocks its own name."""
+    """The block of a layer, ending in `_*`; outside of blocks its own name."""
     found = _BLOCK.fullmatch(name)
     return f"{found[1]}_*" if found else name
 

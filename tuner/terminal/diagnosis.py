@@ -8,7 +8,7 @@ from rich.table import Table
 from tuner.diagnose.batchnorm_treatments import Treatment
 from tuner.diagnose.finding import WRONG_LABELS
 from tuner.diagnose.result import Diagnosis
-from tuner.model_check.check import ERROR, ModelFinding
+from tuner.model_check.findings import ERROR, ModelFinding
 from tuner.terminal.tables import plain, plain_table
 from tuner.text import percent
 

@@ -7,7 +7,7 @@ import keras
 import pytest
 
 from search_spaces.backbone import unfreeze
-from tuner.model_check.anatomy import Backbone, all_layers, dissect
+from tuner.model_check.parts import Backbone, all_layers, find_parts
 from tuner.model_check.trainable_layers import trainable_layers
 
 
@@ -23,7 +23,7 @@ def small_convolution(name: str) -> keras.Model:
 
 
 def only_backbone(model: keras.Model) -> Backbone:
-    (backbone,) = dissect(model).backbones
+    (backbone,) = find_parts(model).backbones
     return backbone
 
 
@@ -49,9 +49,9 @@ def test_a_real_resnet_is_known_nested_and_flat(random_backbone: keras.Model) ->
         backbone = only_backbone(model)
         assert backbone.is_resnet
         assert len(backbone.batchnorms) == 53
-        assert backbone.entrance.name == "conv1_pad"
-        assert backbone.end.name == "conv5_block3_out"
-        assert backbone.layers[-1] is backbone.end
+        assert backbone.input_layer.name == "conv1_pad"
+        assert backbone.output_layer.name == "conv5_block3_out"
+        assert backbone.layers[-1] is backbone.output_layer
         assert len([layer for layer in backbone.layers if layer.weights]) == 106
 
 
@@ -61,7 +61,10 @@ def test_a_resnet_cut_in_two_is_one_backbone(random_backbone: keras.Model) -> No
     upper = keras.Model(cut, random_backbone.output)
     backbone = only_backbone(keras.Sequential([lower, upper, keras.layers.Dense(2)]))
     assert len(backbone.batchnorms) == 53
-    assert (backbone.entrance.name, backbone.end.name) == ("conv1_pad", "conv5_block3_out")
+    assert (backbone.input_layer.name, backbone.output_layer.name) == (
+        "conv1_pad",
+        "conv5_block3_out",
+    )
 
 
 @pytest.mark.parametrize(
@@ -75,7 +78,7 @@ def test_a_resnet_cut_in_two_is_one_backbone(random_backbone: keras.Model) -> No
 def test_relatives_of_the_resnets_are_other_backbones(names: tuple[str, ...]) -> None:
     layers = [keras.layers.Conv2D(2, 1, name=name) for name in names]
     model = keras.Sequential([keras.Input((8, 8, 3)), *layers])
-    assert dissect(model).backbones == ()
+    assert find_parts(model).backbones == ()
 
 
 def test_a_nested_model_with_convolutions_is_a_backbone() -> None:
@@ -84,7 +87,7 @@ def test_a_nested_model_with_convolutions_is_a_backbone() -> None:
     assert backbone.name == "own"
     assert not backbone.is_resnet
     assert names(backbone.batchnorms) == ["own_bn"]
-    assert names(dissect(model).head_batchnorms) == ["head_bn"]
+    assert names(find_parts(model).head_batchnorms) == ["head_bn"]
 
 
 def test_all_backbones_of_an_ensemble_are_known(random_backbone: keras.Model) -> None:
@@ -94,9 +97,9 @@ def test_all_backbones_of_an_ensemble_are_known(random_backbone: keras.Model) ->
         [keras.layers.Flatten()(base(keras.layers.Resizing(*base.input_shape[1:3])(inputs)))
          for base in bases]
     )  # fmt: skip
-    anatomy = dissect(keras.Model(inputs, keras.layers.Dense(2)(x)))
-    assert [backbone.name for backbone in anatomy.backbones] == ["ResNet", "one", "other"]
-    assert len(anatomy.batchnorms) == 55
+    parts = find_parts(keras.Model(inputs, keras.layers.Dense(2)(x)))
+    assert [backbone.name for backbone in parts.backbones] == ["ResNet", "one", "other"]
+    assert len(parts.batchnorms) == 55
 
 
 def test_two_backbones_may_have_the_same_names() -> None:
@@ -106,8 +109,8 @@ def test_two_backbones_may_have_the_same_names() -> None:
         bases.append(small_convolution("own"))
         bases[-1].name = name
     model = keras.Model(inputs, keras.layers.Concatenate()([base(inputs) for base in bases]))
-    assert names(dissect(model).batchnorms) == ["own_bn", "own_bn"]
-    assert len(set(map(id, dissect(model).batchnorms))) == 2
+    assert names(find_parts(model).batchnorms) == ["own_bn", "own_bn"]
+    assert len(set(map(id, find_parts(model).batchnorms))) == 2
 
 
 def test_a_nested_head_is_no_backbone() -> None:
@@ -149,7 +152,7 @@ def test_convolutions_on_a_feature_map_are_a_head(is_nested: bool) -> None:
         model = keras.Sequential([keras.Input((8, 8, 3)), scaling, model])
     assert only_backbone(model).name == "base"
     assert names(only_backbone(model).batchnorms) == [f"base_{number}_bn" for number in range(4)]
-    assert names(dissect(model).head_batchnorms) == ["head_bn"]
+    assert names(find_parts(model).head_batchnorms) == ["head_bn"]
 
 
 def test_a_nested_stem_is_a_part_of_its_backbone() -> None:
@@ -179,7 +182,7 @@ def test_a_head_behind_the_pooling_of_a_nested_classifier_is_no_backbone() -> No
     whole = keras.Model(inputs, keras.layers.Dense(2, name="scores")(x), name="whole")
     model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Rescaling(1 / 255), whole])
     backbone = only_backbone(model)
-    assert (backbone.entrance, backbone.end.name) == (whole, "pooling")
+    assert (backbone.input_layer, backbone.output_layer.name) == (whole, "pooling")
     assert names(backbone.batchnorms) == ["base_bn"]
     assert "scores" not in names(backbone.layers)
 
@@ -203,9 +206,9 @@ def test_a_backbone_may_stand_inside_a_layer() -> None:
 @pytest.mark.parametrize("layers", [[], [keras.layers.Conv2D(2, 3)]])
 def test_without_a_backbone_all_batchnorm_is_the_heads(layers: list[keras.layers.Layer]) -> None:
     own = keras.layers.BatchNormalization()
-    anatomy = dissect(keras.Sequential([keras.Input((8, 8, 3)), *layers, own]))
-    assert anatomy.backbones == ()
-    assert anatomy.head_batchnorms == (own,)
+    parts = find_parts(keras.Sequential([keras.Input((8, 8, 3)), *layers, own]))
+    assert parts.backbones == ()
+    assert parts.head_batchnorms == (own,)
 
 
 def with_scores(base: keras.Model) -> keras.Model:

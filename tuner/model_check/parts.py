@@ -1,4 +1,4 @@
-"""What a user's own model is made of: pretrained backbones, and what was put around them."""
+"""Divide a user's own model into pretrained backbones and a head."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -7,8 +7,8 @@ from typing import Any
 
 import keras
 
-# keras.applications gives the ResNets of He et al. 2016 these names; ResNetV2 has no conv1_bn, and
-# the blocks of DenseNet end in "_concat".
+# Layer names in the ResNets (v1) of keras.applications; ResNetV2 has no conv1_bn, and the blocks of
+# DenseNet end in "_concat".
 RESNET = frozenset({"conv1_conv", "conv1_bn", "conv2_block1_1_conv", "conv2_block1_out"})
 _RESNET_BATCHNORM = re.compile(r"conv1_bn|conv\d_block\d+_\d_bn")
 _RESNET_LAYER = re.compile(r"conv\d_(block\d+_.+|pad|conv|bn|relu)")
@@ -25,32 +25,31 @@ class Backbone:
 
     Attributes:
         name: "ResNet", or the name of the nested model that it is.
-        layers: from input to output; one that stands inside another comes after it.
-        entrance: layer that the images enter it by; of a ResNet the one before whose convolution
-            nothing but padding happens.
-        end: layer that its activations come from.
+        layers: from input to output; one inside another comes after it.
+        input_layer: its first layer; in a ResNet the padding before the first convolution.
+        output_layer: the layer that returns its activations.
         batchnorms: its BatchNormalization layers.
     """
 
     name: str
     layers: tuple[Any, ...]
-    entrance: Any
-    end: Any
+    input_layer: Any
+    output_layer: Any
     batchnorms: tuple[Any, ...]
 
     @property
     def is_resnet(self) -> bool:
-        """Whether it is one whose preprocessing is known."""
+        """Whether it is a ResNet (v1) of keras.applications."""
         return self.name == "ResNet"
 
 
 @dataclass(frozen=True)
-class Anatomy:
+class ModelParts:
     """The parts of a model.
 
     Attributes:
-        backbones: usually one; those of an ensemble; none if none was found.
-        head_batchnorms: the BatchNormalization layers outside of them.
+        backbones: usually one; several in an ensemble; none if none was recognised.
+        head_batchnorms: the BatchNormalization layers outside of the backbones.
     """
 
     backbones: tuple[Backbone, ...]
@@ -63,10 +62,10 @@ class Anatomy:
 
 
 def all_layers(layer: Any) -> list[Any]:
-    """Every layer below one, also those inside nested models and layers, each once.
+    """All layers inside a layer or model, also nested ones, each once.
 
     Returns:
-        A layer stands before those that are inside it, and a graph's layers from input to output.
+        Layers before those inside them, and a graph's layers from input to output.
     """
     found: dict[int, Any] = {}
     for part in layer._layers:
@@ -75,10 +74,10 @@ def all_layers(layer: Any) -> list[Any]:
     return list(found.values())
 
 
-def dissect(model: keras.Model) -> Anatomy:
-    """Tells backbones from the head by the layers' names and nesting.
+def find_parts(model: keras.Model) -> ModelParts:
+    """Find the backbones and the head by the layers' names and nesting.
 
-    A ResNet of keras.applications is known by its layers' names, wherever they stand. Every other
+    A ResNet of keras.applications is recognised by its layers' names, flat or nested. Every other
     nested model with convolutions that takes images is a backbone too.
 
     Args:
@@ -94,11 +93,11 @@ def dissect(model: keras.Model) -> Anatomy:
     backbones = (*resnets, *others)
     own = {id(layer) for backbone in backbones for layer in backbone.batchnorms}
     head = [layer for layer in _batchnorms(all_layers(model)) if id(layer) not in own]
-    return Anatomy(backbones, tuple(head))
+    return ModelParts(backbones, tuple(head))
 
 
 def _resnets(holders: Sequence[Any]) -> list[Backbone]:
-    """ResNets, each with its layers that stand in further models, as where it was cut in two."""
+    """ResNets, each with all its layers, even if it was cut into several models."""
     found: list[list[Any]] = []
     seen: set[int] = set()
     for holder in holders:
@@ -112,7 +111,7 @@ def _resnets(holders: Sequence[Any]) -> list[Backbone]:
 
 
 def _resnet_layers(holder: Any) -> list[Any]:
-    """What a ResNet consists of in the model that directly holds it; its head comes after that."""
+    """The layers of a ResNet in the model that directly contains it, without its head."""
     parts = holder._layers
     last = max(
         (n for n, part in enumerate(parts) if _RESNET_LAYER.fullmatch(part.name)), default=-1
@@ -122,17 +121,17 @@ def _resnet_layers(holder: Any) -> list[Any]:
 
 def _resnet(layers: list[Any]) -> Backbone:
     names = {layer.name: layer for layer in layers}
-    entrance = names.get("conv1_pad", names["conv1_conv"])
+    first = names.get("conv1_pad", names["conv1_conv"])
     batchnorms = [layer for layer in _batchnorms(layers) if _RESNET_BATCHNORM.fullmatch(layer.name)]
     every = {id(each): each for layer in layers for each in (layer, *all_layers(layer))}
-    return Backbone("ResNet", tuple(every.values()), entrance, layers[-1], tuple(batchnorms))
+    return Backbone("ResNet", tuple(every.values()), first, layers[-1], tuple(batchnorms))
 
 
 def _nested_models(layer: Any) -> list[keras.Model]:
-    """The models below a layer that images enter.
+    """The nested models that take images.
 
     Of one inside another, as in a whole classifier behind a Rescaling, the inner one counts if it
-    has most of the convolutions: then the outer one is it and a head, and not it and its stem.
+    has most of the convolutions: then the outer one adds a head, and not a stem.
     """
     found: dict[int, keras.Model] = {}
     for part in layer._layers:
@@ -154,9 +153,9 @@ def _nested_backbone(model: keras.Model) -> Backbone:
 
 
 def _body_length(parts: Sequence[Any]) -> int:
-    """How many layers stand up to the pooling after the last convolution; a head comes after it.
+    """Number of layers up to the pooling after the last convolution, where a head begins.
 
-    Squeeze-and-excitation pools in front of convolutions.
+    Pooling before the last convolution is squeeze-and-excitation.
     """
     last = max(number for number, part in enumerate(parts) if _convolutions(part))
     poolings = [n for n in range(last, len(parts)) if isinstance(parts[n], _POOLING)]
