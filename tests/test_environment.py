@@ -120,7 +120,7 @@ def resident_bytes() -> int:
     return 1024 * int(re.findall(r"RssAnon:\s+(\d+) kB", status)[0])
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told to")
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has malloc_trim")
 def test_fragmented_memory_is_returned() -> None:
     blocks = [np.ones(12_000) for _ in range(1000)]  # each too small for a mapping of its own
     blocks = blocks[-1:]

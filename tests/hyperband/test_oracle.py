@@ -1,4 +1,4 @@
-"""The oracle over a journal, without training: what it draws, hands out, and calls best."""
+"""The oracle over a journal: its draws, tasks and ranking. Nothing is trained."""
 
 import zlib
 from collections import Counter
@@ -436,8 +436,11 @@ def test_a_resumed_search_equals_an_uninterrupted_one(
 ) -> None:
     folder = tmp_path_factory.mktemp("oracle")
     options: dict[str, Any] = {
-        "max_epochs": 4, "seed": seed, "iterations": iterations, "recipes": all_recipes(),
-    }  # fmt: skip
+        "max_epochs": 4,
+        "seed": seed,
+        "iterations": iterations,
+        "recipes": all_recipes(),
+    }
     journal = Journal.create(folder / "whole.db")
     whole = search(JournalOracle(journal, resnet50(), **options), failure_rate)
     records = journal.trials()
@@ -556,9 +559,12 @@ def test_any_search_follows_its_schedule_and_restarts_change_nothing(
 ) -> None:
     folder = tmp_path_factory.mktemp("oracle")
     options: dict[str, Any] = {
-        "max_epochs": max_epochs, "factor": factor, "iterations": iterations, "seed": seed,
+        "max_epochs": max_epochs,
+        "factor": factor,
+        "iterations": iterations,
+        "seed": seed,
         "recipes": {"known": {"rate": 0.5}},
-    }  # fmt: skip
+    }
     records, schedule = train_all(folder / "whole.db", failing, set(), **options)
     for iteration in range(iterations):
         for bracket in schedule.brackets:
@@ -625,8 +631,9 @@ def test_the_leader_is_trained_to_the_end(
     oracle.closing = True
     rungs = search(oracle)
     assert [(name, values["tuner/epochs"]) for name, values in rungs] == [
-        (trial_name(leader.id), 3), (trial_name(leader.id), 9),
-    ]  # fmt: skip
+        (trial_name(leader.id), 3),
+        (trial_name(leader.id), 9),
+    ]
     assert oracle.leader() is None
     assert not oracle.complete
     oracle.closing = False  # there is time again

@@ -181,7 +181,7 @@ class Search:
         trial.running = True
 
     def check_promotion(self, task: Task) -> None:
-        """It is the best of those that finished the rung below and have not gone on."""
+        """It is the best of those that finished the rung below and were not promoted."""
         assert task.trial is not None
         members = self.members(task.slot)
         below = [number for number in members if len(self.trials[number].scores) >= task.rung]
@@ -388,15 +388,15 @@ def test_the_largest_affordable_schedule_trains_the_most_epochs(
     affordable: float,
     trial_cost: float,
 ) -> None:
-    asked = Schedule(hyperband(max_epochs, factor), iterations, recipes)
+    full = Schedule(hyperband(max_epochs, factor), iterations, recipes)
 
     def cost(schedule: Schedule) -> float:
         return (schedule.total_epochs + trial_cost * schedule.total_trials) / affordable
 
-    planned = largest_affordable(asked, factor, cost)
+    planned = largest_affordable(full, factor, cost)
     assert (planned.iterations, planned.recipes) == (iterations, recipes)
     choices = [
-        shortened(asked, factor, epochs, count)
+        shortened(full, factor, epochs, count)
         for epochs in range(1, max_epochs + 1)
         for count in range(1, len(hyperband(epochs, factor)) + 1)
     ]
@@ -410,26 +410,26 @@ def test_the_largest_affordable_schedule_trains_the_most_epochs(
 
 
 def test_an_affordable_schedule_is_not_shortened() -> None:
-    asked = Schedule(hyperband(30, 3), 2, ("a",))
+    full = Schedule(hyperband(30, 3), 2, ("a",))
     assert (
-        largest_affordable(asked, 3, lambda schedule: schedule.total_epochs / asked.total_epochs)
-        == asked
+        largest_affordable(full, 3, lambda schedule: schedule.total_epochs / full.total_epochs)
+        == full
     )
 
 
 def test_between_equal_sums_of_epochs_longer_trials_are_planned() -> None:
-    asked = Schedule(hyperband(10, 3))
+    full = Schedule(hyperband(10, 3))
     planned = largest_affordable(
-        asked, 3, lambda schedule: 0.0 if schedule.max_epochs in (4, 5) else 2.0
+        full, 3, lambda schedule: 0.0 if schedule.max_epochs in (4, 5) else 2.0
     )
-    totals = {n: shortened(asked, 3, n, 2).total_epochs for n in (4, 5)}
+    totals = {n: shortened(full, 3, n, 2).total_epochs for n in (4, 5)}
     assert planned.max_epochs == max(totals, key=lambda n: (totals[n], n))
 
 
 def test_a_shortened_schedule_keeps_its_first_brackets() -> None:
-    asked = Schedule(hyperband(30, 3), 2, ("a",))
-    short = shortened(asked, 3, 10, 2)
-    assert short == dataclasses.replace(asked, brackets=hyperband(10, 3)[:2])
+    full = Schedule(hyperband(30, 3), 2, ("a",))
+    short = shortened(full, 3, 10, 2)
+    assert short == dataclasses.replace(full, brackets=hyperband(10, 3)[:2])
     assert [bracket.number for bracket in short.brackets] == [2, 1]
 
 

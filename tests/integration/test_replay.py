@@ -1,7 +1,7 @@
-"""The time left, told again of searches that were recorded, against the time that they took.
+"""Replays of recorded searches: the time left as estimated, against the time that they took.
 
 benchmarks/record_pace.py recorded them: the recipes and the first one to three brackets of real
-searches, over heads alone and up to three unfrozen blocks. No constant of the estimate was set by
+searches, over heads alone and up to three unfrozen blocks. No constant of the estimate was tuned on
 them.
 """
 
@@ -20,10 +20,10 @@ RECORDED = {path.stem: path for path in (ROOT / "tests" / "support" / "pace").gl
 
 
 class Replay:
-    """A recorded search that goes by once more.
+    """A recorded search.
 
     Args:
-        recorded: as benchmarks/record_pace.py wrote it.
+        recorded: a file of benchmarks/record_pace.py.
         clock: "" for wall time, "processor_" for the processor's.
     """
 
@@ -98,22 +98,22 @@ def shortened(recorded: dict[str, Any], brackets: int) -> dict[str, Any]:
     return recorded | {"brackets": brackets, "rungs": rungs}
 
 
-# Of the whole search: what 30 % of the time left may be exceeded by, for its end, when little is.
+# `beside`: tolerance besides 30 % of the time left, as a share of the whole search, for its end.
 @pytest.mark.parametrize(
     ("name", "brackets", "beside"),
     [("emojis", 1, 0.01), ("quiet", 3, 0.01), ("digits", 2, 0.01), ("digits", 1, 0.06)],
 )
-def test_from_a_quarter_on_the_time_left_is_told_within_30_percent_of_it(
+def test_after_a_quarter_the_time_left_is_within_30_percent(
     name: str, brackets: int, beside: float
 ) -> None:
-    """By the processor's clock, which other programs on the machine hardly touch.
+    """By the processor's clock, which other programs on the machine hardly affect.
 
-    The digits are allowed more where their search is cut off after a bracket: with two thirds of
-    that behind it, a trial of three unfrozen blocks led one of a single block that had no score
-    yet, and which of them is promoted, at twice the cost, nobody knows.
+    The digits have a larger tolerance where their search is cut off after a bracket: at two thirds
+    of it, a trial of three unfrozen blocks led one of a single block without a score, and which of
+    them is promoted, at twice the cost, is unknown.
 
-    The emojis and the quiet ones had no part in setting anything. The digits set no constant, but
-    it was they that showed that a rung's leader is the likelier to be promoted.
+    Nothing was tuned on the emojis and the quiet ones. No constant was tuned on the digits, but
+    they showed that a rung's leader is more likely to be promoted.
     """
     whole, moments = late_moments(name, "processor_", brackets)
     for passed, estimate in moments:
@@ -122,8 +122,8 @@ def test_from_a_quarter_on_the_time_left_is_told_within_30_percent_of_it(
 
 
 @pytest.mark.parametrize(("brackets", "beside"), [(3, 0.01), (2, 0.01), (1, 0.02)])
-def test_on_a_quiet_machine_the_same_holds_by_the_wall_clock(brackets: int, beside: float) -> None:
-    """Of all brackets, or the first ones, of a search that had no part in setting anything."""
+def test_on_a_quiet_machine_it_is_so_by_the_wall_clock_too(brackets: int, beside: float) -> None:
+    """Of all brackets, or the first ones, of a search on which nothing was tuned."""
     whole, moments = late_moments("quiet", "", brackets)
     for passed, estimate in moments:
         left = whole - passed
@@ -131,12 +131,12 @@ def test_on_a_quiet_machine_the_same_holds_by_the_wall_clock(brackets: int, besi
 
 
 @pytest.mark.parametrize("name", ["digits", "emojis"])
-def test_on_a_machine_that_becomes_busy_the_end_is_told_within_30_percent_of_the_whole(
+def test_on_a_busy_machine_the_end_is_within_30_percent_of_the_whole(
     name: str,
 ) -> None:
     """By the wall clock, while ever more other programs, up to twenty, shared two cores.
 
-    What others will do cannot be known: within 30 % of what is left does not hold here.
+    What others will do is unknown: within 30 % of the time left does not hold here.
     """
     whole, moments = late_moments(name, "")
     for passed, estimate in moments:

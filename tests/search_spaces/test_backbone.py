@@ -86,7 +86,7 @@ def convolutions(model: keras.Model) -> dict[str, np.ndarray]:
 
 
 def thaw(model: keras.Model) -> None:
-    """What `model.trainable = True` does, unless the model says that it is trainable already."""
+    """As `model.trainable = True`, which has no effect on a model that is trainable already."""
     for layer in model.layers:
         layer.trainable = True
 

@@ -172,7 +172,7 @@ def dangling_link(folder: Path) -> Path:
 
 
 def pipe(folder: Path) -> Path:
-    """Nobody writes to it."""
+    """A pipe without a writer."""
     path = folder / "pipe.weights.h5"
     if not path.exists():
         os.mkfifo(path)

@@ -131,9 +131,19 @@ def test_the_saved_model_names_no_code_of_ours(tmp_path: Path) -> None:
 # The centre square
 
 CROPPED = [
-    (64, 48), (48, 64), (65, 48), (64, 49), (17, 34), (33, 31), (31, 33), (50, 50), (51, 51),
-    (1, 9), (9, 1), (32, 200),
-]  # fmt: skip
+    (64, 48),
+    (48, 64),
+    (65, 48),
+    (64, 49),
+    (17, 34),
+    (33, 31),
+    (31, 33),
+    (50, 50),
+    (51, 51),
+    (1, 9),
+    (9, 1),
+    (32, 200),
+]
 
 
 def centre(images: np.ndarray) -> np.ndarray:

@@ -140,7 +140,7 @@ def _plan(
     if seconds is None:
         on_note(
             "How long an epoch of this space takes is not known: nothing is planned for the time "
-            "budget, and the search goes on until it is used up."
+            "budget, and the search continues until it is used up."
         )
         return None
     schedule = budget.planned(oracle.schedule, oracle.factor, lambda s: seconds_of(s) or 0.0)
