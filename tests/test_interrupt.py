@@ -85,7 +85,7 @@ def test_the_second_signal_ends_the_process(first: signal.Signals, second: signa
         output, errors = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == EXIT_CODE == 130
     assert output == ""
-    assert errors.strip().startswith("Stopped at once; what was saved is whole.")
+    assert errors.strip().startswith("Stopped at once; saved files are intact.")
 
 
 @pytest.mark.parametrize("body", [COMPUTE, f"{SLEEP}\n    {GO_ON_FOR_EVER}"])

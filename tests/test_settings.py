@@ -97,7 +97,7 @@ def test_an_unknown_augmentation_lists_the_choices() -> None:
 @pytest.mark.parametrize("seconds", [0.0, -1.0])
 def test_a_time_budget_is_more_than_nothing(seconds: float) -> None:
     assert SearchSettings(time_budget_seconds=0.5).time_budget_seconds == 0.5
-    with pytest.raises(SettingsError, match=r"--time-budget must be more than nothing, but is "):
+    with pytest.raises(SettingsError, match=r"--time-budget must be above 0 s, but is "):
         SearchSettings(time_budget_seconds=seconds)
 
 

@@ -1,4 +1,4 @@
-"""The command line: the commands in the order of the help, and what becomes of their errors."""
+"""The command line: commands in the order of the help, errors as sentences and exit codes."""
 
 import functools
 import os
@@ -37,9 +37,9 @@ _COMMANDS = (
 
 
 def main() -> None:
-    """Runs the command line."""
+    """Run the command line."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's start-up chatter
-    # A file's name may hold what the terminal's encoding does not.
+    # The encoding of the terminal may lack characters of a file name.
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     app()
 
@@ -60,7 +60,7 @@ def tune(
 
 
 def _guarded(function: Callable[..., None]) -> Callable[..., None]:
-    """Errors of a command become one sentence and an exit code."""
+    """The command with its errors printed as one sentence, and an exit code."""
 
     @functools.wraps(function)
     def run(*arguments: Any, **options: Any) -> None:
@@ -73,7 +73,7 @@ def _guarded(function: Callable[..., None]) -> Callable[..., None]:
         except TuneError as error:
             _print_error(str(error))
             raise typer.Exit(2 if isinstance(error, InputError) else 1) from error
-        except BrokenPipeError:  # of a reader that has seen enough, such as head
+        except BrokenPipeError:  # the reader, such as head, has ended
             raise
         except OSError as error:
             _print_error(_explanation(error))
@@ -98,5 +98,5 @@ def _print_error(message: str) -> None:
 
 for _command in _COMMANDS:
     app.command()(_guarded(_command))
-# The version alone is no error: the callback must run without a command.
+# `tune --version` needs no command.
 app.registered_callback.invoke_without_command = True  # type: ignore[union-attr]

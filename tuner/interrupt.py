@@ -1,4 +1,4 @@
-"""Being asked to stop: Ctrl-C and SIGTERM, once to save and end, twice to end at once."""
+"""Ctrl-C and SIGTERM: the first saves and stops, the second ends the process at once."""
 
 import contextlib
 import os
@@ -11,32 +11,36 @@ from tuner.errors import StoppedError
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 EXIT_CODE = 130
-_AT_ONCE = b"\r\nStopped at once; what was saved is whole.\r\n\x1b[?25h"  # shows the cursor
+_AT_ONCE = b"\r\nStopped at once; saved files are intact.\r\n\x1b[?25h"  # shows the cursor
 
 
 class StopRequest:
-    """Whether the program was asked to stop; whoever works looks at it where stopping is safe."""
+    """A request to stop, checked where stopping is safe.
+
+    Attributes:
+        made: whether it was made.
+    """
 
     def __init__(self) -> None:
         self.made = False
 
     def check(self) -> None:
-        """Raises StoppedError if the request was made."""
+        """Raise StoppedError if the request was made."""
         if self.made:
             raise StoppedError("interrupted.")
 
 
 @contextlib.contextmanager
 def stop_on_signals(request: StopRequest, on_request: Callable[[], None]) -> Iterator[None]:
-    """Lets the first signal make the request, and the second end the process at once.
+    """Make the request at the first signal, and end the process at the second.
 
-    The second works in the middle of a long computation too, when Python handles no signals: what
-    is saved is consistent at every moment, so nothing needs to be tidied. In a thread that is not
-    the main one signals are left alone.
+    The second works during a long computation too, when Python handles no signals; saved files are
+    consistent at any time, so that nothing has to be cleaned up. Outside the main thread this does
+    nothing.
 
     Args:
-        request: is made by the first signal.
-        on_request: is called by the first signal.
+        request: made by the first signal.
+        on_request: called by the first signal.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -65,7 +69,7 @@ def stop_on_signals(request: StopRequest, on_request: Callable[[], None]) -> Ite
 
 
 def _end_at_second(reading: int) -> None:
-    """Reads the signals as they arrive, a byte each; ends the process at the second of ours."""
+    """Read the signals as they arrive, one byte each; end the process at the second of ours."""
     seen = 0
     while received := os.read(reading, 1):
         seen += received[0] in _SIGNALS

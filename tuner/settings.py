@@ -1,4 +1,4 @@
-"""What a search was asked to do: checked when it is made, saved with the run."""
+"""Settings of a search: checked when they are made, saved with the run."""
 
 import dataclasses
 import json
@@ -16,35 +16,45 @@ PREFERENCES = (BEST, SIMPLE)  # of `tune best`
 DEFAULT_VIEWS = {"none": 1, "flip": 2, "light": 4, "strong": 4}  # by augmentation
 AUGMENTATIONS = tuple(DEFAULT_VIEWS)
 CLASS_WEIGHTS = ("none", "balanced")
+_LEAST = {
+    "image_size": 32, "batch_size": 1, "max_epochs": 1, "factor": 2, "iterations": 1, "seed": 0,
+    "split_seed": 0, "views": 1,
+}  # fmt: skip
+_CHOICES = {
+    "objective": OBJECTIVES,
+    "augment": AUGMENTATIONS,
+    "class_weights": CLASS_WEIGHTS,
+}
 
 
 @dataclass(frozen=True)
 class SearchSettings:
-    """Everything that decides what a search does.
+    """All settings of a search.
 
     Attributes:
         data: folder of the images, or None for scikit-learn's digits.
         space: name of the search space, or `package.module:Class`.
-        fixed: pinned hyperparameters, name to the value as it was typed.
+        fixed: pinned hyperparameters, name to value as typed.
         weights: "imagenet", "none", or the path of a weights file.
         image_size: height and width in pixels.
-        crop: whether the centre square of each image is taken, instead of squashing all of it.
-        batch_size: images of a training step.
-        max_epochs: epochs of a trial that is never stopped.
+        crop: crop the centre square of each image instead of squashing the image.
+        batch_size: images per training step.
+        max_epochs: epochs of a trial that is never stopped early.
         factor: each rung keeps about one trial in `factor`.
-        iterations: how often Hyperband is run.
-        objective: what trials are compared by: "val_accuracy", "val_balanced_accuracy" (the mean of
-            the classes' own accuracies) or "val_loss".
-        seed: seed of everything but the split.
-        val_fraction: share of the images that validate, where the folder does not say.
-        test_fraction: share of the images that test, where the folder does not say.
+        iterations: number of Hyperband iterations.
+        objective: score that ranks trials: "val_accuracy", "val_balanced_accuracy" (the mean
+            accuracy over the classes) or "val_loss".
+        seed: seed of everything except the split.
+        val_fraction: share of the images for validation, unless the folder is split already.
+        test_fraction: share of the images for the test, likewise.
         split_seed: seed of the split.
-        drop_leaks: whether training images that validation or test images show too are left out.
-        keep_conflicts: whether images that stand under two labels are trained on.
-        augment: "none", or how the training images are varied: "flip", "light", "strong".
+        drop_leaks: drop training images that are in validation or test too.
+        keep_conflicts: train on images that have two labels.
+        augment: augmentation of the training images: "none", "flip", "light", "strong".
         views: number of fixed views of each training image; 1 without augmentation.
-        class_weights: "none", or "balanced": in the training loss all classes weigh the same.
-        time_budget_seconds: wall time that the search may take, or None.
+        class_weights: "none", or "balanced": an image's weight in the training loss is n /
+            (classes * images of its class), as in scikit-learn.
+        time_budget_seconds: total wall time of the search, or None.
 
     Raises:
         SettingsError: a value is out of range.
@@ -73,23 +83,14 @@ class SearchSettings:
     time_budget_seconds: float | None = None
 
     def __post_init__(self) -> None:
-        """Checks every value."""
-        for name, least in (
-            ("image_size", 32),
-            ("batch_size", 1),
-            ("max_epochs", 1),
-            ("factor", 2),
-            ("iterations", 1),
-            ("seed", 0),
-            ("split_seed", 0),
-            ("views", 1),
-        ):
+        """Check every value."""
+        for name, least in _LEAST.items():
             value = getattr(self, name)
             if value < least:
                 raise SettingsError(f"{_option(name)} must be at least {least}, but is {value}.")
         if self.time_budget_seconds is not None and self.time_budget_seconds <= 0:
             raise SettingsError(
-                f"--time-budget must be more than nothing, but is {self.time_budget_seconds:g} s."
+                f"--time-budget must be above 0 s, but is {self.time_budget_seconds:g} s."
             )
         for name in ("val_fraction", "test_fraction"):
             value = getattr(self, name)
@@ -100,11 +101,7 @@ class SearchSettings:
                 "--val-fraction and --test-fraction must leave something to train on, but add up "
                 f"to {self.val_fraction + self.test_fraction:g}."
             )
-        for name, choices in (
-            ("objective", OBJECTIVES),
-            ("augment", AUGMENTATIONS),
-            ("class_weights", CLASS_WEIGHTS),
-        ):
+        for name, choices in _CHOICES.items():
             value = getattr(self, name)
             if value not in choices:
                 raise SettingsError(
@@ -118,7 +115,7 @@ class SearchSettings:
         if self.augment == "flip" and self.views > 2:
             raise SettingsError(
                 "--augment flip has only 2 different --views, the image and its mirror, but "
-                f"{self.views} were asked for."
+                f"--views is {self.views}."
             )
 
     @property
@@ -127,10 +124,10 @@ class SearchSettings:
         return Objective(self.objective).direction
 
     def differences(self, other: "SearchSettings") -> list[str]:
-        """What `other` asks for that this does not, in words.
+        """Sentences on the settings in which `other` differs.
 
-        What may change while a search is interrupted is passed over: the time budget, and where
-        images and weights lie, since the images themselves and the weights are compared.
+        Settings that may change while a search is interrupted are ignored: the time budget, and the
+        paths of images and weights, whose contents are compared elsewhere.
         """
         found = []
         for field in dataclasses.fields(self):
@@ -146,10 +143,10 @@ class SearchSettings:
 
     @classmethod
     def load(cls, path: Path) -> "SearchSettings":
-        """Reads what `to_json` wrote.
+        """Read the file that `to_json` was written to.
 
         Raises:
-            RunError: the file is missing, damaged, or was written by a newer version.
+            RunError: the file is missing, damaged, or from a newer version.
         """
         try:
             values = dict(json.loads(read_text(path)))
@@ -183,10 +180,10 @@ class SearchFolders:
 
 
 def parse_fixed(pairs: list[str]) -> dict[str, str]:
-    """`["name=value", ...]`, as --fix takes them, to a dictionary.
+    """Parse the values of --fix: `["name=value", ...]` to a dictionary.
 
     Raises:
-        SettingsError: one has no equals sign, or a name stands twice.
+        SettingsError: a value has no equals sign, or a name is given twice.
     """
     fixed: dict[str, str] = {}
     for pair in pairs:

@@ -105,7 +105,7 @@ def test_weights_ahead_of_the_journal_are_not_taken_for_the_winners(
     path = state_file(run.folder, trial.id)
     state = read_arrays(path)
     write_arrays(path, state | {"epoch": np.asarray(trial.epochs + 1)})
-    with pytest.raises(RunError, match="is being trained on"):
+    with pytest.raises(RunError, match="is still in training"):
         trained_model(run, trial, len(dataset.classes))
 
 

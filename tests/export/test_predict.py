@@ -293,8 +293,8 @@ def test_csv_and_json_from_folders_patterns_and_a_list(export: Path, pictures: l
     by_list = tune("predict", export, "-", "-0", "--json", stdin=listed)
     assert [row["label"] for row in json.loads(by_list.stdout)] == LABELS
     assert [len(row["top"]) for row in json.loads(by_list.stdout)] == [3, 3, 3]
-    assert "no image is named on standard input" in failure(export, "-")
-    assert "two ways to print" in failure(export, folder, "--csv", "--json")
+    assert "standard input names no image" in failure(export, "-")
+    assert "--csv and --json exclude each other" in failure(export, folder, "--csv", "--json")
 
 
 def test_a_reader_that_has_seen_enough(export: Path, pictures: list[Path]) -> None:

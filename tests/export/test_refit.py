@@ -196,8 +196,8 @@ def test_folders_that_are_not_of_the_run(
 def test_options_that_do_not_go_together(tmp_path: Path) -> None:
     runs = ("--runs-dir", small_search().runs)
     for options, expected in {
-        ("--data", tmp_path): "--data says what --refit trains on",
-        ("--refit",): "--refit says what --export writes",
+        ("--data", tmp_path): "--data needs --refit",
+        ("--refit",): "--refit needs --export",
         ("--refit", "--calibrate", "--export", tmp_path / "model"): "--calibrate needs validation",
     }.items():
         result = tune("best", *runs, *options)

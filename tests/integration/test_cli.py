@@ -120,7 +120,7 @@ BAD_OPTIONS = {
     "--val-fraction 0.5 --test-fraction 0.5": r"must leave something to train on",
     "--time-budget nonsense": r"'nonsense' is not a time\. Give a number with d, h, m or s",
     "--time-budget 30": r"'30' is not a time",
-    "--time-budget 0s": r"--time-budget must be more than nothing, but is 0 s",
+    "--time-budget 0s": r"--time-budget must be above 0 s, but is 0 s",
     "--cache-limit much": r"'much' is not a size\. Give a number with KB, MB, GB or TB",
     "--resume --overwrite": r"--overwrite starts over and --resume continues\. Give one of them",
     "--max-epochs many": r"--max-epochs.*valid integer",

@@ -66,7 +66,12 @@ class Place:
     ) -> RungResult:
         self.trained.clear()
         rungs = RungTrainer(
-            self, self.folder, MAX_EPOCHS, self.stop, self.budget, self.notes.append  # type: ignore[arg-type]
+            self,  # type: ignore[arg-type]
+            self.folder,
+            max_epochs=MAX_EPOCHS,
+            stop=self.stop,
+            budget=self.budget,
+            on_note=self.notes.append,
         )  # fmt: skip
         return rungs.run(record or trial(), end, lambda trainer, metrics: on_epoch(trainer.epoch))
 
@@ -386,7 +391,14 @@ def test_weights_slots_statistics_and_seeds_go_on_bit_for_bit(
         stop.made = trainer.epoch == 2
 
     stop, notes = StopRequest(), list[str]()
-    rungs = RungTrainer(source, tmp_path, MAX_EPOCHS, stop, TimeBudget(), notes.append)
+    rungs = RungTrainer(
+        source,
+        tmp_path,
+        max_epochs=MAX_EPOCHS,
+        stop=stop,
+        budget=TimeBudget(),
+        on_note=notes.append,
+    )
     record = dataclasses.replace(trial(), hyperparameters=values)
     first = rungs.run(record, 1, on_epoch)
     record = dataclasses.replace(trial(1), hyperparameters=values)

@@ -48,8 +48,8 @@ from tuner.runs.journal import Journal
 from tuner.runs.lock import sole_writer
 from tuner.runs.ranking import rank
 from tuner.runs.records import COMPLETED, FAILED, RUNNING, STOPPED, TrialRecord
+from tuner.search import components
 from tuner.search import rung as rung_module
-from tuner.search import tuner as hyperband_module
 from tuner.search.tuner import HyperbandTuner
 from tuner.storage.cache import Cache
 from tuner.training.rows import Rows
@@ -609,7 +609,7 @@ class Stopping(Diary):
     @property
     def notes(self) -> list[str]:
         notes = [event.text for event in self.events if isinstance(event, Note)]
-        return [note for note in notes if "builds its networks itself" not in note]
+        return [note for note in notes if "builds its own networks" not in note]
 
 
 def in_parts(search: Callable[..., HyperbandTuner], stops: Iterable[float]) -> list[Stopping]:
@@ -772,7 +772,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> type[StandIn]:
     class Own(StandIn):
         on_epoch = staticmethod(lambda trainer, rows: None)  # type: ignore[assignment]
 
-    monkeypatch.setattr(hyperband_module, "FromImages", Own)
+    monkeypatch.setattr(components, "FromImages", Own)
     return Own
 
 
@@ -1005,7 +1005,7 @@ def test_a_trial_that_runs_out_of_memory_goes_on_with_half_the_batch(
     assert records[1].rungs
     assert seen.count((1, 16)) == 1
     assert told.notes == [
-        "Trial 0001 ran out of memory: it goes on with 8 images a step instead of 16."
+        "Trial 0001 ran out of memory: it continues with 8 images per step instead of 16."
     ]
     assert not any(record.status == FAILED for record in records)
     assert spans(records) == sizes(tuner.oracle.schedule)
@@ -1150,7 +1150,7 @@ def test_five_failures_in_a_row_end_the_search_with_the_commonest_reason(
     stand_in.on_epoch = staticmethod(fail)  # type: ignore[assignment]
     with pytest.raises(TuneError) as raised:
         arithmetically(tmp_path)
-    assert str(raised.value) == "5 trials in a row failed, most because: common."
+    assert str(raised.value) == "5 trials in a row failed, most with: common."
     records = Journal.open(tmp_path / "search" / "journal.db").trials()
     assert [record.status for record in records] == [STOPPED] * 2 + [FAILED] * 5
 

@@ -100,21 +100,22 @@ class ArithmeticSource:
 
 def arithmetic_command(tell: Callable[[], None], arguments: Sequence[str]) -> None:
     """The command with that source, and a checkpoint after every epoch."""
-    from tuner.search import tuner as tuner_module
+    from tuner.search import components
 
-    tuner_module.FromImages = ArithmeticSource
+    components.FromImages = ArithmeticSource
     command(tell, arguments, save_every_epoch=True)
 
 
 def arithmetic_search(tell: Callable[[], None], run: Path, cache: Path) -> None:
     """The same search from Python, without the command and its run."""
-    from tuner.search import tuner as tuner_module
+    from tuner.search import components
+    from tuner.search.tuner import HyperbandTuner
     from tuner.storage.cache import Cache
 
-    tuner_module.FromImages = ArithmeticSource
+    components.FromImages = ArithmeticSource
     x, y = np.zeros((12, 32, 32, 3), np.uint8), np.arange(12) % 3
     with Cache(cache) as opened:
-        tuner = tuner_module.HyperbandTuner(
+        tuner = HyperbandTuner(
             Space(3, 32, "none"), max_epochs=2, factor=2, seed=8, cache=opened,
             directory=run.parent, project_name=run.name, resume=True,
         )  # fmt: skip

@@ -137,7 +137,7 @@ def test_no_runs_and_contradictions_are_refused(runs: Path, tmp_path: Path) -> N
     unknown = tune("board", "unknown", "--runs-dir", runs)
     assert (unknown.exit_code, "there is no run unknown" in unknown.stderr) == (2, True)
     both = tune("board", "small", "--all", "--runs-dir", runs)
-    assert (both.exit_code, "Give names or --all" in both.stderr) == (2, True)
+    assert (both.exit_code, "Give names of runs or --all" in both.stderr) == (2, True)
 
 
 @pytest.mark.slow

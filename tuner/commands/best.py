@@ -33,21 +33,21 @@ def best(
     run: RunArgument = None,
     runs_dir: RunsDir = Path("runs"),
     export: Annotated[
-        Path | None, typer.Option(help="Write the winner to this new folder.")
+        Path | None, typer.Option(help="Export the winner to this new folder.")
     ] = None,
     export_format: Annotated[
         list[ExportFormat] | None,
-        typer.Option("--format", help="Format of the export, keras if left out; repeatable."),
+        typer.Option("--format", help="Export format; default keras; repeatable."),
     ] = None,
     quantize: Annotated[
         Quantization | None,
-        typer.Option(help="How the LiteRT file stores its numbers; left out, as float32."),
+        typer.Option(help="Number format of the LiteRT file; default float32."),
     ] = None,
     calibrate: Annotated[
         bool,
         typer.Option(
             "--calibrate",
-            help="Export probabilities that a temperature fitted on validation mends.",
+            help="Calibrate exported probabilities by temperature scaling on validation.",
         ),
     ] = False,
     prefer: Annotated[
@@ -57,26 +57,26 @@ def best(
     refit: Annotated[
         bool,
         typer.Option(
-            "--refit", help="Export it trained once more, on training and validation images."
+            "--refit", help="Export it after retraining on training and validation images."
         ),
     ] = False,
     data: Annotated[
         Path | None,
-        typer.Option(help="With --refit: the folder or table, which may have grown since."),
+        typer.Option(help="With --refit: the folder or table, which may have new images."),
     ] = None,
     cache_dir: CacheDir = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show the winner and how good it is on the test images; export it.
+    """Show the winner and its accuracy on the test images; export it.
 
-    The test images are those that the search neither trained on nor chose by. They are opened
-    once; the journal tells when, and later calls answer from there.
+    The search neither trains on the test images nor selects by them. They are read once; the
+    journal keeps the result, which later calls show.
 
-    An export is checked before it is kept: each file predicts the validation and test images in its
-    own runtime, and has to give the network's answers.
+    Each exported file is checked: in its own runtime it must predict the same for the validation
+    and test images as the network.
 
-    With --refit there is nothing left to validate on: the accuracy is that on the test images.
+    --refit leaves no validation images: the accuracy is that on the test images.
 
     Example: tune best first --export model --format keras --format onnx
     """
@@ -91,7 +91,7 @@ def best(
 
     if export is None and (export_format or quantize or calibrate):
         given = "--format" if export_format else "--quantize" if quantize else "--calibrate"
-        raise InputError(f"{given} says how --export writes. Give both.")
+        raise InputError(f"{given} needs --export. Give both.")
     _check_refit(refit, data, export, calibrate)
     options = ExportOptions(
         tuple(name.value for name in export_format or [ExportFormat("keras")]),
@@ -137,9 +137,9 @@ def best(
 
 def _check_refit(refit: bool, data: Path | None, export: Path | None, calibrate: bool) -> None:
     if data is not None and not refit:
-        raise InputError("--data says what --refit trains on. Give both.")
+        raise InputError("--data needs --refit. Give both.")
     if refit and export is None:
-        raise InputError("--refit says what --export writes. Give both.")
+        raise InputError("--refit needs --export. Give both.")
     if refit and calibrate:
         raise InputError(
             "--calibrate needs validation images that --refit trains on. Give one of them."

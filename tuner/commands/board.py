@@ -15,29 +15,27 @@ from tuner.storage.cache import Cache, default_cache_dir
 def board(
     runs: Annotated[
         list[str] | None,
-        typer.Argument(help="Names of runs; several are compared; left out, the newest."),
+        typer.Argument(help="Names of runs, to compare several; default: the newest."),
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="Show all runs together.")] = False,
     port: Annotated[
         int | None,
-        typer.Option(
-            min=1, max=65535, help="Port to listen on; left out, 6006 or the next that is free."
-        ),
+        typer.Option(min=1, max=65535, help="Port; default: 6006, or the next free one."),
     ] = None,
     runs_dir: RunsDir = Path("runs"),
     cache_dir: CacheDir = None,
 ) -> None:
     """Show runs in TensorBoard, also while they search; Ctrl-C ends it.
 
-    Curves of all trials, hyperparameters beside scores, and what the winner takes for something
-    else. It can be reached from this machine alone.
+    Learning curves of all trials, scores by hyperparameters, and images that the winner
+    misclassifies. Only this machine can open it.
 
     Example: tune board first second
     """
     from tuner.runs.run import open_run, run_names
 
     if every and runs:
-        raise InputError("--all shows all runs. Give names or --all.")
+        raise InputError("Give names of runs or --all, not both.")
     names: list[str | None] = [*(run_names(runs_dir) if every else dict.fromkeys(runs or ()))]
     opened = [open_run(runs_dir, name) for name in names or [None]]
     from tuner.tensorboard.server import log_folder, serve

@@ -13,15 +13,15 @@ from tuner.text import parse_time
 
 def cache(
     prune: Annotated[
-        bool, typer.Option("--prune", help="Remove what no running search uses.")
+        bool, typer.Option("--prune", help="Remove entries that no running search uses.")
     ] = False,
     older_than: Annotated[
-        str | None, typer.Option(help="Remove only what was not used for so long, such as 30d.")
+        str | None, typer.Option(help="Remove only entries unused for this long, such as 30d.")
     ] = None,
     cache_dir: CacheDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what decoded images and features are stored; remove them.
+    """Show or remove stored images and features.
 
     Example: tune cache --prune --older-than 30d
     """
@@ -32,7 +32,7 @@ def cache(
     folder = cache_dir or default_cache_dir()
     age = parse_time(older_than) if older_than else None
     if age is not None and not prune:
-        raise InputError("--older-than says what --prune removes. Give both.")
+        raise InputError("--older-than needs --prune. Give both.")
     with Cache(folder) as opened:
         freed = opened.prune(age) if prune else None
         entries = opened.entries()

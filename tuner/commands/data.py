@@ -1,4 +1,4 @@
-"""`tune data`, `tune diagnose` and `tune cache`."""
+"""`tune data`."""
 
 import functools
 from pathlib import Path
@@ -29,13 +29,13 @@ def data(
     drop_leaks: DropLeaks = False,
     keep_conflicts: KeepConflicts = False,
     export_csv: Annotated[
-        Path | None, typer.Option(help="Write the images with their splits to this table.")
+        Path | None, typer.Option(help="Write images, labels and splits to this table.")
     ] = None,
     cache_dir: CacheDir = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show what images there are, what is wrong, and the split.
+    """Show the images, their faults, and the split.
 
     Example: tune data photos --export-csv photos.csv
     """

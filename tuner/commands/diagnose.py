@@ -30,7 +30,7 @@ def diagnose(
     data: Annotated[Path, typer.Argument(help="Folder or table, as for tune search.")],
     model: Annotated[
         str | None,
-        typer.Option(help="Your own model: FILE.keras, or package.module:function."),
+        typer.Option(help="A model of your own: FILE.keras, or package.module:function."),
     ] = None,
     weights: Weights = DEFAULTS.weights,
     image_size: ImageSize = DEFAULTS.image_size,
@@ -42,16 +42,16 @@ def diagnose(
     keep_conflicts: KeepConflicts = False,
     seed: Annotated[int, typer.Option(help="Seed of everything but the split.")] = DEFAULTS.seed,
     full: Annotated[
-        bool, typer.Option("--full", help="Give what is trained end to end three seeds too.")
+        bool, typer.Option("--full", help="Use three seeds for end-to-end training too.")
     ] = False,
     details: Annotated[
         bool,
-        typer.Option("--details", help="Show the figures of every experiment above the verdict."),
+        typer.Option("--details", help="Show the numbers of every experiment above the diagnosis."),
     ] = False,
     save_recalibrated: Annotated[
         Path | None,
         typer.Option(
-            help="Write the weights, with BatchNorm statistics of your images, to this .weights.h5."
+            help="Write weights with BatchNorm statistics of your images to this .weights.h5."
         ),
     ] = None,
     cache_dir: CacheDir = None,
@@ -77,7 +77,7 @@ def diagnose(
 
     split = SplitOptions(val_fraction, test_fraction, split_seed, drop_leaks, keep_conflicts)
     options = Options(weights, image_size, crop, full, seed)
-    listed(data)  # what is quick to look at comes before what is not
+    listed(data)  # quick checks first
     prepared = prepare(options, None if model is None else load_model(model), save_recalibrated)
     with (
         SearchProgress(DEFAULTS.objective, quiet, steps=True) as progress,
@@ -93,5 +93,5 @@ def diagnose(
         print_json(found.to_json())
     else:
         print_report(functools.partial(diagnosis_report, found, details=details))
-    # For tune report. Last, so that what cannot be written costs nothing that was found.
+    # For tune report; last, so that a failure to write it loses nothing.
     keep_diagnosis(cache.folder, dataset.fingerprint, found.to_json(), dataclasses.asdict(options))

@@ -1,4 +1,4 @@
-"""Options that several commands take."""
+"""Options shared by several commands."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -24,36 +24,33 @@ Quantization = StrEnum("Quantization", list(QUANTIZATIONS))  # type: ignore[misc
 Preference = StrEnum("Preference", list(PREFERENCES))  # type: ignore[misc]
 PREFER_BEST = Preference(PREFERENCES[0])
 
-RunArgument = Annotated[str | None, typer.Argument(help="Name of the run; left out, the newest.")]
+RunArgument = Annotated[str | None, typer.Argument(help="Name of the run; default: the newest.")]
 RunsDir = Annotated[Path, typer.Option(help="Folder of the runs.")]
-CacheDir = Annotated[
-    Path | None, typer.Option(help="Folder of decoded images and features; left out, yours.")
-]
-ValFraction = Annotated[float, typer.Option(help="Share of the images that validates.")]
-TestFraction = Annotated[
-    float, typer.Option(help="Share of the images that takes no part in the search.")
-]
+CacheDir = Annotated[Path | None, typer.Option(help="Folder of decoded images and features.")]
+ValFraction = Annotated[float, typer.Option(help="Share of the images for validation.")]
+TestFraction = Annotated[float, typer.Option(help="Share of the images held out for the test.")]
 SplitSeed = Annotated[int, typer.Option(help="Seed of the split.")]
 DropLeaks = Annotated[
-    bool, typer.Option("--drop-leaks", help="Leave out training images that others show too.")
+    bool,
+    typer.Option("--drop-leaks", help="Drop training images that are in validation or test too."),
 ]
 KeepConflicts = Annotated[
-    bool, typer.Option("--keep-conflicts", help="Train on images that stand under two labels.")
+    bool, typer.Option("--keep-conflicts", help="Train on images that have two labels.")
 ]
 Weights = Annotated[str, typer.Option(help="Pretrained weights: imagenet, none, or a file.")]
-ImageSize = Annotated[int, typer.Option(help="Pixels a side.")]
+ImageSize = Annotated[int, typer.Option(help="Image height and width in pixels.")]
 Crop = Annotated[
     bool,
-    typer.Option("--crop/--no-crop", help="Take each image's centre square, not a squashed whole."),
+    typer.Option("--crop/--no-crop", help="Crop the centre square instead of squashing the image."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 EventsAsJson = Annotated[
-    bool, typer.Option("--json", help="Print JSON, an object a line for each event; last the run.")
+    bool, typer.Option("--json", help="Print a JSON object a line: each event, at last the run.")
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
-Keep = Annotated[int, typer.Option(min=1, help="Best trials that keep their weights.")]
-CacheLimit = Annotated[str, typer.Option(help="Most that the cache may hold, such as 500MB.")]
+Keep = Annotated[int, typer.Option(min=1, help="Number of best trials that keep their weights.")]
+CacheLimit = Annotated[str, typer.Option(help="Maximum size of the cache, such as 500MB.")]
 Budget = Annotated[
     str | None,
-    typer.Option("--time-budget", help="Time that the search may take in all, such as 30m."),
+    typer.Option("--time-budget", help="Total time for the search, such as 30m."),
 ]

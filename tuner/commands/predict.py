@@ -19,30 +19,30 @@ def predict(
     images: Annotated[
         list[str],
         typer.Argument(
-            help="Image files, folders, patterns in quotes; - for names on standard input."
+            help="Image files, folders, quoted patterns; - for names on standard input."
         ),
     ],
     top: Annotated[
         int | None,
-        typer.Option(help="Most probable classes to name of each image; left out, 1, in JSON 3."),
+        typer.Option(help="Most probable classes to print; default 1, with --json 3."),
     ] = None,
     kind: Annotated[
         ExportFormat | None,
-        typer.Option("--format", help="Which model of the export; left out, the Keras one."),
+        typer.Option("--format", help="Format of the exported model to use; default keras."),
     ] = None,
     null: Annotated[
-        bool, typer.Option("--null", "-0", help="Names on standard input end with a zero byte.")
+        bool, typer.Option("--null", "-0", help="Names on standard input end with a null byte.")
     ] = False,
     quiet: Quiet = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Name the class of images, with an exported model.
+    """Predict the classes of images with an exported model.
 
     Example: tune predict model photos "more/*.jpg" --top 3 --csv > classes.csv
     """
     if as_csv and as_json:
-        raise InputError("--csv and --json are two ways to print. Give one of them.")
+        raise InputError("--csv and --json exclude each other. Give one of them.")
     from tuner.export.image_arguments import LISTED, chosen_images
     from tuner.export.predict import Export
     from tuner.terminal.predictions import csv_lines, json_lines, prediction_table
@@ -54,9 +54,9 @@ def predict(
     listed = sys.stdin.buffer.read() if LISTED in images else b""
     paths = chosen_images(images, listed, b"\0" if null else b"\n")
     if not paths:
-        raise InputError("no image is named on standard input. Give names, one on each line.")
+        raise InputError("standard input names no image. Give one name per line.")
     streaming, output, errors = as_csv or as_json, sys.stdout, 0
-    # On a terminal the rows that appear are progress enough.
+    # Rows on a terminal show the progress themselves.
     silent = quiet or (streaming and output.isatty())
     with SearchProgress(DEFAULTS.objective, silent) as progress:
 
@@ -70,7 +70,7 @@ def predict(
         if streaming:
             found = predictions()
             for line in csv_lines(found, shown) if as_csv else json_lines(found):
-                output.write(line)  # not echoed: that would go where the progress goes
+                output.write(line)  # typer.echo would write above the progress bar
                 output.flush()
         else:
             rows = list(predictions())

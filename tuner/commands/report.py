@@ -13,18 +13,18 @@ from tuner.storage.cache import Cache, default_cache_dir
 def report(
     runs: Annotated[
         list[str] | None,
-        typer.Argument(help="Name of the run; left out, the newest. Several are compared."),
+        typer.Argument(help="Names of runs, to compare several; default: the newest."),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="The page; left out, report.html in the run's folder.")
+        Path | None, typer.Option(help="File to write; default: report.html in the run's folder.")
     ] = None,
     runs_dir: RunsDir = Path("runs"),
     cache_dir: CacheDir = None,
     quiet: Quiet = False,
 ) -> None:
-    """Write one HTML page that tells a run to somebody who was not there.
+    """Write a run as one HTML page that works offline.
 
-    It needs no network. The test images are not opened: what tune best measured is shown.
+    It does not read the test images; it shows what tune best measured.
 
     Example: tune report first
 

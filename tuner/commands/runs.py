@@ -16,7 +16,7 @@ def runs(
     yes: Annotated[bool, typer.Option("--yes", help="Delete without asking.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """List the runs, the newest first; delete one.
+    """List the runs, newest first; delete one.
 
     Example: tune runs --delete first
     """
@@ -45,11 +45,11 @@ def trials(
     run: RunArgument = None,
     runs_dir: RunsDir = Path("runs"),
     output_format: Annotated[
-        TableFormat, typer.Option("--format", help="How to print it.")
+        TableFormat, typer.Option("--format", help="Output format.")
     ] = TableFormat.table,
     as_json: AsJson = False,
 ) -> None:
-    """List the trials of a run, the best first.
+    """List the trials of a run, best first.
 
     Example: tune trials first --format csv > trials.csv
     """

@@ -6,6 +6,7 @@ epoch is trained twice.
 """
 
 import json
+import shutil
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -104,6 +105,20 @@ def remove_leftovers(folder: Path) -> None:
     for pattern in ("trials/*/.state.npz.*", ".settings.json.*", ".journal.db.*"):
         for path in folder.glob(pattern):
             path.unlink(missing_ok=True)
+
+
+def keep_checkpoints(folder: Path, names: set[str]) -> None:
+    """Delete the checkpoints of a run's folder, except those of the trials with these names.
+
+    Raises:
+        TuneError: one cannot be deleted.
+    """
+    for path in (folder / "trials").glob("*"):
+        if path.name not in names:
+            try:
+                shutil.rmtree(path)
+            except OSError as error:
+                raise TuneError(f"{path} cannot be removed: {error.strerror}.") from error
 
 
 def read_checkpoint(path: Path) -> Checkpoint:

@@ -20,7 +20,7 @@ from tuner.hyperband.schedule import Schedule
 from tuner.hyperband.time_budget import TimeBudget
 from tuner.hyperband.time_left import TimeEstimator
 from tuner.runs.journal import Journal
-from tuner.search.tuner import make_oracle
+from tuner.search.components import make_oracle
 from tuner.settings import SearchFolders, SearchSettings
 from tuner.storage.cache import Cache
 from tuner.training.networks import space_of

@@ -1,7 +1,7 @@
-"""A trial trained through one rung: from its last checkpoint, with checkpoints on the way.
+"""Train a trial through one rung, from its last checkpoint, and write new ones.
 
-Where the checkpoint is lost the trial is trained again from its first epoch. Since order and seeds
-are the program's own, it comes out the same bit for bit.
+If the checkpoint is lost, the trial is trained again from its first epoch; order and seeds are
+fixed, so that the result has the same bits.
 """
 
 import time
@@ -20,7 +20,7 @@ from tuner.runs.records import TrialRecord, trial_name
 from tuner.training.sources import Source, TrialRows
 from tuner.training.trainer import EpochMetrics, Trainer
 
-# Seconds of training that a kill can cost, and how many times what it costs to save them.
+# Seconds of training that a kill may cost; at least this many times the cost of a checkpoint.
 _SAVE_SECONDS = 10.0
 _SAVE_RATIO = 50
 
@@ -31,12 +31,12 @@ class TimeIsUp(Exception):  # noqa: N818 - no error
 
 @dataclass(frozen=True)
 class RungResult:
-    """What a rung gave.
+    """The result of a rung.
 
     Attributes:
-        epochs: metrics of each of its epochs, in order.
-        seconds: wall time, that of interrupted processes included.
-        parameters: number of scalars that the trial trains.
+        epochs: metrics of each epoch, in order.
+        seconds: wall time, including interrupted processes.
+        parameters: number of trained scalars.
         outcomes: what its last epoch made of the validation images; None where a version that did
             not keep them had trained it.
     """
@@ -52,17 +52,18 @@ class RungTrainer:
 
     Args:
         source: trainers and rows.
-        folder: the run's.
-        max_epochs: after which nothing trains on, so that no optimizer is saved.
-        stop: is looked at after every epoch.
+        folder: of the run.
+        max_epochs: epochs of a whole trial; no optimizer is saved after them.
+        stop: checked after every epoch.
         budget: likewise.
-        on_note: is told what the user should know.
+        on_note: receives sentences for the user.
     """
 
     def __init__(
         self,
         source: Source,
         folder: Path,
+        *,
         max_epochs: int,
         stop: StopRequest,
         budget: TimeBudget,
@@ -81,17 +82,17 @@ class RungTrainer:
         end_epoch: int,
         on_epoch: Callable[[Trainer, EpochMetrics], None],
     ) -> RungResult:
-        """Trains a trial up to an epoch.
+        """Train a trial up to an epoch.
 
         Args:
-            trial: as the journal has it: its epochs are where the rung begins.
-            end_epoch: where it ends.
-            on_epoch: is called after each epoch.
+            trial: its record in the journal; the rung begins after its epochs.
+            end_epoch: last epoch of the rung, counted from 1.
+            on_epoch: called after each epoch.
 
         Raises:
             keras_tuner.errors.FailedTrialError: the loss became NaN or infinite.
-            StoppedError, TimeIsUp: it had to stop; the last epoch is saved.
-            TuneError: there is no space left.
+            StoppedError, TimeIsUp: the search has to stop; the last epoch is saved.
+            TuneError: the disk is full.
         """
         begun = saved = time.monotonic()
         rows = self._source.rows(trial.hyperparameters)
@@ -106,7 +107,7 @@ class RungTrainer:
             epochs.append(asdict(metrics))
             on_epoch(trainer, metrics)
             now = time.monotonic()
-            must_stop = self._must_stop()  # asked once: what stops has been saved
+            must_stop = self._must_stop()  # once: an epoch that stops was saved
             if trainer.epoch == end_epoch or must_stop or now - saved > save_seconds:
                 self._save(trial, trainer, epochs, reached.seconds + now - begun)
                 saved = time.monotonic()
@@ -120,7 +121,7 @@ class RungTrainer:
     def _begin(
         self, trial: TrialRecord, rows: TrialRows, end_epoch: int
     ) -> tuple[Trainer, Checkpoint]:
-        """A trainer where the trial was left, and what is known of the rung up to there."""
+        """A trainer at the last checkpoint, and the part of the rung that was trained."""
         trainer = self._trainer(trial)
         nothing = Checkpoint({}, trial.epochs, trial.epochs, (), 0.0)
         path = state_file(self._folder, trial.id)
@@ -130,17 +131,17 @@ class RungTrainer:
             found = read_checkpoint(path)
             of_this_rung = found.start_epoch == trial.epochs
             if of_this_rung and found.epoch == end_epoch:
-                trainer.epoch = end_epoch  # the journal alone does not know yet
+                trainer.epoch = end_epoch  # the journal was not written yet
                 return trainer, found
             if found.epoch == trial.epochs or (of_this_rung and found.epoch < end_epoch):
                 trainer.restore(dict(found.state))
                 return trainer, found if of_this_rung else nothing
         except (RunError, KeyError, ValueError):
-            pass  # gone, damaged, or of another network
+            pass  # lost, damaged, or of another network
         return self._trained_again(trial, rows), nothing
 
     def _trained_again(self, trial: TrialRecord, rows: TrialRows) -> Trainer:
-        """A trainer with the epochs of the rungs before."""
+        """A trainer that has repeated the epochs of the earlier rungs."""
         trainer = self._trainer(trial)
         what = f"its first {trial.epochs} epochs are" if trial.epochs else "it is"
         self._on_note(

@@ -1,6 +1,5 @@
-"""The tuner: joins the oracle's schedule, the training loop and the journal."""
+"""The tuner: trains what the oracle hands out, and keeps results in the journal."""
 
-import shutil
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -14,19 +13,10 @@ import tensorflow as tf
 from keras_tuner.engine import trial as kt_trial
 
 from search_spaces.backbone import PretrainedBackbone
-from search_spaces.resnet50 import UNFREEZE_BLOCKS, ResNet50Space, can_be_cut
-from tuner.data.arrays import labelled_images, labelled_pair
 from tuner.errors import SettingsError, TuneError
-from tuner.hyperband.oracle import JournalOracle
+from tuner.hyperband import time_budget
 from tuner.hyperband.pinning import declared_space, pin
-from tuner.hyperband.time_budget import (
-    TimeBudget,
-    charged,
-    follow_plan,
-    must_close,
-    note_spent,
-    out_of_time,
-)
+from tuner.hyperband.time_budget import TimeBudget
 from tuner.hyperband.time_left import TimeEstimator
 from tuner.interrupt import StopRequest
 from tuner.observer import (
@@ -39,7 +29,7 @@ from tuner.observer import (
     SearchObserver,
     TimeLeft,
 )
-from tuner.runs.checkpoint import read_checkpoint, remove_leftovers, state_file
+from tuner.runs.checkpoint import keep_checkpoints, read_checkpoint, remove_leftovers, state_file
 from tuner.runs.journal import Journal
 from tuner.runs.lock import sole_writer
 from tuner.runs.notes import Notes
@@ -48,33 +38,18 @@ from tuner.runs.ranking import may_be_simplest, near_best
 from tuner.runs.records import RungRecord, TrialRecord, trial_name
 from tuner.runs.run import open_journal
 from tuner.runs.timings import FEATURES, noted
+from tuner.search.components import changed_settings, make_images, make_oracle, make_source
 from tuner.search.rung import RungTrainer, TimeIsUp
 from tuner.settings import SearchSettings
 from tuner.storage.cache import Cache, default_cache_dir
 from tuner.tensorboard.writer import FOLDER, SummaryWriter
-from tuner.training.class_weights import balanced_weights
-from tuner.training.rows import Rows
-from tuner.training.sources import FromFeatures, FromImages, Images, Source, build_seeded
+from tuner.training.sources import Images, Source, build_seeded
 from tuner.training.state import restore_weights
 from tuner.training.trainer import EpochMetrics, Trainer
 
 # Trials that fail in a row, after which the fault is not in the configurations.
 _FAILURES = 5
 _OUT_OF_MEMORY = (tf.errors.ResourceExhaustedError, MemoryError)
-# Settings that decide how a search trains; the others choose and decode its images.
-USED_SETTINGS = frozenset(
-    {
-        "batch_size",
-        "class_weights",
-        "factor",
-        "fixed",
-        "iterations",
-        "max_epochs",
-        "objective",
-        "seed",
-        "time_budget_seconds",
-    }
-)
 
 
 class HyperbandTuner(keras_tuner.Tuner):
@@ -97,7 +72,8 @@ class HyperbandTuner(keras_tuner.Tuner):
         backbone: of the search space, if it was built already.
         stop: checked after every epoch.
         begun: start of the time budget, in seconds of `time.monotonic`; None for now.
-        **changes: single settings, by the names in `USED_SETTINGS`; see `SearchSettings`.
+        **changes: single settings, by the names in `components.TRAINING_SETTINGS`; see
+            `SearchSettings`.
 
     Attributes:
         summaries: writes the run's TensorBoard folder, and measures the time that this takes.
@@ -131,12 +107,11 @@ class HyperbandTuner(keras_tuner.Tuner):
         begun: float | None = None,
         **changes: Any,
     ) -> None:
-        self._settings = _changed(settings or SearchSettings(), changes)
+        self._settings = changed_settings(settings or SearchSettings(), changes)
         self._folder = Path(directory) / project_name
         self._keep = keep
         self._cache = cache
         self._backbone = backbone
-        self._source: Source | None = None
         self._stop = stop or StopRequest()
         self._budget = TimeBudget(self._settings.time_budget_seconds, begun)
         declared = declared_space(hypermodel)
@@ -158,72 +133,53 @@ class HyperbandTuner(keras_tuner.Tuner):
         y: np.ndarray | None = None,
         validation_data: tuple[np.ndarray, np.ndarray] | tf.data.Dataset | None = None,
     ) -> None:
-        """Runs the whole search, or what is left of it.
+        """Run the whole search, or what is left of it.
 
-        Images are whole RGB values 0 to 255. `arrays.labelled_images` says what else `x`, `y` and
-        `validation_data` may be.
+        Images are whole RGB values 0 to 255; see `arrays.labelled_images` for other formats.
 
         Args:
             x: training images, shape (n, image_size, image_size, 3); or several views of them, of
                 which epoch e trains on number e mod their count; or a tf.data.Dataset of images
                 and labels, which is read once.
-            y: their class numbers, shape (n,); nothing where `x` is a Dataset.
-            validation_data: images and class numbers that decide the score, or a Dataset of them.
+            y: class numbers, shape (n,); None if `x` is a Dataset.
+            validation_data: (images, class numbers) that trials are scored on, or a Dataset.
 
         Raises:
-            DataError: they are not that; the message says what to do.
-            RunError: another process searches in this run, or the images or the backbone's weights
-                are not those that it was begun with.
-            StoppedError: `stop` asked for it; everything is saved.
-            TuneError: every trial fails, or the disk is full.
+            DataError: images or labels have another format.
+            RunError: another process searches in this run, or the run was begun with other images
+                or pretrained weights.
+            StoppedError: the search was stopped; everything is saved.
+            TuneError: five trials in a row failed, or the disk is full.
         """
-        images = self._images(x, y, validation_data)
+        images = make_images(self._settings, self.hypermodel, x, y, validation_data)
         with (
             sole_writer(self._folder),
-            charged(self._budget, self._journal),
+            time_budget.charged(self._budget, self._journal),
             self._cache or Cache(default_cache_dir()) as cache,
         ):
             self.oracle.ongoing_trials.clear()
             self._validation_labels = images.validation.y
-            with noted(self._journal, FEATURES):
-                self._source = self._make_source(images, cache)
-            note = note_search(
-                self._journal, replace(self._notes, fingerprint=self._source.fingerprint)
-            )
-            if note:
-                self._observer.note(note)
-            self._time = TimeEstimator(self.oracle, self._source.epoch_seconds, self._budget)
-            follow_plan(
-                self.oracle,
-                self._budget,
-                self._journal,
-                seconds_of=self._time.schedule_seconds,
-                on_note=self._observer.note,
-            )
-            self._note_standing()
+            self._source = self._begin(images, cache)
+            self._note_progress()
             self._drop_states()
             remove_leftovers(self._folder)
             self.on_search_begin()
             self._run_trials()
-            self._note_standing()
+            self._note_progress()
             if self._budget.limited and not self.oracle.complete:
-                self._observer.note(out_of_time(self.oracle, self._time.work_seconds()))
+                self._observer.note(time_budget.out_of_time(self.oracle, self._time.work_seconds()))
             self.on_search_end()
 
     def run_trial(self, trial: kt_trial.Trial) -> dict[str, float]:
-        """Trains one trial through one rung, from its last checkpoint.
-
-        Args:
-            trial: as the oracle handed it out, in a search.
+        """Train a trial through one rung, from its last checkpoint; part of `search`.
 
         Returns:
             The metrics of the rung's last epoch.
 
         Raises:
             keras_tuner.errors.FailedTrialError: the loss became NaN or infinite.
-            StoppedError: `stop` asked for it; the last epoch is saved.
+            StoppedError: the search was stopped; the last epoch is saved.
         """
-        assert self._source is not None
         record, end = self._record(trial), trial.hyperparameters["tuner/epochs"]
         self._observer.on_event(RungBegins(record, end))
         self._time.begin_rung(record)
@@ -236,9 +192,13 @@ class HyperbandTuner(keras_tuner.Tuner):
             self.on_epoch_end(trial, trainer.model, trainer.epoch - 1, logs=asdict(metrics))
 
         rungs = RungTrainer(
-            self._source, self._folder, self.oracle.max_epochs, self._stop, self._budget,
-            self._observer.note,
-        )  # fmt: skip
+            self._source,
+            self._folder,
+            max_epochs=self.oracle.max_epochs,
+            stop=self._stop,
+            budget=self._budget,
+            on_note=self._observer.note,
+        )
         result = rungs.run(record, end, on_epoch)
         last = dict(result.epochs[-1])
         rung = RungRecord(record.epochs, end, last[self.oracle.objective.name], result.seconds)
@@ -246,11 +206,11 @@ class HyperbandTuner(keras_tuner.Tuner):
             self.oracle.set_parameters(record.id, result.parameters)
         self.oracle.finish_rung(trial, rung, result.epochs, result.outcomes)
         self._time.finish_rung(end, result.seconds)
-        note_spent(self._budget, self._journal)
+        time_budget.note_spent(self._budget, self._journal)
         return last
 
     def load_model(self, trial: kt_trial.Trial) -> keras.Model:
-        """The whole network of a trial, compiled, with the weights that gave its score."""
+        """The whole network of a trial, compiled, with the weights that were scored."""
         number = int(trial.trial_id)
         found = read_checkpoint(state_file(self._folder, number))
         model = build_seeded(self.hypermodel, trial.hyperparameters, self._settings.seed, number)
@@ -260,17 +220,18 @@ class HyperbandTuner(keras_tuner.Tuner):
     def on_search_begin(self) -> None:
         """Send `SearchBegins`."""
         oracle = self.oracle
-        event = SearchBegins(
-            schedule=oracle.schedule,
-            omitted_recipes=oracle.omitted_recipes,
-            done=tuple(oracle.records()),
-            seconds_left=self._time.seconds(),
-            best=oracle.winner(),
+        self._observer.on_event(
+            SearchBegins(
+                schedule=oracle.schedule,
+                omitted_recipes=oracle.omitted_recipes,
+                done=tuple(oracle.records()),
+                seconds_left=self._time.seconds(),
+                best=oracle.winner(),
+            )
         )
-        self._observer.on_event(event)
 
     def on_trial_end(self, trial: kt_trial.Trial) -> None:
-        """Tells the oracle and the observer that a trial's rung has ended."""
+        """End a trial's rung in the oracle; send `RungEnds`."""
         self.oracle.end_trial(trial)
         self._time.drop_rung()
         self._drop_states()
@@ -281,50 +242,41 @@ class HyperbandTuner(keras_tuner.Tuner):
         self._observer.on_event(SearchEnds(tuple(self.oracle.records())))
 
     def save(self) -> None:
-        """Does nothing: the journal is written with every change."""
+        """Do nothing: the journal is written with every change."""
 
     def reload(self) -> None:
-        """Does nothing: the journal is read whenever it is asked."""
+        """Do nothing: the journal is read when it is needed."""
 
     def _populate_initial_space(self) -> None:
-        """Does nothing: the space is declared without building a network."""
+        """Do nothing: the space is declared without building a network."""
 
-    def _images(self, x: Any, y: Any, validation_data: Any) -> Images:
-        """What `search` was given, as arrays."""
-        space = self.hypermodel
-        ours = isinstance(space, ResNet50Space)
-        known = (space.num_classes, space.image_size) if ours else (None, None)
-        views, labels = labelled_images("x", x, y, *known)
-        validation = Rows(*labelled_pair("validation_data", validation_data, *known))
-        weights = balanced_weights(labels) if self._settings.class_weights == "balanced" else None
-        return Images(views, labels, validation, weights)
-
-    def _make_source(self, images: Images, cache: Cache) -> Source:
-        space, oracle = self.hypermodel, self.oracle
-        if not can_be_cut(space):
-            self._observer.note(
-                f"{type(space).__name__} builds its networks itself, so that what is frozen in "
-                "them is not known: every epoch computes the whole network."
-            )
-            return FromImages(
-                space,
-                oracle.get_space(),
+    def _begin(self, images: Images, cache: Cache) -> Source:
+        """The source of trainers; checks the run's fingerprint, and plans for the time budget."""
+        with noted(self._journal, FEATURES):
+            source = make_source(
+                self._settings,
+                self.oracle,
+                self.hypermodel,
+                self._backbone,
                 images,
-                batch_size=self._settings.batch_size,
-                seed=self._settings.seed,
+                cache,
+                on_progress=self._count,
+                on_note=self._observer.note,
             )
-        return FromFeatures(
-            space,
-            self._backbone or PretrainedBackbone(space.build_backbone()),
-            images,
-            cache,
-            oracle.expected_epochs("unfreeze_blocks", UNFREEZE_BLOCKS),
-            batch_size=self._settings.batch_size,
-            seed=self._settings.seed,
-            on_progress=self._counting,
+        note = note_search(self._journal, replace(self._notes, fingerprint=source.fingerprint))
+        if note:
+            self._observer.note(note)
+        self._time = TimeEstimator(self.oracle, source.epoch_seconds, self._budget)
+        time_budget.follow_plan(
+            self.oracle,
+            self._budget,
+            self._journal,
+            seconds_of=self._time.schedule_seconds,
+            on_note=self._observer.note,
         )
+        return source
 
-    def _counting(self, what: str, done: int, count: int) -> None:
+    def _count(self, what: str, done: int, count: int) -> None:
         self._observer.count(what, done, count)
         self._stop.check()
         if self._budget.left() <= 0:
@@ -334,11 +286,11 @@ class HyperbandTuner(keras_tuner.Tuner):
             )
 
     def _run_trials(self) -> None:
-        """Trains what the oracle hands out until it is complete, or the time is up."""
+        """Train what the oracle hands out until it is complete, or the time budget is used up."""
         failures: list[str] = []
         while True:
             self._stop.check()
-            self.oracle.closing = must_close(self.oracle, self._budget)
+            self.oracle.closing = time_budget.must_close(self.oracle, self._budget)
             if self._budget.left() <= 0:
                 break
             trial = self.oracle.create_trial(self.tuner_id)
@@ -354,16 +306,16 @@ class HyperbandTuner(keras_tuner.Tuner):
             failures = [*failures, str(trial.message)] if failed else []
             if len(failures) == _FAILURES:
                 (reason, _), *_ = Counter(failures).most_common(1)
-                raise TuneError(f"{_FAILURES} trials in a row failed, most because: {reason}.")
+                raise TuneError(f"{_FAILURES} trials in a row failed, most with: {reason}.")
 
     def _try_trial(self, trial: kt_trial.Trial) -> None:
-        """Trains a rung; a trial that runs out of memory once is tried with half the batch."""
+        """Train a rung; a trial that runs out of memory is retried once with half the batch."""
         try:
             self._run_or_halve(trial)
             trial.status = kt_trial.TrialStatus.COMPLETED
         except (keras_tuner.errors.FatalError, TuneError, OSError, TimeIsUp):
-            raise  # no fault of the configuration: a full disk, say
-        except Exception as error:  # a trial may fail in any way; the search goes on
+            raise  # the configuration is not to blame: a full disk, for example
+        except Exception as error:  # a trial may fail in any way; the search continues
             trial.status = kt_trial.TrialStatus.FAILED
             trial.message = str(error) or type(error).__name__
 
@@ -376,69 +328,25 @@ class HyperbandTuner(keras_tuner.Tuner):
             half = self._settings.batch_size // 2
             if record.batch_size or not half:
                 raise
-        assert self._source is not None
         self._source.forget()
         self.oracle.set_batch_size(trial, half)
         self._observer.note(
-            f"Trial {trial_name(record.id)} ran out of memory: it goes on with {half} images a "
-            f"step instead of {self._settings.batch_size}."
+            f"Trial {trial_name(record.id)} ran out of memory: it continues with {half} "
+            f"images per step instead of {self._settings.batch_size}."
         )
         self.run_trial(trial)
 
-    def _note_standing(self) -> None:
+    def _note_progress(self) -> None:
         iterations = self.oracle.schedule.iterations if self.oracle.complete else 0
         recipes = list(self.oracle.schedule.recipes)
         self._journal.set_notes(Notes(finished_iterations=iterations, recipes=recipes))
 
     def _drop_states(self) -> None:
-        """Deletes the weights that nothing can need any more."""
+        """Delete checkpoints that are not needed any more."""
         near = near_best(self._journal, self._validation_labels, self.oracle.objective.name)
-        numbers = self.oracle.needed_checkpoints(self._keep) | may_be_simplest(
-            near[0] if near else ()
-        )
-        needed = {trial_name(number) for number in numbers}
-        for folder in (self._folder / "trials").glob("*"):
-            if folder.name not in needed:
-                try:
-                    shutil.rmtree(folder)
-                except OSError as error:
-                    raise TuneError(f"{folder} cannot be removed: {error.strerror}.") from error
+        simple = may_be_simplest(near[0] if near else ())
+        needed = map(trial_name, self.oracle.needed_checkpoints(self._keep) | simple)
+        keep_checkpoints(self._folder, set(needed))
 
     def _record(self, trial: kt_trial.Trial) -> TrialRecord:
         return self.oracle.record(int(trial.trial_id))
-
-
-def make_oracle(
-    settings: SearchSettings,
-    space: keras_tuner.HyperModel,
-    declared: keras_tuner.HyperParameters,
-    journal: Journal,
-) -> JournalOracle:
-    """The oracle of a search over a journal.
-
-    Args:
-        settings: of the search.
-        space: what is searched.
-        declared: its hyperparameters, from `declared_space`.
-        journal: of the run.
-    """
-    return JournalOracle(
-        journal,
-        declared,
-        objective=settings.objective,
-        max_epochs=settings.max_epochs,
-        factor=settings.factor,
-        iterations=settings.iterations,
-        seed=settings.seed,
-        pinned=pin(declared, settings.fixed),
-        recipes=space.recipes() if isinstance(space, ResNet50Space) else None,
-    )
-
-
-def _changed(settings: SearchSettings, changes: dict[str, Any]) -> SearchSettings:
-    if unknown := sorted(changes.keys() - USED_SETTINGS):
-        raise TypeError(
-            f"HyperbandTuner takes no setting {', '.join(unknown)}. "
-            f"Choose {', '.join(sorted(USED_SETTINGS))}."
-        )
-    return replace(settings, **changes)

@@ -1,7 +1,4 @@
-"""Where a trial's trainer and rows come from: features at its cut, or whole images.
-
-Both give the same thing for a trial, so that the tuner does not know which it uses.
-"""
+"""Sources of a trial's trainer and rows: features at its cut, or whole images."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -25,20 +22,20 @@ from tuner.training.rows import Rows
 from tuner.training.trainer import Trainer
 
 _POOLED_CHANNELS = 2048
-# For the estimate of a wide head's step: its products and Adam's passes over its variables. Assumed
-# for two cores; where it is used, it is corrected by what the trials before took.
+# Estimate for a step of a wide head: matrix products, and Adam's passes over the variables. Assumed
+# for two cores, and corrected by the times of earlier trials.
 _STEP_SECONDS_PER_PARAMETER = 5e-9
 
 
 @dataclass(frozen=True)
 class Images:
-    """The images of a search, uint8, each of shape (n, image_size, image_size, 3), with labels.
+    """The images of a search, uint8, shape (n, image_size, image_size, 3), and their labels.
 
     Attributes:
-        views: the training images, once for each view; epoch e trains on view e mod their number.
+        views: training images, once for each view; epoch e trains on view e mod their number.
         labels: class numbers of the training images.
-        validation: the validation images with their class numbers.
-        class_weights: what a training image of each class weighs, as `Trainer` takes them.
+        validation: validation images with class numbers.
+        class_weights: see `Trainer`.
     """
 
     views: Sequence[np.ndarray]
@@ -49,12 +46,7 @@ class Images:
 
 @dataclass(frozen=True)
 class TrialRows:
-    """What a trial trains on and is scored on.
-
-    Attributes:
-        views: training rows, once for each view.
-        validation: rows that decide the score.
-    """
+    """Training rows of a trial, once for each view, and the validation rows of its score."""
 
     views: Sequence[Rows]
     validation: Rows
@@ -65,10 +57,10 @@ class TrialRows:
 
 
 class Source(Protocol):
-    """Gives trials what they need.
+    """Provides trainers and rows for trials.
 
     Attributes:
-        fingerprint: digests of the "images" with their labels and of the "weights" of the backbone.
+        fingerprint: digests of the "images" with labels, and of the backbone's "weights".
     """
 
     fingerprint: dict[str, str]
@@ -76,34 +68,34 @@ class Source(Protocol):
     def trainer(
         self, hyperparameters: Mapping[str, Any], trial: int, batch_size: int | None = None
     ) -> Trainer:
-        """A trainer at epoch 0; the one before it must not be used any more.
+        """A trainer at epoch 0; invalidates the trainer returned before.
 
         Args:
             hyperparameters: of the trial.
             trial: its number, which seeds it.
-            batch_size: rows of a step, where they are not those of the search.
+            batch_size: rows per step; None for those of the search.
         """
 
     def forget(self) -> None:
-        """Lets go of what earlier trials left in memory."""
+        """Release the memory of earlier trials."""
 
     def epoch_seconds(self, hyperparameters: Mapping[str, Any]) -> float | None:
-        """Estimate of what an epoch takes, with its evaluation; None where nothing is known."""
+        """Estimated seconds of an epoch and its evaluation; None if unknown."""
 
     def rows(self, hyperparameters: Mapping[str, Any]) -> TrialRows:
-        """The rows that this trainer takes."""
+        """The rows that its trainer takes."""
 
 
 class FromFeatures:
-    """Trains the suffix above each trial's cut, on features that are computed once.
+    """Trains the layers above each trial's cut, on features that are computed once.
 
     Args:
-        space: the space.
-        backbone: its backbone.
-        images: all images.
-        cache: keeps the features.
-        epochs: unfreeze depth to the epochs that the search is expected to train at it.
-        batch_size: rows of a training step.
+        space: the search space.
+        backbone: its pretrained backbone.
+        images: of the search.
+        cache: stores the features.
+        epochs: expected epochs of the search at each unfreeze depth.
+        batch_size: rows per training step.
         seed: of the search.
         on_progress: called while features are computed.
     """
@@ -176,13 +168,13 @@ class FromFeatures:
 
 
 class FromImages:
-    """Trains each trial's whole network on the images: for spaces that this program cannot cut.
+    """Trains each trial's whole network on the images, for spaces that cannot be cut.
 
     Args:
-        space: any HyperModel whose `build` gives a compiled classifier.
+        space: any HyperModel whose `build` returns a compiled classifier.
         declared: its hyperparameters.
-        images: all images.
-        batch_size: images of a training step.
+        images: of the search.
+        batch_size: images per training step.
         seed: of the search.
     """
 
@@ -217,10 +209,10 @@ class FromImages:
         return Trainer(model, batch_size or self._batch_size, order, self._class_weights)
 
     def forget(self) -> None:
-        """Nothing is kept."""
+        """Do nothing: no memory is held."""
 
     def epoch_seconds(self, hyperparameters: Mapping[str, Any]) -> None:
-        """Nothing is known of a network that is not this program's."""
+        """None: the cost of a foreign network is unknown."""
 
     def rows(self, hyperparameters: Mapping[str, Any]) -> TrialRows:
         """See Source."""
@@ -234,17 +226,17 @@ def epoch_seconds(
     validation: int,
     batch_size: int,
 ) -> float:
-    """Estimate of what an epoch takes, with its evaluation.
+    """Estimated seconds of an epoch and its evaluation.
 
     Args:
-        store: knows what is stored and what computing costs.
+        store: knows which features are stored, and how long computing the others takes.
         configuration: what is trained.
         training: number of training rows.
         validation: number of validation rows.
-        batch_size: rows of a step.
+        batch_size: rows per step.
     """
     below, above = store.pass_seconds(configuration.unfreeze_blocks)
-    # The gradients take two more passes through what is trained.
+    # Gradients cost two more passes through the trained layers.
     seconds = training * (below + 3 * above) + validation * (below + above)
     if configuration.head_batchnorm:
         seconds += min(training, STATISTICS_ROWS) * (below + above)
@@ -258,13 +250,13 @@ def build_seeded(
     search_seed: int,
     trial: int,
 ) -> keras.Model:
-    """A trial's network as the space builds it, with the same initial weights every time."""
+    """A trial's network as its space builds it, with reproducible initial weights."""
     keras.utils.set_random_seed(trial_seed(search_seed, trial))
     return space.build(hyperparameters)
 
 
 def trial_seed(search_seed: int, trial: int) -> int:
-    """Seed of a trial's initial weights and dropout; neighbouring seeds have nothing in common."""
+    """Seed of a trial's initial weights and dropout; nearby seeds give unrelated numbers."""
     return int(np.random.SeedSequence((search_seed, trial)).generate_state(1)[0] >> 1)
 
 
@@ -274,7 +266,7 @@ def _digest(pixel_digests: Sequence[str], images: Images) -> str:
 
 
 def _head_parameters(configuration: Configuration) -> int:
-    """Kernels of the hidden layers, which are nearly all of a head."""
+    """Parameters of the hidden layers' kernels, nearly all of a head."""
     widths = [configuration.head_width >> number for number in range(configuration.head_layers)]
     return sum(a * b for a, b in itertools.pairwise([_POOLED_CHANNELS, *widths]))
 

@@ -1,0 +1,119 @@
+"""What a search consists of: its settings, images, oracle and source of trainers."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import keras_tuner
+
+from search_spaces.backbone import PretrainedBackbone
+from search_spaces.resnet50 import UNFREEZE_BLOCKS, ResNet50Space, can_be_cut
+from tuner.counting import Progress
+from tuner.data.arrays import labelled_images, labelled_pair
+from tuner.hyperband.oracle import JournalOracle
+from tuner.hyperband.pinning import pin
+from tuner.runs.journal import Journal
+from tuner.settings import SearchSettings
+from tuner.storage.cache import Cache
+from tuner.training.class_weights import balanced_weights
+from tuner.training.rows import Rows
+from tuner.training.sources import FromFeatures, FromImages, Images, Source
+
+# Settings that decide how a search trains; the others choose and decode its images.
+TRAINING_SETTINGS = (
+    "objective", "max_epochs", "factor", "iterations", "seed", "batch_size", "class_weights",
+    "fixed", "time_budget_seconds",
+)  # fmt: skip
+
+
+def changed_settings(settings: SearchSettings, changes: dict[str, Any]) -> SearchSettings:
+    """Settings with some of `TRAINING_SETTINGS` changed.
+
+    Raises:
+        TypeError: a change is none of them.
+        SettingsError: a value is out of range.
+    """
+    if unknown := changes.keys() - set(TRAINING_SETTINGS):
+        raise TypeError(
+            f"HyperbandTuner takes no setting {', '.join(sorted(unknown))}. "
+            f"Choose {', '.join(TRAINING_SETTINGS)}."
+        )
+    return replace(settings, **changes)
+
+
+def make_oracle(
+    settings: SearchSettings,
+    space: keras_tuner.HyperModel,
+    declared: keras_tuner.HyperParameters,
+    journal: Journal,
+) -> JournalOracle:
+    """The oracle of a search over a journal.
+
+    Args:
+        settings: of the search.
+        space: what is searched.
+        declared: its hyperparameters, from `declared_space`.
+        journal: of the run.
+    """
+    return JournalOracle(
+        journal,
+        declared,
+        objective=settings.objective,
+        max_epochs=settings.max_epochs,
+        factor=settings.factor,
+        iterations=settings.iterations,
+        seed=settings.seed,
+        pinned=pin(declared, settings.fixed),
+        recipes=space.recipes() if isinstance(space, ResNet50Space) else None,
+    )
+
+
+def make_images(
+    settings: SearchSettings, space: keras_tuner.HyperModel, x: Any, y: Any, validation_data: Any
+) -> Images:
+    """The arguments of `HyperbandTuner.search` as arrays.
+
+    Raises:
+        DataError: they are no images with labels, or do not fit the space.
+    """
+    ours = isinstance(space, ResNet50Space)
+    known = (space.num_classes, space.image_size) if ours else (None, None)
+    views, labels = labelled_images("x", x, y, *known)
+    validation = Rows(*labelled_pair("validation_data", validation_data, *known))
+    weights = balanced_weights(labels) if settings.class_weights == "balanced" else None
+    return Images(views, labels, validation, weights)
+
+
+def make_source(
+    settings: SearchSettings,
+    oracle: JournalOracle,
+    space: keras_tuner.HyperModel,
+    backbone: PretrainedBackbone | None,
+    images: Images,
+    cache: Cache,
+    *,
+    on_progress: Progress,
+    on_note: Callable[[str], None],
+) -> Source:
+    """Features at each trial's cut, or whole images if the space cannot be cut.
+
+    Args:
+        settings: of the search.
+        oracle: of the search.
+        space: what is searched.
+        backbone: of the space; None to build it.
+        images: of the search.
+        cache: stores the features.
+        on_progress: called while features are computed.
+        on_note: receives a sentence for the user.
+    """
+    options = {"batch_size": settings.batch_size, "seed": settings.seed}
+    if not can_be_cut(space):
+        on_note(
+            f"{type(space).__name__} builds its own networks, so that their frozen part is "
+            "unknown: every epoch computes the whole network."
+        )
+        return FromImages(space, oracle.get_space(), images, **options)
+    backbone = backbone or PretrainedBackbone(space.build_backbone())
+    epochs = oracle.expected_epochs("unfreeze_blocks", UNFREEZE_BLOCKS)
+    return FromFeatures(space, backbone, images, cache, epochs, on_progress=on_progress, **options)
