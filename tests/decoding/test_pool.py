@@ -93,6 +93,12 @@ def test_memory_is_limited() -> None:
     assert np.array_equal(decode(GOOD), RGB)
 
 
+def test_a_file_larger_than_the_memory_limit() -> None:
+    with pytest.raises(DecodeError, match=r"\Adecoding it needs over 1 GB of memory\Z"):
+        decode(b"\0" * 1_050_000_000)
+    assert np.array_equal(decode(GOOD), RGB)
+
+
 def test_a_process_that_dies_while_idle_is_replaced() -> None:
     decode(GOOD)
     (worker,) = pool._idle

@@ -40,7 +40,7 @@ _PLUGINS = {
     "HEIC": "pi_heif.HeifImageFile",
 }
 # Bytes a pixel (measured) of decoders that report a lack of memory as damage.
-_PEAK_BYTES = {"WebP": 19, "AVIF": 18, "HEIC": 18}
+_PEAK_BYTES = {"WebP": 19, "AVIF": 18, "HEIC": 12}
 # A progressive JPEG of 100 megapixels may have 40 scans; usual are 10.
 _MAX_SCANNED_PIXELS = 4_000_000_000
 _BAND_PIXELS = 1_000_000

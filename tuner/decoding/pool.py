@@ -1,6 +1,6 @@
-"""Decoder processes, each with limits on memory and time, so that no file can harm the caller.
+"""Decoder processes with limits on memory and time, so that no file can harm the caller.
 
-They are started when they are first needed, one for each thread that decodes, and kept. They are
+They start when they are first needed, one for each thread that decodes, and are kept. They are
 plain child programs: forking would copy the locks of TensorFlow's threads, and `multiprocessing`
 would run the caller's main module again.
 """
@@ -18,10 +18,10 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from tuner.decoding.formats import TIME_LIMIT_SECONDS, DecodeError
-from tuner.decoding.protocol import HEADER, IN_MEMORY, LARGE, LENGTH, REASON
+from tuner.decoding.formats import NEEDS_MEMORY, TIME_LIMIT_SECONDS, DecodeError
+from tuner.decoding.protocol import HEADER, IN_MEMORY, LARGE, LENGTH, OUT_OF_MEMORY, REASON
 
-# Of waiting, where the decoder sleeps or the machine is busy.
+# Longest wait, for a decoder that sleeps or a busy machine.
 _PATIENCE_SECONDS = 10 * TIME_LIMIT_SECONDS
 _PROGRAM = """
 import sys
@@ -54,7 +54,7 @@ class Worker:
 
     def send(self, files: Sequence[bytes]) -> None:
         """Send files to be decoded; a `receive` for each must follow."""
-        with contextlib.suppress(ConnectionError):  # seen again by `receive`
+        with contextlib.suppress(ConnectionError, TimeoutError):  # seen again by `receive`
             self._connection.sendall(
                 LENGTH.pack(len(files)) + b"".join(LENGTH.pack(len(file)) for file in files)
             )
@@ -106,6 +106,8 @@ class Worker:
 
     def _cause_of_death(self) -> str:
         code = self.process.wait()
+        if code == OUT_OF_MEMORY:
+            return NEEDS_MEMORY
         if code > 0:
             raise RuntimeError(f"The decoder process could not start: exit code {code}")
         return _TOO_SLOW if code == -signal.SIGXCPU else "its decoder crashed"
@@ -120,8 +122,11 @@ _large = threading.Lock()
 def decode_each(files: Sequence[bytes]) -> Iterator[np.ndarray | DecodeError]:
     """The pixels of each file, or why there are none; from any thread.
 
-    They are sent to one process that is idle or new, all at once, which costs small files less
-    than one after the other. If one kills its decoder, those after it get another.
+    All are sent at once to a process that is idle or new, which is faster for small files. If one
+    kills its decoder, the files after it get another.
+
+    Raises:
+        RuntimeError: a decoder process could not start.
     """
     done = 0
     while done < len(files):
@@ -134,7 +139,7 @@ def decode_each(files: Sequence[bytes]) -> Iterator[np.ndarray | DecodeError]:
         except DecodeError as error:
             worker.close()
             yield error
-        except BaseException:  # GeneratorExit too: what it sends next would be for others
+        except BaseException:  # GeneratorExit too: its next replies would be taken for others
             worker.close()
             raise
         else:

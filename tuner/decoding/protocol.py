@@ -13,3 +13,4 @@ PIXELS = b"p"  # height and width; the pixels follow
 IN_MEMORY = b"m"  # height and width; a file descriptor of the pixels comes with it
 REASON = b"r"  # its bytes; the reason why there are no pixels follows
 LARGE = b"l"
+OUT_OF_MEMORY = 3  # exit code of a process that cannot hold the files

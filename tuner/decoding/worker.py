@@ -9,6 +9,7 @@ import mmap
 import os
 import resource
 import socket
+import sys
 import tempfile
 from pathlib import Path
 from typing import BinaryIO
@@ -17,7 +18,15 @@ import numpy as np
 
 from tuner.decoding.formats import MEMORY_LIMIT_BYTES, TIME_LIMIT_SECONDS, DecodeError
 from tuner.decoding.pixels import write_pixels
-from tuner.decoding.protocol import HEADER, IN_MEMORY, LARGE, LENGTH, PIXELS, REASON
+from tuner.decoding.protocol import (
+    HEADER,
+    IN_MEMORY,
+    LARGE,
+    LENGTH,
+    OUT_OF_MEMORY,
+    PIXELS,
+    REASON,
+)
 
 # Pixels of which are sent along; above, they are shared in memory.
 _SMALL_PIXELS = 100_000
@@ -32,12 +41,18 @@ def serve(descriptor: int) -> None:
     connection = socket.socket(fileno=descriptor)
     with connection.makefile("rb") as stream, contextlib.suppress(ConnectionError):
         while count := stream.read(LENGTH.size):
-            lengths = [
-                LENGTH.unpack(stream.read(LENGTH.size))[0] for _ in range(LENGTH.unpack(count)[0])
-            ]
-            for data in [stream.read(length) for length in lengths]:
+            try:
+                files = _read(stream, *LENGTH.unpack(count))
+            except MemoryError:
+                sys.exit(OUT_OF_MEMORY)
+            for data in files:
                 _limit_time()
                 _Reply(connection, stream).send(data)
+
+
+def _read(stream: BinaryIO, count: int) -> list[bytes]:
+    lengths = [LENGTH.unpack(stream.read(LENGTH.size))[0] for _ in range(count)]
+    return [stream.read(length) for length in lengths]
 
 
 class _Reply:
@@ -96,4 +111,6 @@ def _limit_memory() -> None:
 def _limit_time() -> None:
     usage = resource.getrusage(resource.RUSAGE_SELF)
     limit = int(usage.ru_utime + usage.ru_stime) + 1 + TIME_LIMIT_SECONDS
-    resource.setrlimit(resource.RLIMIT_CPU, (limit, resource.getrlimit(resource.RLIMIT_CPU)[1]))
+    with contextlib.suppress(ValueError):  # the system allows less
+        hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
+        resource.setrlimit(resource.RLIMIT_CPU, (limit, hard))
