@@ -1,4 +1,4 @@
-"""What TensorBoard itself reads in a folder: its curves, and its HParams page."""
+"""What TensorBoard reads from a folder: curves, and the HParams page."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,7 +54,7 @@ def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
 
 
 def declared(folder: Path) -> dict[str, Any]:
-    """What the HParams page has been told of each hyperparameter, by name."""
+    """What the HParams page knows of each hyperparameter, by name."""
     request = api_pb2.GetExperimentRequest()
     found = get_experiment.Handler(context.RequestContext(), _backend(folder), "", request).run()
     return {info.name: info for info in found.hparam_infos}

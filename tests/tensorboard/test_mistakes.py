@@ -1,4 +1,4 @@
-"""Pictures of the winner's mistakes, also where names are made to do harm."""
+"""Pictures of the winner's mistakes, also with hostile names."""
 
 import html
 import io
@@ -39,7 +39,7 @@ THREE = dataset(
 MADE = outcomes([1, 0, 0], [0.6, 0.9, 0.8])
 
 
-def test_the_surest_mistakes_come_first() -> None:
+def test_the_most_confident_mistakes_come_first() -> None:
     first, second = find_mistakes(MADE, THREE)
     assert (first.number, first.path, first.given, first.predicted) == (
         2, "sure.png", "cats/dogs", HOSTILE,
@@ -79,8 +79,8 @@ def test_pictures_are_the_images_with_both_classes(tmp_path: Path) -> None:
     write_mistakes(tmp_path, opened, "max", THREE, pixels)
     found = read(tmp_path / "0000" / "mistakes-1")
     assert list(found) == [
-        f"mistakes/01 cats\N{DIVISION SLASH}dogs taken for {HOSTILE}, 80%",
-        f"mistakes/02 {HOSTILE} taken for cats\N{DIVISION SLASH}dogs, 60%",
+        f"mistakes/01 cats\N{DIVISION SLASH}dogs predicted as {HOSTILE}, 80%",
+        f"mistakes/02 {HOSTILE} predicted as cats\N{DIVISION SLASH}dogs, 60%",
     ]
     assert [int(shown.mean()) for shown, _ in found.values()] == pytest.approx([120, 40], abs=2)
 
@@ -93,11 +93,11 @@ def test_descriptions_are_text_and_nothing_else(tmp_path: Path) -> None:
     assert page.count("<") == 2
     shown = html.unescape(page.removeprefix("<p>").removesuffix("</p>"))
     assert shown == (
-        f"{ODD_FILE} is {HOSTILE} and is taken for cats/dogs with a probability of 0.600."
+        f"{ODD_FILE} is {HOSTILE}, predicted as cats/dogs with probability 0.600."
     ).replace("\n", "\N{REPLACEMENT CHARACTER}")
 
 
-def test_pictures_of_another_moment_go(tmp_path: Path) -> None:
+def test_pictures_of_other_trials_are_removed(tmp_path: Path) -> None:
     opened = journal(tmp_path / "journal.db", MADE)
     (tmp_path / "0003" / "mistakes-9").mkdir(parents=True)
     write_mistakes(tmp_path, opened, "max", THREE, pixels)

@@ -76,7 +76,7 @@ def test_what_is_wrong_with_a_folder_is_made_good(
     else:
         for path in folder.rglob("events*"):
             path.write_bytes(b"no events" if damage == "damaged" else path.read_bytes()[:40])
-    with log_folder([open_run(runs, "small")], cache) as shown:
+    with log_folder([open_run(runs, "small")], cache, print) as shown:
         assert rows(shown) == expected
     assert rows(folder) == expected
 
@@ -84,7 +84,7 @@ def test_what_is_wrong_with_a_folder_is_made_good(
 def test_several_runs_are_told_apart(runs: Path, cache: Cache) -> None:
     shutil.copytree(runs / "small", runs / "other")
     opened = [open_run(runs, name) for name in ("small", "other")]
-    with log_folder(opened, cache) as shown:
+    with log_folder(opened, cache, print) as shown:
         found = rows(shown)
         assert set(declared(shown)) == set(declared(runs / "small" / FOLDER))
     one = rows(runs / "small" / FOLDER)
@@ -96,11 +96,11 @@ def test_several_runs_are_told_apart(runs: Path, cache: Cache) -> None:
 def test_a_run_that_is_searched_is_left_to_its_search(runs: Path, cache: Cache) -> None:
     run = open_run(runs, "small")
     before = sorted((run.folder / FOLDER).rglob("*"))
-    with sole_writer(run.folder), log_folder([run], cache) as shown:
+    with sole_writer(run.folder), log_folder([run], cache, print) as shown:
         assert shown == run.folder / FOLDER
         assert sorted(shown.rglob("*")) == before
     shutil.rmtree(run.folder / FOLDER)
-    with sole_writer(run.folder), log_folder([run], cache) as shown:
+    with sole_writer(run.folder), log_folder([run], cache, print) as shown:
         assert rows(shown)
     assert not (run.folder / FOLDER).exists()
 
@@ -108,7 +108,7 @@ def test_a_run_that_is_searched_is_left_to_its_search(runs: Path, cache: Cache) 
 def test_a_run_that_has_not_begun_is_refused(runs: Path, cache: Cache) -> None:
     run = open_run(runs, "small")
     run.journal._connection.execute("DELETE FROM notes")
-    with pytest.raises(RunError, match="not yet begun"), log_folder([run], cache):
+    with pytest.raises(RunError, match="not yet begun"), log_folder([run], cache, print):
         pass
 
 
@@ -120,7 +120,7 @@ def test_of_several_runs_one_that_has_not_begun_is_left_out(runs: Path, cache: C
     with log_folder(opened, cache, notes.append) as shown:
         assert {name.partition("/")[0] for name in rows(shown)} == {"small"}
     (note,) = notes
-    assert note.startswith("other is left out: ")
+    assert note.startswith("other is skipped: ")
 
 
 def test_a_port_that_was_asked_for_and_is_taken_is_refused(tmp_path: Path) -> None:

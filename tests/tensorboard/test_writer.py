@@ -24,7 +24,7 @@ SCHEDULE = Schedule(hyperband(4, 2), 1, ())
 
 
 class Search:
-    """A search that trains nothing: its journal, and the writer that is told of it."""
+    """A search that trains nothing: its journal, and its writer."""
 
     def __init__(self, folder: Path, journal: Journal | None = None) -> None:
         self.folder = folder / FOLDER
@@ -38,10 +38,10 @@ class Search:
         self.writer.on_event(RungBegins(trial, 2))
         return trial
 
-    def train(self, trial: TrialRecord, end: int, told_from: int | None = None) -> TrialRecord:
+    def train(self, trial: TrialRecord, end: int, sent_from: int | None = None) -> TrialRecord:
         """Trains up to an epoch, of which the first may be those of an earlier process."""
         metrics = [measured(trial.id, epoch) for epoch in range(trial.epochs + 1, end + 1)]
-        for epoch in range(told_from or trial.epochs + 1, end + 1):
+        for epoch in range(sent_from or trial.epochs + 1, end + 1):
             self.writer.on_event(EpochEnds(trial, epoch, measured(trial.id, epoch)))
         rung = RungRecord(trial.epochs, end, metrics[-1].val_accuracy, 2.0)
         rows = [vars(each) for each in metrics]
@@ -159,13 +159,13 @@ def test_epochs_that_a_killed_process_wrote_come_once(tmp_path: Path) -> None:
     assert resumed.curve(done.id) == expected(done.id, 4)
 
 
-@pytest.mark.parametrize("told_from", [3, 5])
-def test_epochs_before_a_checkpoint_are_not_missing(tmp_path: Path, told_from: int) -> None:
+@pytest.mark.parametrize("sent_from", [3, 5])
+def test_epochs_before_a_checkpoint_are_not_missing(tmp_path: Path, sent_from: int) -> None:
     killed = Search(tmp_path)
     trial = killed.begin(width=128)
     resumed = Search(tmp_path, killed.journal)
     resumed.writer.on_event(RungBegins(trial, 4))
-    resumed.train(trial, 4, told_from=told_from)
+    resumed.train(trial, 4, sent_from=sent_from)
     assert resumed.curve(trial.id) == expected(trial.id, 4)
     assert resumed.curve(trial.id, "trial/winner") == [(1, 1.0)]
 
@@ -187,7 +187,7 @@ def test_a_deleted_folder_is_written_again(search: Search) -> None:
     assert declared(search.folder)
 
 
-def test_a_full_disk_is_told_once_and_made_good(
+def test_a_full_disk_is_reported_once_and_the_folder_rebuilt(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     search = Search(tmp_path)

@@ -1,7 +1,7 @@
-"""TensorBoard's event files: added to, or replaced as a whole, and readable at any moment.
+"""TensorBoard's event files: appended to or replaced atomically, readable at any time.
 
-A file is a row of records, each an `Event` proto. What is added is written at once, so that a kill
-leaves at most a record at the end that is not whole, where every reader stops.
+A file is a sequence of records, each an `Event` proto. Appending is unbuffered: a kill leaves at
+most one incomplete record at the end, where every reader stops.
 """
 
 import contextlib
@@ -14,7 +14,7 @@ from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-# TensorBoard reads files with these letters in their names, in the order of the names.
+# TensorBoard reads files with this in their names, in the order of the names.
 _PREFIX = "events.out.tfevents."
 
 
@@ -22,8 +22,8 @@ def scalars(values: Mapping[str, float], step: int, wall_time: float) -> Event:
     """Points of curves.
 
     Args:
-        values: tag to value, which is kept as float32.
-        step: where on the horizontal axis.
+        values: tags and values; stored as float32.
+        step: position on the x-axis.
         wall_time: seconds since 1970.
     """
     points = [Summary.Value(tag=tag, simple_value=value) for tag, value in values.items()]
@@ -50,10 +50,10 @@ def image(
 
 
 def add(folder: Path, events: Sequence[Event]) -> None:
-    """Adds to the newest event file of a folder, which `replace` has made.
+    """Append to the newest event file of a folder, which `replace` has made.
 
     Raises:
-        OSError: it cannot be written, or is not there.
+        OSError: it cannot be written, or does not exist.
     """
     newest = _files(folder)[-1:]
     if not newest:
@@ -63,9 +63,9 @@ def add(folder: Path, events: Sequence[Event]) -> None:
 
 
 def replace(folder: Path, events: Sequence[Event]) -> None:
-    """Makes a new event file, which appears whole, in place of those of a folder.
+    """Replace the event files of a folder atomically by a new one.
 
-    A TensorBoard that has the folder open forgets what it has read, and reads the new file.
+    An open TensorBoard discards what it has read, and reads the new file.
 
     Raises:
         OSError: the folder cannot be written.
@@ -88,12 +88,12 @@ def replace(folder: Path, events: Sequence[Event]) -> None:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise
-    for path in [*old, *folder.glob(".*")]:  # with what a killed process had begun
+    for path in [*old, *folder.glob(".*")]:  # and temporary files of a killed process
         path.unlink()
 
 
 def _files(folder: Path) -> list[Path]:
-    """Those that `replace` has made, the newest last."""
+    """Files made by `replace`, the newest last."""
     return sorted(
         path for path in folder.glob(f"{_PREFIX}*") if path.name.removeprefix(_PREFIX).isdecimal()
     )

@@ -1,8 +1,8 @@
-"""What TensorBoard's HParams page is told: domains of the hyperparameters, and one row a trial.
+"""Events of TensorBoard's HParams page: the domains of hyperparameters, and one row per trial.
 
-TensorBoard knows three types, texts, booleans and 64-bit floats, and no scales: a whole number is a
-float that is whole, and a hyperparameter that is searched on a logarithmic scale says so in the
-name that is shown. "Logarithmic" is chosen for a column on the page itself.
+TensorBoard has three types, text, boolean and 64-bit float, and no scales: integers become floats,
+and a hyperparameter searched on a logarithmic scale says so in its display name. The user chooses
+"Logarithmic" for a column on the page.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,12 +23,12 @@ SCORE, EPOCHS, SECONDS, WINNER = "trial/score", "trial/epochs", "trial/seconds",
 
 @dataclass(frozen=True)
 class Searched:
-    """What a search searches.
+    """The space and objective of a search.
 
     Attributes:
         space: the declared hyperparameters.
-        pinned: those that are not searched, name to value.
-        objective: what the score is.
+        pinned: names and values of those that are not searched.
+        objective: name of the score.
     """
 
     space: keras_tuner.HyperParameters
@@ -41,7 +41,7 @@ class Searched:
         return Objective(self.objective).direction
 
     def may_be_active(self, declared: Any) -> bool:
-        """Whether what is pinned leaves a declared hyperparameter a chance."""
+        """Whether a declared hyperparameter can be active with the pinned values."""
         return all(
             condition.is_active(self.pinned)
             for condition in declared.conditions
@@ -53,8 +53,8 @@ def experiment(searches: Sequence[Searched], wall_time: float) -> Event:
     """The domains of all hyperparameters, and the metrics of a trial.
 
     Args:
-        searches: one; or several that are compared, whose domains are joined.
-        wall_time: when the first began, seconds since 1970.
+        searches: one or several, whose domains are joined.
+        wall_time: start of the first, in seconds since 1970.
     """
     objectives = " or ".join(sorted({search.objective for search in searches}))
     metrics = [
@@ -70,18 +70,18 @@ def experiment(searches: Sequence[Searched], wall_time: float) -> Event:
 
 def session_start(trial: TrialRecord, wall_time: float) -> Event:
     """The row of a trial, with its hyperparameters."""
-    # Without a name of its own the row has that of the folder, which differs between runs.
+    # An empty name shows the name of the folder, which differs between runs.
     return _event(api.hparams_pb(trial.hyperparameters, "", wall_time), wall_time)
 
 
 def session_end(failed: bool, wall_time: float) -> Event:
-    """How a trial ended."""
+    """The status of a trial that ended."""
     status = api_pb2.STATUS_FAILURE if failed else api_pb2.STATUS_SUCCESS
     return _event(session_end_pb(status, wall_time), wall_time)
 
 
 def domain(hyperparameter: Any) -> api.Domain:
-    """The values that a declared hyperparameter can have, or their range."""
+    """The values of a declared hyperparameter, or their range."""
     if not hasattr(hyperparameter, "min_value"):
         return api.Discrete(list(hyperparameter.values))
     low, high = hyperparameter.min_value, hyperparameter.max_value
@@ -91,7 +91,7 @@ def domain(hyperparameter: Any) -> api.Domain:
 
 
 def joined(one: api.Domain, other: api.Domain) -> api.Domain | None:
-    """The domain of what lies in either; None where no domain holds both."""
+    """The smallest domain that contains both; None if there is none."""
     if isinstance(one, api.Discrete) and isinstance(other, api.Discrete):
         values = {*one.values, *other.values}
         return api.Discrete(list(values)) if len({*map(type, values)}) == 1 else None
@@ -108,7 +108,7 @@ def _bounds(one: api.Domain) -> list[Any]:
 
 
 def _declared(searches: Sequence[Searched]) -> list[api_pb2.HParamInfo]:
-    """All that can be active in one of the searches."""
+    """The hyperparameters that can be active in one of the searches."""
     domains: dict[str, api.Domain | None] = {}
     infos: dict[str, api_pb2.HParamInfo] = {}
     for search in searches:
@@ -117,8 +117,8 @@ def _declared(searches: Sequence[Searched]) -> list[api_pb2.HParamInfo]:
             found = api.Discrete([search.pinned[name]]) if pinned else domain(declared)
             known = domains.get(name, found)
             domains[name] = None if known is None else joined(known, found)
-            # The page shows five columns: those first that differ, it is told. A trial without a
-            # value in one of them is in none of its plots.
+            # The page first shows five columns, those marked as differing. Its plots omit trials
+            # without a value in a shown column, so conditional ones are not marked.
             info = infos.setdefault(name, api_pb2.HParamInfo(name=name))
             info.differs |= not pinned and not declared.conditions
             info.display_name = info.display_name or _display_name(declared, pinned)
@@ -134,5 +134,5 @@ def _display_name(declared: Any, pinned: bool) -> str:
 
 
 def _event(summary: Any, wall_time: float) -> Event:
-    # `session_end_pb` makes TensorFlow's class of the same proto.
+    # `session_end_pb` returns TensorFlow's class of the same proto.
     return Event(wall_time=wall_time, summary=Summary.FromString(summary.SerializeToString()))

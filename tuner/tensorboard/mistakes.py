@@ -1,4 +1,4 @@
-"""The validation images that a trial takes for something else, as pictures for TensorBoard."""
+"""Pictures of the validation images that the winner misclassifies, for TensorBoard."""
 
 import io
 import shutil
@@ -12,6 +12,7 @@ from PIL import Image
 from tensorboard.compat.proto.event_pb2 import Event
 
 from tuner.data.dataset import Dataset
+from tuner.report.validation import Answers, worst
 from tuner.runs.journal import Journal
 from tuner.runs.outcomes import Outcomes
 from tuner.runs.ranking import rank
@@ -19,22 +20,21 @@ from tuner.runs.records import trial_name
 from tuner.tensorboard import event_files
 from tuner.text import printable
 
-# Pictures at most: those of which the network was surest.
-MOST = 24
+MOST = 24  # pictures, the most confident mistakes first
 _FOLDER = "mistakes"
 _NAME_LENGTH = 60
 
 
 @dataclass(frozen=True)
 class Mistake:
-    """A validation image that a trial takes for another class.
+    """A misclassified validation image.
 
     Attributes:
-        number: its place among the validation images, from 0.
-        path: of its file, relative to the data's folder.
+        number: its index among the validation images.
+        path: of its file, relative to the data folder.
         given: its class.
-        predicted: the class that it is taken for.
-        confidence: the probability of that, 0 to 1.
+        predicted: the predicted class.
+        confidence: the probability of the predicted class, 0 to 1.
     """
 
     number: int
@@ -45,10 +45,8 @@ class Mistake:
 
 
 def find_mistakes(outcomes: Outcomes, dataset: Dataset, most: int = MOST) -> list[Mistake]:
-    """The mistakes of a trial on the validation images, the surest first, at most `most`."""
+    """The mistakes of a trial on the validation images, the `most` confident ones first."""
     files, labels = dataset.of("validation"), dataset.labels("validation")
-    wrong = np.flatnonzero(outcomes.predicted != labels)
-    surest = wrong[np.argsort(-outcomes.confidence[wrong].astype(np.float32), kind="stable")]
     return [
         Mistake(
             int(number),
@@ -57,7 +55,7 @@ def find_mistakes(outcomes: Outcomes, dataset: Dataset, most: int = MOST) -> lis
             dataset.classes[outcomes.predicted[number]],
             float(outcomes.confidence[number]),
         )
-        for number in surest[:most]
+        for number in worst(Answers.of(outcomes, labels), most)
     ]
 
 
@@ -68,27 +66,27 @@ def write_mistakes(
     dataset: Dataset,
     pixels: Callable[[Sequence[int]], np.ndarray],
 ) -> None:
-    """Writes pictures of the winner's mistakes, in place of those of any other trial.
+    """Write pictures of the winner's mistakes, and remove those of other trials.
 
-    Does nothing where they are there already, or where there is no winner yet.
+    Does nothing if they exist already, or if there is no winner yet.
 
     Args:
         folder: the TensorBoard folder.
-        journal: the run's.
-        direction: "max" or "min", as the best score is.
-        dataset: the run's images.
-        pixels: places among the validation images to these images, uint8, shape (n, height, width,
+        journal: of the run.
+        direction: "max" or "min", of the score.
+        dataset: the images of the run.
+        pixels: maps indices of validation images to their pixels, uint8, shape (n, height, width,
             3).
 
     Raises:
         OSError: the folder cannot be written.
-        TuneError: what `pixels` raises.
+        TuneError: raised by `pixels`.
     """
     winner = next(iter(rank(journal.trials(), direction)), None)
     outcomes = None if winner is None else journal.outcomes(winner.id)
     if winner is None or outcomes is None:
         return
-    # The epochs stand in the name: a trial that has gone on makes other mistakes.
+    # The name has the epochs: a promoted trial makes other mistakes.
     target = folder / trial_name(winner.id) / f"{_FOLDER}-{winner.epochs}"
     if target.is_dir():
         return
@@ -104,10 +102,10 @@ def write_mistakes(
 
 def _picture(number: int, mistake: Mistake, pixels: np.ndarray) -> Event:
     given, predicted = _brief(mistake.given), _brief(mistake.predicted)
-    tag = f"{_FOLDER}/{number:02d} {given} taken for {predicted}, {mistake.confidence:.0%}"
+    tag = f"{_FOLDER}/{number:02d} {given} predicted as {predicted}, {mistake.confidence:.0%}"
     text = (
-        f"{printable(mistake.path)} is {printable(mistake.given)} and is taken for "
-        f"{printable(mistake.predicted)} with a probability of {mistake.confidence:.3f}."
+        f"{printable(mistake.path)} is {printable(mistake.given)}, predicted as "
+        f"{printable(mistake.predicted)} with probability {mistake.confidence:.3f}."
     )
     height, width, _ = pixels.shape
     return event_files.image(tag, _jpeg(pixels), (width, height), _markdown(text), time.time())
@@ -120,14 +118,11 @@ def _jpeg(pixels: np.ndarray) -> bytes:
 
 
 def _brief(name: str) -> str:
-    """A class's name as a part of a tag, in which a slash makes a group."""
+    """A class name in a tag, where a slash would make a group."""
     shown = printable(name).replace("/", "\N{DIVISION SLASH}")
     return shown if len(shown) <= _NAME_LENGTH else f"{shown[:_NAME_LENGTH]}..."
 
 
 def _markdown(text: str) -> str:
-    """The text as it is: markup in a name is neither taken for HTML nor for Markdown."""
-    plain = (
-        letter if letter.isalnum() or letter == " " else f"&#{ord(letter)};" for letter in text
-    )
-    return "".join(plain)
+    """Escape a text for Markdown and HTML."""
+    return "".join(c if c.isalnum() or c == " " else f"&#{ord(c)};" for c in text)

@@ -1,4 +1,4 @@
-"""TensorBoard on runs: their folders made good from the journals, and served on this machine."""
+"""TensorBoard on runs: their folders rebuilt from the journals, and served on localhost."""
 
 import contextlib
 import tempfile
@@ -21,24 +21,20 @@ _RELOAD_SECONDS = 2.0
 
 
 @contextlib.contextmanager
-def log_folder(
-    runs: Sequence[Run], cache: Cache, on_note: Callable[[str], None] | None = None
-) -> Iterator[Path]:
-    """The folder that TensorBoard reads, up to date while the block runs.
+def log_folder(runs: Sequence[Run], cache: Cache, on_note: Callable[[str], None]) -> Iterator[Path]:
+    """The folder that TensorBoard reads, valid inside the block.
 
-    What a run's folder lacks, also one of an older version, is written from its journal. One that
-    is being searched is left to the search, which keeps it up to date.
+    A run's folder is rebuilt from its journal, unless the run is searching: then the search keeps
+    it up to date.
 
     Args:
         runs: one, or several to compare.
-        cache: may hold the images of mistakes; those are decoded else.
-        on_note: is told which images could not be read, and which of several runs are left out.
+        cache: for the pixels of misclassified images.
+        on_note: receives sentences about unreadable images and skipped runs.
 
     Raises:
-        RunError: there is nothing to show of any of the runs: a run has not begun to train, or its
-            journal cannot be read.
+        RunError: nothing to show: no run has begun to train, or no journal can be read.
     """
-    on_note = on_note or _ignore
     with tempfile.TemporaryDirectory(prefix="tune-board-") as scratch:
         folders: dict[str, tuple[Run, Path]] = {}
         for run in runs:
@@ -48,12 +44,12 @@ def log_folder(
             except RunError as error:
                 if not folders and run is runs[-1]:
                     raise
-                on_note(f"{run.name} is left out: {error}")
+                on_note(f"{run.name} is skipped: {error}")
         yield next(iter(folders.values()))[1] if len(runs) == 1 else _together(scratch, folders)
 
 
 def _together(scratch: str, folders: Mapping[str, tuple[Run, Path]]) -> Path:
-    """A folder of several runs, by their names."""
+    """A folder with links to several runs."""
     together = Path(scratch, "together")
     together.mkdir()
     write_merged_experiment(together, [run.journal for run, _ in folders.values()])
@@ -63,14 +59,14 @@ def _together(scratch: str, folders: Mapping[str, tuple[Run, Path]]) -> Path:
 
 
 def serve(folder: Path, port: int | None = None) -> str:
-    """Serves a folder in a thread, to this machine alone, until the process ends.
+    """Serve a folder on localhost, in a thread that ends with the process.
 
     Args:
-        folder: as `log_folder` gives it.
-        port: to listen on; None for 6006, or the next that is free.
+        folder: of `log_folder`.
+        port: None for 6006 or the next free one.
 
     Returns:
-        The address.
+        The URL.
 
     Raises:
         SettingsError: the port is taken, or not allowed.
@@ -82,7 +78,7 @@ def serve(folder: Path, port: int | None = None) -> str:
         logdir=str(folder),
         host=_LOOPBACK,
         port=port,
-        load_fast="false",  # the other reader is a process of its own, and keeps what was replaced
+        load_fast="false",  # the fast reader would keep replaced files
         reload_interval=_RELOAD_SECONDS,
     )
     try:
@@ -117,7 +113,3 @@ def _write_mistakes(run: Run, folder: Path, cache: Cache, on_note: Callable[[str
         write_mistakes(folder, run.journal, settings.direction, dataset, pixels)
     except TuneError as error:
         on_note(f"The mistakes of {run.name} cannot be shown: {error}")
-
-
-def _ignore(note: str) -> None:
-    pass

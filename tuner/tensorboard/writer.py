@@ -1,8 +1,8 @@
-"""The TensorBoard folder of a run: written while it searches, or from its journal at any time.
+"""The TensorBoard folder of a run: written during the search, or rebuilt from its journal.
 
-One folder a trial, which TensorBoard calls a run: its row on the HParams page, and its curves over
-all its rungs. The journal is the truth and this a by-product, so that nothing here ends a search.
-The journal has no clock times: points of epochs long past stand as if training alone took time.
+Each trial has a folder, a "run" of TensorBoard: its row on the HParams page, and its curves over
+all its rungs. The journal is the truth and this a by-product, so errors here never end a search.
+The journal has no clock times: rebuilt points are placed as if only training took time.
 """
 
 import time
@@ -31,25 +31,23 @@ from tuner.runs.records import COMPLETED, FAILED, STOPPED, RungRecord, TrialReco
 from tuner.tensorboard import event_files, hparams
 
 FOLDER = "tensorboard"
-# Points are kept in memory for so long: an epoch of a head takes milliseconds.
-_FLUSH_SECONDS = 1.0
-# After a failure the disk is left alone for so long.
-_RETRY_SECONDS = 60.0
+_FLUSH_SECONDS = 1.0  # for which points are buffered: an epoch of a head takes milliseconds
+_RETRY_SECONDS = 60.0  # after a failure
 
 
 def write_summaries(
     folder: Path, journal: Journal, ended: float, searching: bool = False
 ) -> list[TrialRecord]:
-    """Writes the TensorBoard folder of a run anew, as the journal has it.
+    """Rebuild the TensorBoard folder of a run from its journal.
 
     Args:
         folder: the TensorBoard folder.
-        journal: the run's.
-        ended: when the last rung ended, seconds since 1970.
-        searching: whether trials that Hyperband has stopped may yet go on.
+        journal: of the run.
+        ended: end of the last rung, in seconds since 1970.
+        searching: whether stopped trials may still be promoted.
 
     Returns:
-        The trials that were written.
+        The trials of the journal.
 
     Raises:
         OSError: the folder cannot be written.
@@ -72,25 +70,25 @@ def write_summaries(
 
 
 def write_merged_experiment(folder: Path, journals: Sequence[Journal]) -> None:
-    """Writes the domains of several runs, whose folders are then put into this one.
+    """Write the joined domains of several runs, whose folders are then linked into this one.
 
-    TensorBoard takes the first experiment that it finds for that of all.
+    TensorBoard uses the first experiment that it finds for all of them.
     """
     event_files.replace(folder, [hparams.experiment([*map(_searched, journals)], time.time())])
 
 
 class SummaryWriter(SearchObserver):
-    """Writes the TensorBoard folder of a run while it searches.
+    """Writes the TensorBoard folder of a run during the search.
 
-    What cannot be written is told once, and made good from the journal when that works again.
+    A failure is reported once; the folder is rebuilt from the journal when writing works again.
 
     Args:
         folder: the TensorBoard folder.
-        journal: the run's.
-        on_note: is told of a failure.
+        journal: of the run.
+        on_note: receives the report of a failure.
 
     Attributes:
-        seconds: time spent here.
+        seconds: time spent in this observer.
     """
 
     def __init__(self, folder: Path, journal: Journal, on_note: Callable[[str], None]) -> None:
@@ -105,7 +103,7 @@ class SummaryWriter(SearchObserver):
         self._rungs = 0
         self._leader: int | None = None
         self._searching = True
-        self._failed = self._told = False
+        self._failed = self._reported = False
         self._tried = -_RETRY_SECONDS
 
     def on_event(self, event: SearchEvent) -> None:
@@ -127,15 +125,11 @@ class SummaryWriter(SearchObserver):
                 self._attempt(self._end_search, trials)
 
     def show(self, write: Callable[[Path], None]) -> None:
-        """Lets something else write to the folder; what it raises is told, as all else.
-
-        Args:
-            write: is given the folder.
-        """
+        """Call `write` with the folder; its errors are handled as those of events."""
         self._attempt(write, self._folder)
 
     def _attempt(self, action: Callable[..., None], *arguments: Any) -> None:
-        """Does something; a by-product that fails must not end a search, whatever it is."""
+        """Call `action`, or rebuild the folder after a failure; no error ends the search."""
         begun = time.monotonic()
         try:
             if not self._failed:
@@ -147,19 +141,19 @@ class SummaryWriter(SearchObserver):
         self.seconds += time.monotonic() - begun
 
     def _fail(self, error: Exception) -> None:
-        """Writes all anew, which helps where the folder was deleted; else says so, once."""
+        """Rebuild the folder, in case it was deleted; if that fails too, report it once."""
         try:
             if not self._may_try():
                 raise error
             self._rewrite()
         except Exception as last:
             self._failed = True
-            if not self._told:
+            if not self._reported:
                 self._on_note(
-                    f"TensorBoard's files cannot be written ({first_line(last)}). The search goes "
-                    "on; tune board makes them good."
+                    f"TensorBoard's files cannot be written ({first_line(last)}). The search "
+                    "continues; tune board rebuilds them."
                 )
-            self._told = True
+            self._reported = True
 
     def _may_try(self) -> bool:
         return time.monotonic() - self._tried > _RETRY_SECONDS
@@ -184,7 +178,7 @@ class SummaryWriter(SearchObserver):
             self._next[trial.id] = 0
 
     def _add_epoch(self, trial: TrialRecord, epoch: int, metrics: Mapping[str, float]) -> None:
-        # Of a rung that was interrupted some epochs are not told, others a second time.
+        # After an interruption, epochs of a rung may be skipped or repeated.
         if self._next.get(trial.id) != epoch:
             self._next[trial.id] = 0
             return
@@ -196,7 +190,7 @@ class SummaryWriter(SearchObserver):
     def _end_rung(self, trial: TrialRecord, best: TrialRecord | None) -> None:
         now = time.time()
         failed, reached = trial.status == FAILED, self._next.get(trial.id, 0)
-        # Of a rung that was complete but not yet in the journal no epoch is told.
+        # A rung restored from its checkpoint sends no epochs.
         if reached == 0 or (reached != trial.epochs + 1 and not failed):
             self._pending.pop(trial.id, None)
             history = _history(trial, self._journal.epochs(trial.id), now - trial.seconds)
@@ -211,7 +205,7 @@ class SummaryWriter(SearchObserver):
         self._flush()
 
     def _mark(self, trial: TrialRecord, leader: int | None, now: float) -> None:
-        """Marks the trial that leads now, and unmarks the one that did."""
+        """Mark the leading trial, and unmark the previous one."""
         changed = {self._leader, leader} if leader != self._leader else set()
         for number in changed | ({trial.id} if trial.rungs else set()):
             if number is not None:
@@ -247,7 +241,7 @@ def _searched(journal: Journal) -> hparams.Searched:
 def _history(
     trial: TrialRecord, epochs: Sequence[Mapping[str, float]], begun: float
 ) -> list[Event]:
-    """All that the journal has of a trial; `begun` is seconds since 1970."""
+    """All events of a trial from the journal; `begun` is in seconds since 1970."""
     found, clock = [hparams.session_start(trial, begun)], begun
     for rung in trial.rungs:
         each = rung.seconds / max(1, rung.end_epoch - rung.start_epoch)
@@ -274,5 +268,5 @@ def _rung_points(trial: TrialRecord, rung: RungRecord, wall_time: float) -> Even
 
 
 def _winner_point(wins: bool, rungs: int, wall_time: float) -> Event:
-    """`rungs`: how many the search has finished, which is this curve's axis."""
+    """The x-axis is `rungs`, the rungs that the search has finished."""
     return event_files.scalars({hparams.WINNER: float(wins)}, rungs, wall_time)
