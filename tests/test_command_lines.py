@@ -4,7 +4,7 @@ import shlex
 
 from tests.support.diagnosed import treatment
 from tuner.command_lines import Command, changed_options
-from tuner.diagnose.experiments import _recalibration
+from tuner.diagnose.batchnorm_statistics import recalibration_finding
 
 OPTIONS = {"--weights": "my weights.h5", "--image-size": "64", "--crop": "", "--split-seed": "3"}
 
@@ -30,7 +30,7 @@ def test_an_option_that_the_command_sets_is_not_added() -> None:
 
 
 def test_each_command_of_a_remedy_has_its_own_options() -> None:
-    remedy = _recalibration(treatment("frozen", 0.6), treatment("recalibrated", 0.8)).remedy
+    remedy = recalibration_finding(treatment("frozen", 0.6), treatment("recalibrated", 0.8)).remedy
     assert str(remedy.on("photos", {"--weights": "mine.h5", "--image-size": "64"})) == (
         "tune diagnose photos --weights mine.h5 --image-size 64 --save-recalibrated "
         "mine.weights.h5 writes such weights, and tune search photos --image-size 64 "

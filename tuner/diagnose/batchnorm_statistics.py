@@ -10,8 +10,13 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from tuner.command_lines import Command
+from tuner.diagnose.batchnorm_treatments import Treatment
 from tuner.diagnose.experiment_data import compiled
+from tuner.diagnose.finding import BATCHNORM_STATISTICS, Finding, Remedy
 from tuner.errors import WeightsError
+from tuner.metrics.significance import paired_gain
+from tuner.text import percent
 
 _SUFFIX = ".weights.h5"
 # Of the batch that measures statistics: 512 images of 64 px, 42 of 224; about 2 GB.
@@ -43,6 +48,27 @@ def recalibrate(network: keras.Model, pixels: np.ndarray) -> None:
     finally:
         for layer, (momentum, trainable) in zip(layers, before, strict=True):
             layer.momentum, layer.trainable = momentum, trainable
+
+
+def recalibration_finding(frozen: Treatment, recalibrated: Treatment) -> Finding:
+    """Whether other moving statistics than the pretrained ones suit the images better."""
+    gain, p_value = paired_gain(frozen.right, recalibrated.right)
+    sentence = (
+        f"With BatchNorm statistics of the training images a head reaches "
+        f"{percent(recalibrated.val_accuracy)}, with the pretrained ones "
+        f"{percent(frozen.val_accuracy)}."
+    )
+    file = "mine.weights.h5"
+    remedy = Remedy(
+        (
+            Command("diagnose", ("--save-recalibrated", file)),
+            " writes such weights, and ",
+            Command("search", ("--weights", file)),
+            " uses them.",
+        )
+    )
+    numbers = {"recalibrated": recalibrated.val_accuracy, "frozen": frozen.val_accuracy}
+    return Finding(BATCHNORM_STATISTICS, sentence, gain, p_value, remedy, numbers)
 
 
 def batchnorms(network: keras.Model) -> list[keras.layers.BatchNormalization]:

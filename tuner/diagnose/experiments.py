@@ -17,12 +17,15 @@ import numpy as np
 
 from search_spaces.recipes import plain_head
 from search_spaces.resnet50 import Configuration, ResNet50Space
-from tuner.command_lines import Command
 from tuner.counting import Progress, silent
 from tuner.data.dataset import Dataset, group_of
-from tuner.data.pixel_store import prepare_images
+from tuner.data.pixel_store import pixels_of
 from tuner.diagnose.batchnorm_ladder import Ladder
-from tuner.diagnose.batchnorm_statistics import check_weights_target, write_weights
+from tuner.diagnose.batchnorm_statistics import (
+    check_weights_target,
+    recalibration_finding,
+    write_weights,
+)
 from tuner.diagnose.batchnorm_treatments import HISTORY, Treatment
 from tuner.diagnose.data_faults import (
     conflict_finding,
@@ -33,7 +36,7 @@ from tuner.diagnose.data_faults import (
 )
 from tuner.diagnose.experiment_data import ExperimentData, extract_features
 from tuner.diagnose.feature_ceiling import ceiling, features_limit
-from tuner.diagnose.finding import BATCHNORM_STATISTICS, LEARNING_RATE, Finding, Remedy, judge
+from tuner.diagnose.finding import LEARNING_RATE, Finding, judge
 from tuner.diagnose.head_training import EPOCHS, HeadFit
 from tuner.diagnose.image_size import image_size
 from tuner.diagnose.label_noise import WrongLabels, find_wrong_labels
@@ -41,13 +44,11 @@ from tuner.diagnose.learning_curve import data_finding, learning_curve
 from tuner.diagnose.mistake_costs import mistakes, prices, treatments_for, unjudged_rate
 from tuner.diagnose.overfitting import overfitting
 from tuner.diagnose.result import Diagnosis, Options, rank_causes
-from tuner.metrics.significance import paired_gain
 from tuner.model_check.check import check_model
 from tuner.model_check.findings import ModelFinding
 from tuner.model_check.load import check_classes, check_image_size
 from tuner.model_check.trainable_layers import trainable_layers
 from tuner.storage.cache import Cache
-from tuner.text import percent
 from tuner.training.rows import Rows
 
 SEEDS = (0, 1, 2)
@@ -178,17 +179,10 @@ class _Experiments:
         options, dataset = self._options, self._dataset
         training, validation = (
             Rows(
-                prepare_images(
-                    files,
-                    dataset.root,
-                    options.image_size,
-                    self._cache,
-                    self._on_progress,
-                    crop=options.crop,
-                ),
+                pixels_of(dataset, split, options.settings, self._cache, self._on_progress),
                 dataset.labels(split),
             )
-            for files, split in zip(self._files, ("train", "validation"), strict=True)
+            for split in ("train", "validation")
         )
         return extract_features(
             ResNet50Space(len(dataset.classes), options.image_size, options.weights),
@@ -268,7 +262,7 @@ class _Experiments:
             self._data_finding(),
             imbalance_finding(self._dataset, right),
             *self._head_findings(right),
-            _recalibration(treatments["frozen"], treatments["recalibrated"]),
+            recalibration_finding(treatments["frozen"], treatments["recalibrated"]),
             image_size(
                 self._data,
                 self._files,
@@ -334,27 +328,6 @@ class _Experiments:
             (files[row].path, self._dataset.classes[suggested])
             for row, suggested in zip(wrong.rows, wrong.suggested, strict=True)
         )
-
-
-def _recalibration(frozen: Treatment, recalibrated: Treatment) -> Finding:
-    """Whether ImageNet's moving statistics fit these images."""
-    gain, p_value = paired_gain(frozen.right, recalibrated.right)
-    sentence = (
-        f"With BatchNorm statistics of the training images a head reaches "
-        f"{percent(recalibrated.val_accuracy)}, with the pretrained ones "
-        f"{percent(frozen.val_accuracy)}."
-    )
-    file = "mine.weights.h5"
-    remedy = Remedy(
-        (
-            Command("diagnose", ("--save-recalibrated", file)),
-            " writes such weights, and ",
-            Command("search", ("--weights", file)),
-            " uses them.",
-        )
-    )
-    numbers = {"recalibrated": recalibrated.val_accuracy, "frozen": frozen.val_accuracy}
-    return Finding(BATCHNORM_STATISTICS, sentence, gain, p_value, remedy, numbers)
 
 
 def sampled(dataset: Dataset) -> Dataset:

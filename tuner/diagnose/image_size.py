@@ -43,9 +43,8 @@ def image_size(
 ) -> Finding:
     """Compare a head on the same images at two sizes.
 
-    At most 600 training and 400 validation images are compared, at the size of `data` and at
-    224 px, or at the multiple of 32 that half of the originals have; that must be at least half as
-    many pixels a side again.
+    At most 600 training and 400 validation images are compared, at the size of `data` and at 224
+    px, or the multiple of 32 that half of the originals have, if that is 1.5 times as much a side.
 
     Args:
         data: images and features at the size in question.
@@ -61,46 +60,44 @@ def image_size(
     size, side = data.space.image_size, typical_side(files[0], root)
     larger = max(size, min(LARGE_SIZE, side // _STRIDE * _STRIDE))
     numbers: dict[str, Any] = {"image_size": size, "larger_size": larger, "typical_side": side}
-    if size >= LARGE_SIZE or larger < min(LARGE_SIZE, _WORTH_TRYING * size):
-        reason = f"Half of the originals have at most {side} px a side: not many more than {size}."
-        if size >= LARGE_SIZE:
-            reason = f"Images of {size} px are as large as those ResNet50 was trained on."
+    reason = _why_not(size, larger, side)
+    if reason:
         return Finding(IMAGE_SIZE, reason, 0.0, None, numbers=numbers)
-    rows = [
+    sampled = [
         np.linspace(0, len(part) - 1, min(len(part), most)).astype(np.int64)
         for part, most in zip(files, _MOST_IMAGES, strict=True)
     ]
-    training, validation = (
+    small = [
         Rows(part.x[chosen], part.y[chosen])
-        for part, chosen in zip((data.pooled_training, data.pooled_validation), rows, strict=True)
-    )
-    pixels = [
-        prepare_images(
-            [part[row] for row in chosen],
-            root,
-            larger,
-            cache,
-            on_progress,
-            crop=crop,
-            what=f"decoding images at {larger} px",
+        for part, chosen in zip(
+            (data.pooled_training, data.pooled_validation), sampled, strict=True
         )
-        for part, chosen in zip(files, rows, strict=True)
     ]
-    enlarged = extract_features(
-        ResNet50Space(data.space.num_classes, larger, data.space.weights),
-        Rows(pixels[0], training.y),
-        Rows(pixels[1], validation.y),
-        cache,
-        on_progress,
-    )
-    before, after = (
-        data.heads.fit(configuration, [fitted_on], scored_on, epochs, seed).right
-        for fitted_on, scored_on in (
-            (training, validation),
-            (enlarged.pooled_training, enlarged.pooled_validation),
+    what = f"decoding images at {larger} px"
+    images = [
+        prepare_images(
+            [part[row] for row in chosen], root, larger, cache, on_progress, crop=crop, what=what
         )
+        for part, chosen in zip(files, sampled, strict=True)
+    ]
+    space = ResNet50Space(data.space.num_classes, larger, data.space.weights)
+    training, validation = (Rows(x, rows.y) for x, rows in zip(images, small, strict=True))
+    enlarged = extract_features(space, training, validation, cache, on_progress)
+    large = enlarged.pooled_training, enlarged.pooled_validation
+    before, after = (
+        data.heads.fit(configuration, [rows], others, epochs, seed).right
+        for rows, others in (small, large)
     )
-    return _finding(before, after, len(training.y), numbers)
+    return _finding(before, after, len(small[0].y), numbers)
+
+
+def _why_not(size: int, larger: int, side: int) -> str:
+    """Why no larger size is tried; empty where one is."""
+    if size >= LARGE_SIZE:
+        return f"Images of {size} px are as large as those ResNet50 was trained on."
+    if larger < min(LARGE_SIZE, _WORTH_TRYING * size):
+        return f"Half of the originals have at most {side} px a side: not many more than {size}."
+    return ""
 
 
 def typical_side(files: Sequence[ImageFile], root: Path) -> int:

@@ -98,28 +98,22 @@ def find_wrong_labels(
         on_progress("wrong labels", next(steps), _FOLDS * _REPEATS + 2)
 
     labels = np.concatenate([training.y, validation.y]).astype(np.int64)
-    features = np.concatenate([training.x[:], validation.x[:]])
-    probabilities = _probabilities(features, labels, groups, seed, step)
+    probabilities = _probabilities(training, validation, labels, groups, seed, step)
     if np.isfinite(probabilities).all(axis=1).sum() < _LEAST_IMAGES:
         return _too_few(len(labels))
     count = _Count.of(labels, probabilities)
     rows = suspects(labels, probabilities, round(count.share * len(labels)))
-    kept = np.ones(len(labels), bool)
-    kept[rows] = False
-    kept_training, kept_validation = np.split(kept, [len(training.y)])
+    kept = ~np.isin(np.arange(len(labels)), rows)
+    in_training, in_validation = np.split(kept, [len(training.y)])
+    cleaned = Rows(training.x[in_training], training.y[in_training])
     before = heads.fit(configuration, [training], validation, epochs, seed).right
     step()
-    cleaned = Rows(training.x[kept_training], training.y[kept_training])
     after = heads.fit(configuration, [cleaned], validation, epochs, seed).right
     step()
-    gain = _Gain.of(before, after, kept_validation)
-    return WrongLabels(
-        _finding(count, gain, len(rows), len(labels)),
-        count.share,
-        count.interval,
-        rows,
-        probabilities[rows].argmax(axis=1),
-    )
+    gain = _Gain.of(before, after, in_validation)
+    finding = _finding(count, gain, len(rows), len(labels))
+    suggested = probabilities[rows].argmax(axis=1)
+    return WrongLabels(finding, count.share, count.interval, rows, suggested)
 
 
 def suspects(labels: np.ndarray, probabilities: np.ndarray, most: int) -> np.ndarray:
@@ -201,13 +195,15 @@ class _Gain:
 
 
 def _probabilities(
-    features: np.ndarray,
+    training: Rows,
+    validation: Rows,
     labels: np.ndarray,
     groups: np.ndarray | None,
     seed: int,
     on_fold: Callable[[], None],
 ) -> np.ndarray:
     """Out-of-fold class probabilities, the mean of several divisions into folds."""
+    features = np.concatenate([training.x[:], validation.x[:]])
     projected = projection(features).transform(features)
     classifier = logistic_regression(_STRENGTH)
     parts = [folds(labels, groups, _FOLDS, seed + repeat) for repeat in range(_REPEATS)]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -35,6 +36,21 @@ class RateCurve:
     rates: tuple[float, ...]
     right: np.ndarray
     train_losses: tuple[float, ...]
+
+    @property
+    def best(self) -> float:
+        """The rate with the highest accuracy."""
+        return self.rates[int(self.right.mean(axis=1).argmax())]
+
+    def to_json(self) -> dict[str, Any]:
+        """All numbers."""
+        return {
+            "best": self.best,
+            "good": list(self.good),
+            "rates": list(self.rates),
+            "val_accuracies": [float(each) for each in self.right.mean(axis=1)],
+            "train_losses": list(self.train_losses),
+        }
 
     @property
     def good(self) -> tuple[float, float]:
@@ -141,16 +157,16 @@ def learning_rate_finding(
     if not used > 0:
         raise SettingsError(f"a learning rate must be above 0, but got {used}.")
     nearest = int(np.abs(np.log(curve.rates) - np.log(used)).argmin())
-    accuracies, (low, high) = curve.right.mean(axis=1), curve.good
-    best = curve.rates[int(accuracies.argmax())]
+    low, high = curve.good
     tried, own = f"{curve.rates[nearest]:g}", curve.right[nearest]
     is_low = used < low and longer is not None
     if used < low and longer is not None:
         tried, own = f"{used:g} after {_TIMES_LONGER} times as many epochs", longer
     gain, p_value = paired_gain(own, best_of(curve.right))
+    top = float(curve.right.mean(axis=1).max())
     figures = (
-        f"a head reaches {percent(float(own.mean()))} with {tried} and "
-        f"{percent(float(accuracies.max()))} with {best:g}; {low:g} to {high:g} is good."
+        f"a head reaches {percent(float(own.mean()))} with {tried} and {percent(top)} with "
+        f"{curve.best:g}; {low:g} to {high:g} is good."
     )
     found = Finding(
         LEARNING_RATE,
@@ -158,16 +174,8 @@ def learning_rate_finding(
         gain,
         p_value,
         Remedy((f"Use a learning rate of {low:g} to {high:g}; ", Command("search"), " finds one.")),
-        {
-            "used": used,
-            "compared": curve.rates[nearest],
-            "accuracy": float(own.mean()),
-            "best": best,
-            "good": [low, high],
-            "rates": list(curve.rates),
-            "val_accuracies": [float(each) for each in accuracies],
-            "train_losses": list(curve.train_losses),
-        },
+        {"used": used, "compared": curve.rates[nearest], "accuracy": float(own.mean())}
+        | curve.to_json(),
         harmless=f"A learning rate of {used:g} is no cause: {figures}",
     )
     if is_low or used > high:

@@ -61,7 +61,14 @@ class Options:
 
     def __post_init__(self) -> None:
         """Check the values as those of a search."""
-        SearchSettings(weights=self.weights, image_size=self.image_size, seed=self.seed)
+        assert self.settings
+
+    @property
+    def settings(self) -> SearchSettings:
+        """A search with the same images, weights and seed."""
+        return SearchSettings(
+            weights=self.weights, image_size=self.image_size, crop=self.crop, seed=self.seed
+        )
 
     @property
     def few_images(self) -> tuple[int, int]:
