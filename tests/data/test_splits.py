@@ -72,9 +72,10 @@ def test_no_group_is_parted_and_every_class_gets_its_share_or_it_is_an_error(
 
 
 @given(
-    sizes=st.lists(st.integers(1, 3), min_size=30, max_size=60), seed=st.integers(0, 9),
+    sizes=st.lists(st.integers(1, 3), min_size=30, max_size=60),
+    seed=st.integers(0, 9),
     extra=st.integers(1, 3),
-)  # fmt: skip
+)
 def test_what_is_added_moves_few_others(sizes: list[int], seed: int, extra: int) -> None:
     members = [Member("a", str(n)) for n, size in enumerate(sizes) for _ in range(size)]
     added = [Member("a", f"new {n}") for n in range(extra)]

@@ -75,11 +75,21 @@ def test_splits_and_groups(table: Any) -> None:
     manifest = table_manifest(table(text))
     assert manifest.given == ("train", "validation", "test")
     assert [each.split for each in manifest.candidates] == [
-        "train", "train", "validation", "validation", "test", "test",
-    ]  # fmt: skip
+        "train",
+        "train",
+        "validation",
+        "validation",
+        "test",
+        "test",
+    ]
     assert [each.group for each in manifest.candidates] == [
-        "burst 1", None, "burst 1", None, None, "x",
-    ]  # fmt: skip
+        "burst 1",
+        None,
+        "burst 1",
+        None,
+        None,
+        "x",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -231,8 +241,9 @@ def test_what_parquet_cannot_be_is_a_sentence(tmp_path: Path, pandas: Any) -> No
     refused(r"cannot be read: no such file")
     refused(
         r"lacks the column label: its schema must name .* it names path, class\.",
-        path=paths, **{"class": ["cat", "dog"]},
-    )  # fmt: skip
+        path=paths,
+        **{"class": ["cat", "dog"]},
+    )
     refused(r"has no label in row 2: give it one", path=paths, label=["cat", None])
     refused(r"has the split 'tset' in row 1", path=paths, label=paths, split=["tset", None])
     refused(r"has the column label twice", path=paths, label=paths, Label=paths)

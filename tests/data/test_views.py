@@ -230,8 +230,9 @@ def test_views_are_the_same_in_every_process(cache: Cache, tmp_path: Path) -> No
     finished = subprocess.run(
         [sys.executable, "-c", ELSEWHERE, str(elsewhere)],
         env={**os.environ, "PYTHONPATH": str(root), "PYTHONHASHSEED": "77"},
-        capture_output=True, text=True,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+    )
     assert finished.returncode == 0, finished.stderr
     here = [digest(prepare_views(PIXELS, mode, 3, cache)) for mode in MODES]
     assert finished.stdout.split() == here
@@ -291,7 +292,7 @@ def test_a_trial_meets_the_views_by_turns_over_all_its_rungs(
     from search_spaces.resnet50 import ResNet50Space
 
     source = RecordingSource(3)
-    monkeypatch.setattr(HyperbandTuner, "_make_source", lambda *_: source)
+    monkeypatch.setattr("tuner.search.tuner.make_source", lambda *_, **__: source)
     tuner = HyperbandTuner(
         ResNet50Space(3, SIZE, "none"), max_epochs=9, directory=tmp_path, cache=cache
     )

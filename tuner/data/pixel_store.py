@@ -61,7 +61,8 @@ def prepare_images(
     key = _key(files, image_size, crop)
     folder = cache.entry(_KIND, key)
     if folder is None:
-        parts = _Parts(files, root, image_size, crop, cache, partial(on_progress, what))
+        progress = partial(on_progress, what)
+        parts = _Parts(files, root, cache, image_size=image_size, crop=crop, on_progress=progress)
         folder = cache.get_or_create(_KIND, key, parts.join)
         parts.remove()
     images: np.ndarray = np.load(folder / _FILE_NAME, mmap_mode="r")
@@ -107,9 +108,10 @@ class _Parts:
         self,
         files: Sequence[ImageFile],
         root: Path,
+        cache: Cache,
+        *,
         image_size: int,
         crop: bool,
-        cache: Cache,
         on_progress: Callable[[int, int], None],
     ) -> None:
         self._files = files

@@ -5,7 +5,7 @@
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import chain, pairwise
@@ -182,11 +182,29 @@ def survey(data: Path, cache: Cache | None = None, on_progress: Progress = silen
     Raises:
         DataError: there is no such folder, it does not hold images in at least two classes, or more
             than a fifth of them are damaged.
-        CacheError: the cache folder is full, or may not be written.
+        CacheError: the cache folder is full, or is not writable.
     """
     manifest = listed(data)
-    pictures: list[Picture] = []
-    fingerprints: list[bytes] = []
+    found, damaged = _read_all(manifest, cache, on_progress)
+    _check_readable(manifest, [picture for picture, _ in found], damaged)
+    found.sort(key=lambda pair: pair[0].path)
+    pictures = tuple(picture for picture, _ in found)
+    return Survey(
+        root=manifest.root,
+        classes=next(iter(manifest.classes.values())),
+        given=manifest.given,
+        pictures=pictures,
+        skipped=tuple(sorted(manifest.stray + damaged, key=lambda skipped: skipped.path)),
+        ignored=manifest.ignored,
+        near=_near(pictures, [fingerprint for _, fingerprint in found]),
+    )
+
+
+def _read_all(
+    manifest: Manifest, cache: Cache | None, on_progress: Progress
+) -> tuple[list[tuple[Picture, bytes]], list[Skipped]]:
+    """The readable images with their fingerprints, and the damaged ones."""
+    found: list[tuple[Picture, bytes]] = []
     damaged: list[Skipped] = []
     with FactStore(cache, near_duplicates.VERSION) as store:
         together = batches(manifest.candidates, lambda item: manifest.root / item.path)
@@ -195,21 +213,16 @@ def survey(data: Path, cache: Cache | None = None, on_progress: Progress = silen
             if isinstance(facts, str):
                 damaged.append(Skipped(candidate.path, facts))
             elif isinstance(facts, Facts):
-                pictures.append(_picture(candidate, sha256, facts))
-                fingerprints.append(facts.fingerprint)
+                picture = Picture(
+                    **vars(candidate),
+                    sha256=sha256,
+                    format=facts.format,
+                    width=facts.width,
+                    height=facts.height,
+                )
+                found.append((picture, facts.fingerprint))
             on_progress("reading images", done, len(manifest.candidates))
-    _check_readable(manifest, pictures, damaged)
-    order = sorted(range(len(pictures)), key=lambda number: pictures[number].path)
-    pictures = [pictures[number] for number in order]
-    return Survey(
-        manifest.root,
-        next(iter(manifest.classes.values())),
-        manifest.given,
-        tuple(pictures),
-        tuple(sorted(manifest.stray + damaged, key=lambda skipped: skipped.path)),
-        manifest.ignored,
-        _near(pictures, [fingerprints[number] for number in order]),
-    )
+    return found, damaged
 
 
 def _read(root: Path, store: FactStore, candidates: list[Candidate]) -> list[_Read]:
@@ -244,7 +257,7 @@ def _facts(data: bytes, pixels: np.ndarray) -> Facts:
     return Facts(kind, width, height, near_duplicates.fingerprint(pixels))
 
 
-def _near(pictures: list[Picture], fingerprints: list[bytes]) -> tuple[tuple[int, int], ...]:
+def _near(pictures: Sequence[Picture], fingerprints: list[bytes]) -> tuple[tuple[int, int], ...]:
     """Pairs of near pictures; identical files are represented by the first."""
     first: dict[str, int] = {}
     for number, picture in enumerate(pictures):
@@ -252,19 +265,6 @@ def _near(pictures: list[Picture], fingerprints: list[bytes]) -> tuple[tuple[int
     numbers = list(first.values())
     pairs = near_duplicates.near_pairs([fingerprints[number] for number in numbers])
     return tuple((numbers[one], numbers[other]) for one, other in pairs.tolist())
-
-
-def _picture(candidate: Candidate, sha256: str, facts: Facts) -> Picture:
-    return Picture(
-        path=candidate.path,
-        label=candidate.label,
-        split=candidate.split,
-        group=candidate.group,
-        sha256=sha256,
-        format=facts.format,
-        width=facts.width,
-        height=facts.height,
-    )
 
 
 def _check_readable(manifest: Manifest, pictures: list[Picture], damaged: list[Skipped]) -> None:
