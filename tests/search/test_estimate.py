@@ -133,9 +133,7 @@ def test_of_a_space_that_builds_in_its_own_way_only_the_schedule_is_known(
     assert found.schedule.max_epochs == 9
 
 
-def test_very_unequal_classes_are_told_as_a_search_tells_them(
-    photos: Path, tmp_path: Path, estimated: Any
-) -> None:
+def test_imbalance_is_noted_as_in_a_search(photos: Path, tmp_path: Path, estimated: Any) -> None:
     assert estimated().imbalance is None
     uneven = Path(shutil.copytree(photos, tmp_path / "uneven"))
     for number in range(50):

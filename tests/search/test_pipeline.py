@@ -34,7 +34,7 @@ from tuner.runs.notes import Notes
 from tuner.runs.run import existing_run, open_run
 from tuner.runs.timings import prepared_seconds
 from tuner.search import tuner as search_module
-from tuner.search.pipeline import SearchControl, run_search
+from tuner.search.pipeline import run_search
 from tuner.settings import SearchFolders, SearchSettings
 
 opened: list[str] | None = None
@@ -95,7 +95,7 @@ def test_test_images_are_not_there_while_it_searches() -> None:
 
 
 @pytest.mark.parametrize("split", ["train", "validation"])
-def test_the_others_are_missed(
+def test_missing_training_or_validation_images_end_the_search(
     photos: Path, tmp_path: Path, trained: list[str], split: str
 ) -> None:
     with hidden(split):
@@ -152,7 +152,7 @@ def test_what_a_run_holds(photos: Path, tmp_path: Path, trained: list[str]) -> N
     }
 
 
-def test_unequal_classes_are_told_when_a_run_begins_and_not_again(
+def test_imbalance_is_noted_when_a_run_begins_and_not_on_resume(
     photos: Path, tmp_path: Path, trained: list[str]
 ) -> None:
     class Listener(SearchObserver):
@@ -268,7 +268,7 @@ def copied(photos: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(photos, tmp_path / "photos"))
 
 
-def test_resuming_what_is_not_there_begins_it(
+def test_resuming_a_missing_run_begins_it(
     copied: Path, folders: SearchFolders, trained: list[str]
 ) -> None:
     assert existing_run(folders.runs_dir, "first") is None
@@ -278,7 +278,7 @@ def test_resuming_what_is_not_there_begins_it(
     assert existing_run(folders.runs_dir, "first") is not None
 
 
-def test_a_run_is_gone_on_with(copied: Path, folders: SearchFolders, trained: list[str]) -> None:
+def test_a_run_is_resumed(copied: Path, folders: SearchFolders, trained: list[str]) -> None:
     begun = run_search(settings(copied), "first", folders)
     begun.journal.begin_trial({"a": 1}, slot=(0, 0))
     before = contents(begun.folder)
@@ -305,7 +305,7 @@ def test_other_settings_are_refused_each_by_name_before_images_are_read(
     assert trained == ["first"]
 
 
-def test_another_time_budget_is_none_of_them(
+def test_the_time_budget_may_change_on_resume(
     copied: Path, folders: SearchFolders, trained: list[str]
 ) -> None:
     run_search(settings(copied, time_budget_seconds=60.0), "first", folders)
@@ -420,7 +420,7 @@ def test_a_run_that_is_being_searched_is_refused_before_images_are_read(
     assert trained == ["first"]
 
 
-def test_a_request_to_stop_is_heard_while_images_are_read(
+def test_a_stop_request_ends_the_reading_of_images(
     copied: Path, folders: SearchFolders, trained: list[str]
 ) -> None:
     stop = StopRequest()
@@ -433,15 +433,13 @@ def test_a_request_to_stop_is_heard_while_images_are_read(
 
     seen: list[str] = []
     with pytest.raises(StoppedError):
-        run_search(
-            settings(copied), "first", folders, observer=Stopping(), control=SearchControl(stop)
-        )
+        run_search(settings(copied), "first", folders, observer=Stopping(), stop=stop)
     assert seen[-1] == "decoding validation images"
     assert trained == []
     assert not folders.runs_dir.exists()
     stop.made = True
     with pytest.raises(StoppedError):  # without anybody who listens
-        run_search(settings(copied), "first", folders, control=SearchControl(stop))
+        run_search(settings(copied), "first", folders, stop=stop)
 
 
 def test_a_weights_file_may_be_moved_and_not_changed(

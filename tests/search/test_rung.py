@@ -122,7 +122,7 @@ def test_a_rung_from_the_beginning(place: Place) -> None:
     assert place.notes == []
 
 
-def test_a_promoted_trial_goes_on_where_it_was(place: Place, whole: Any) -> None:
+def test_a_promoted_trial_continues_from_its_checkpoint(place: Place, whole: Any) -> None:
     first, second = place.run(1), place.run(4, trial(1))
     assert place.trained == [(1, 1), (2, 2), (3, 0)]
     assert same(read_checkpoint(place.state).state, whole[0])
@@ -132,7 +132,7 @@ def test_a_promoted_trial_goes_on_where_it_was(place: Place, whole: Any) -> None
 
 @pytest.mark.parametrize("ends", [(), (1,)])
 @pytest.mark.parametrize("epochs", [(2,), (3,), (2, 3)])
-def test_a_rung_that_was_stopped_goes_on_after_its_last_epoch(
+def test_a_stopped_rung_resumes_after_its_last_epoch(
     place: Place, whole: Any, ends: tuple[int, ...], epochs: tuple[int, ...]
 ) -> None:
     for end in ends:
@@ -168,7 +168,7 @@ def test_where_time_is_up_the_last_epoch_is_saved(place: Place, whole: Any) -> N
     assert len(place.trained) == 1
 
 
-def test_what_stops_was_saved_even_if_it_happens_now(place: Place) -> None:
+def test_a_stop_during_the_decision_to_save_loses_nothing(place: Place) -> None:
     """The budget is used up, or the request made, while it is decided whether to save."""
     asked = []
 
@@ -230,7 +230,7 @@ DAMAGES: dict[str, Callable[[Path], None]] = {
 
 
 @pytest.mark.parametrize("name", DAMAGES)
-def test_what_is_lost_is_trained_again_and_comes_out_the_same(
+def test_a_lost_checkpoint_is_trained_again_to_the_same_bits(
     place: Place, whole: Any, name: str
 ) -> None:
     place.run(2)
@@ -245,7 +245,9 @@ def test_what_is_lost_is_trained_again_and_comes_out_the_same(
 
 
 @pytest.mark.parametrize("name", DAMAGES)
-def test_what_is_lost_in_the_middle_of_a_rung_too(place: Place, whole: Any, name: str) -> None:
+def test_a_checkpoint_lost_within_a_rung_is_trained_again_too(
+    place: Place, whole: Any, name: str
+) -> None:
     place.run(2)
     place.stopped_after(3, 4, trial(2))
     DAMAGES[name](place.state)
@@ -254,14 +256,14 @@ def test_what_is_lost_in_the_middle_of_a_rung_too(place: Place, whole: Any, name
     assert len(place.notes) == 1
 
 
-def test_what_is_lost_in_the_first_rung_is_said_too(place: Place, whole: Any) -> None:
+def test_a_checkpoint_lost_in_the_first_rung_is_noted(place: Place, whole: Any) -> None:
     place.stopped_after(2, 4)
     damaged(place.state)
     assert place.run(4).epochs == whole[1]
     assert place.notes == ["The weights of trial 0002 were lost: it is trained again."]
 
 
-def test_a_request_is_heard_while_it_trains_again(place: Place) -> None:
+def test_a_stop_request_ends_repeated_training(place: Place) -> None:
     place.run(4)
     place.state.unlink()
     place.stop.made = True
@@ -271,7 +273,7 @@ def test_a_request_is_heard_while_it_trains_again(place: Place) -> None:
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
-def test_a_loss_that_is_no_number_is_a_failure_and_is_not_saved(
+def test_a_nan_loss_fails_and_is_not_saved(
     place: Place, monkeypatch: pytest.MonkeyPatch, bad: float
 ) -> None:
     place.run(1)
@@ -373,7 +375,7 @@ BLOCK = HEAD | {"unfreeze_blocks": 1, "backbone_lr_factor": 0.3}
     ("values", "lost"),
     [(HEAD, False), (HEAD, True), pytest.param(BLOCK, False, marks=pytest.mark.slow)],
 )
-def test_weights_slots_statistics_and_seeds_go_on_bit_for_bit(
+def test_weights_slots_statistics_and_seeds_resume_bit_for_bit(
     tmp_path: Path, source: FromFeatures, values: dict[str, Any], lost: bool
 ) -> None:
     trainer: Trainer = source.trainer(values, 2)

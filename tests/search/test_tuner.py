@@ -1,4 +1,4 @@
-"""A whole search with a small network: what it trains, keeps, tells and gives back."""
+"""A whole search with a small network: training, checkpoints, events, results."""
 
 import dataclasses
 from collections import Counter
@@ -269,7 +269,7 @@ def test_weights_that_were_not_kept_are_a_run_error(tuner: HyperbandTuner) -> No
         tuner.get_best_models(4)
 
 
-def test_the_observer_is_told_in_order(tuner: HyperbandTuner, diary: Diary) -> None:
+def test_events_arrive_in_order(tuner: HyperbandTuner, diary: Diary) -> None:
     events = iter(diary.events)
     note = next(events)
     assert isinstance(note, Note)
@@ -341,7 +341,7 @@ def test_a_bad_pin_makes_no_run(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_failed_trials_are_told_and_replaced(tmp_path: Path) -> None:
+def test_failed_trials_are_reported_and_replaced(tmp_path: Path) -> None:
     diary = Diary()
     # 3 trials to 1 epoch, 1 of them to 3; 2 trials to 3
     tuner = searched(tmp_path, "sound", "raises", "diverges", max_epochs=3, seed=4, observer=diary)
@@ -480,7 +480,7 @@ def test_a_dataset_is_searched_as_its_arrays_are(tmp_path: Path) -> None:
     assert found[0] == found[1]
 
 
-def test_what_is_no_image_is_refused_before_anything_is_trained(tmp_path: Path) -> None:
+def test_invalid_images_are_refused_before_training(tmp_path: Path) -> None:
     tuner = HyperbandTuner(
         ResNet50Space(CLASSES, 32, "none"), directory=tmp_path, cache=Cache(tmp_path / "cache")
     )
@@ -613,7 +613,7 @@ class Stopping(Diary):
 
 
 def in_parts(search: Callable[..., HyperbandTuner], stops: Iterable[float]) -> list[Stopping]:
-    """A search that is stopped again and again; what each of its processes was told."""
+    """Run a search that is stopped again and again; return the events of each process."""
     told = []
     for after in (*stops, float("inf")):
         told.append(Stopping(after))
@@ -708,7 +708,7 @@ def test_a_kill_between_checkpoint_and_journal_loses_no_epoch(
     "damage",
     ["flipped", *(pytest.param(name, marks=pytest.mark.slow) for name in ("gone", "cut"))],
 )
-def test_weights_that_are_lost_are_trained_again_and_come_out_the_same(
+def test_lost_weights_are_trained_again_to_the_same_bits(
     tmp_path: Path, whole: dict[str, Any], damage: str
 ) -> None:
     def search(**options: Any) -> HyperbandTuner:
@@ -737,7 +737,7 @@ def test_weights_that_are_lost_are_trained_again_and_come_out_the_same(
     ]
 
 
-def test_what_a_dead_process_had_begun_to_write_is_removed(tmp_path: Path) -> None:
+def test_leftovers_of_a_killed_process_are_removed(tmp_path: Path) -> None:
     searched(tmp_path, max_epochs=1)
     (state,) = (tmp_path / "search").glob("trials/*/state.npz")
     leftover = state.with_name(".state.npz.99999")
@@ -794,7 +794,7 @@ def arithmetically(folder: Path, **options: Any) -> HyperbandTuner:
     failing=st.sets(st.tuples(st.integers(0, 12), st.integers(0, 4)), max_size=4),
     lost=st.sets(st.integers(0, 20)),
 )
-def test_any_interruptions_change_nothing(
+def test_interruptions_change_nothing(
     tmp_path_factory: pytest.TempPathFactory,
     stand_in: type[StandIn],
     stops: list[float],
@@ -834,7 +834,9 @@ def test_any_interruptions_change_nothing(
     assert not any(record.status == RUNNING for record in found["records"])
 
 
-def test_a_resumed_search_tells_what_is_done_of_it(tmp_path: Path, stand_in: type[StandIn]) -> None:
+def test_a_resumed_search_reports_its_finished_trials(
+    tmp_path: Path, stand_in: type[StandIn]
+) -> None:
     told = in_parts(lambda **options: arithmetically(tmp_path, **options), [7])
     begins = told[1].events[1]
     assert isinstance(begins, SearchBegins)
@@ -843,7 +845,7 @@ def test_a_resumed_search_tells_what_is_done_of_it(tmp_path: Path, stand_in: typ
     assert len(told[1].epochs) == begins.schedule.total_epochs - 7
 
 
-def test_resuming_what_is_not_there_begins_it(tmp_path: Path, stand_in: type[StandIn]) -> None:
+def test_resuming_a_missing_run_begins_it(tmp_path: Path, stand_in: type[StandIn]) -> None:
     tuner = arithmetically(tmp_path, resume=True)
     assert tuner.oracle.complete
     assert (tmp_path / "search" / "journal.db").exists()
@@ -861,7 +863,7 @@ def test_resuming_what_is_not_there_begins_it(tmp_path: Path, stand_in: type[Sta
         ({"iterations": 1}, "--iterations was 2, not 1"),
     ],
 )
-def test_a_search_goes_on_with_its_own_settings_alone(
+def test_a_search_resumes_with_the_same_settings_only(
     tmp_path: Path,
     stand_in: type[StandIn],
     options: dict[str, Any],
@@ -941,7 +943,7 @@ def test_another_backbone_is_refused(tmp_path: Path, backbone: keras.Model) -> N
     assert memory(tmp_path / "search") == before
 
 
-def test_two_searches_in_one_run_are_one_too_many(tmp_path: Path, stand_in: type[StandIn]) -> None:
+def test_a_second_search_in_a_run_is_refused(tmp_path: Path, stand_in: type[StandIn]) -> None:
     stopped = Stopping(3)
     with pytest.raises(StoppedError):
         arithmetically(tmp_path, observer=stopped, stop=stopped.stop)
@@ -954,7 +956,7 @@ def test_two_searches_in_one_run_are_one_too_many(tmp_path: Path, stand_in: type
     assert arithmetically(tmp_path, resume=True).oracle.complete
 
 
-def test_a_damaged_journal_is_not_gone_on_with(tmp_path: Path, stand_in: type[StandIn]) -> None:
+def test_a_damaged_journal_is_not_resumed(tmp_path: Path, stand_in: type[StandIn]) -> None:
     tuner = arithmetically(tmp_path)
     tuner._journal.close()
     path = tmp_path / "search" / "journal.db"
@@ -985,7 +987,7 @@ OUT_OF_MEMORY: list[Exception] = [
 
 
 @pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=["TensorFlow", "Python"])
-def test_a_trial_that_runs_out_of_memory_goes_on_with_half_the_batch(
+def test_a_trial_out_of_memory_continues_with_half_the_batch(
     tmp_path: Path, stand_in: type[StandIn], error: Exception
 ) -> None:
     def run_out(trainer: Arithmetic, rows: Rows) -> None:
@@ -1029,7 +1031,7 @@ def test_a_batch_that_was_halved_stays_so_in_the_next_process(
 
 
 @pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=["TensorFlow", "Python"])
-def test_the_second_time_it_fails_and_its_place_is_filled(
+def test_a_trial_out_of_memory_twice_fails_and_is_replaced(
     tmp_path: Path, stand_in: type[StandIn], error: Exception
 ) -> None:
     def run_out(trainer: Arithmetic, rows: Rows) -> None:
@@ -1083,7 +1085,7 @@ def test_a_batch_of_one_cannot_be_halved(tmp_path: Path, stand_in: type[StandIn]
     assert told.notes == []
 
 
-def test_what_an_exhausted_network_held_is_let_go_of(
+def test_memory_of_an_exhausted_network_is_released(
     tmp_path: Path, stand_in: type[StandIn]
 ) -> None:
     def run_out(trainer: Arithmetic, rows: Rows) -> None:
@@ -1104,7 +1106,7 @@ def test_what_an_exhausted_network_held_is_let_go_of(
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("name", ["loss", "val_loss"])
-def test_a_loss_that_is_no_number_never_wins(
+def test_a_nan_loss_never_wins(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     stand_in: type[StandIn],
@@ -1155,7 +1157,7 @@ def test_five_failures_in_a_row_end_the_search_with_the_commonest_reason(
     assert [record.status for record in records] == [STOPPED] * 2 + [FAILED] * 5
 
 
-def test_after_a_sound_trial_failures_are_counted_anew(
+def test_a_completed_trial_resets_the_count_of_failures(
     tmp_path: Path, stand_in: type[StandIn]
 ) -> None:
     def fail(trainer: Arithmetic, rows: Rows) -> None:
@@ -1170,7 +1172,7 @@ def test_after_a_sound_trial_failures_are_counted_anew(
     assert spans(records) == sizes(tuner.oracle.schedule)
 
 
-def test_a_search_that_failed_goes_on_when_the_fault_is_mended(
+def test_a_failed_search_resumes_once_the_fault_is_fixed(
     tmp_path: Path, stand_in: type[StandIn]
 ) -> None:
     def fail(trainer: Arithmetic, rows: Rows) -> None:
@@ -1225,7 +1227,7 @@ def clock(monkeypatch: pytest.MonkeyPatch, stand_in: type[StandIn]) -> Clock:
 
 
 @pytest.mark.parametrize("seconds", [0.5, 3.5, 11.0, 20.5, 47.0])
-def test_a_budget_is_overdrawn_by_one_epoch_at_most_and_what_is_left_is_said(
+def test_a_budget_is_overdrawn_by_one_epoch_at_most_and_the_rest_is_noted(
     tmp_path: Path, clock: Clock, seconds: float
 ) -> None:
     told = Stopping(float("inf"))
@@ -1242,7 +1244,7 @@ def test_a_budget_is_overdrawn_by_one_epoch_at_most_and_what_is_left_is_said(
         assert max(record.epochs for record in tuner.oracle.records()) == 9
 
 
-def test_the_time_left_is_told_in_the_middle_of_a_rung_and_never_beyond_the_budget(
+def test_the_time_left_is_sent_within_a_rung_and_never_exceeds_the_budget(
     tmp_path: Path, clock: Clock
 ) -> None:
     told: list[tuple[float, float | None]] = []
@@ -1300,7 +1302,7 @@ def test_a_budget_is_for_all_processes_together(tmp_path: Path, clock: Clock) ->
     assert [len(process.epochs) for process in told] == [4, 5, 11]
 
 
-def test_a_larger_budget_goes_on_to_the_same_end(tmp_path: Path, clock: Clock) -> None:
+def test_a_larger_budget_resumes_to_the_same_result(tmp_path: Path, clock: Clock) -> None:
     arithmetically(tmp_path, time_budget_seconds=21.5)
     tuner = arithmetically(tmp_path, time_budget_seconds=1000.0, resume=True)
     records = tuner.oracle.records()

@@ -85,7 +85,7 @@ WEIGHTS = "--class-weights balanced lets each train the same"
         ("val_balanced_accuracy", "none", WEIGHTS),
     ],
 )
-def test_unequal_classes_are_said_with_what_is_not_yet_in_use(
+def test_imbalance_suggests_the_options_not_yet_in_use(
     objective: str, class_weights: str, remedies: str
 ) -> None:
     counts = {"cat": 30, "dog": 51, "eel": 10}
@@ -94,7 +94,7 @@ def test_unequal_classes_are_said_with_what_is_not_yet_in_use(
     )
 
 
-def test_nothing_is_said_of_five_times_as_many_or_where_both_are_in_use() -> None:
+def test_no_imbalance_at_five_to_one_or_with_both_options() -> None:
     assert imbalance_note({"cat": 10, "dog": 50}, "val_accuracy", "none") is None
     assert imbalance_note({"cat": 10, "dog": 51}, "val_accuracy", "none") is not None
     assert imbalance_note({"cat": 10, "dog": 90}, "val_balanced_accuracy", "balanced") is None

@@ -1,4 +1,4 @@
-"""Where trials get their rows: from features where that is possible, and said where it is not."""
+"""Rows of trials: from features if possible, else from images with a note."""
 
 import dataclasses
 import shutil
@@ -251,9 +251,7 @@ class ForeignSpace(keras_tuner.HyperModel):
         return model
 
 
-def test_a_foreign_space_trains_from_images_and_that_is_said(
-    tmp_path: Path, images: Images
-) -> None:
+def test_a_foreign_space_trains_from_images_with_a_note(tmp_path: Path, images: Images) -> None:
     diary = Diary()
     tuner = searched(tmp_path, images, space=ForeignSpace(), observer=diary)
     (note,) = diary.notes
@@ -369,7 +367,7 @@ def test_a_space_that_builds_its_own_network_gets_it(
 
 
 class StateWatcher(SearchObserver):
-    """Looks at the states on disk whenever a rung has ended."""
+    """Record the checkpoints on disk after each rung."""
 
     tuner: HyperbandTuner
 

@@ -409,7 +409,7 @@ def test_many_windows_train_on_every_row_once(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(trainer_module, "_WINDOW_BYTES", 1)
 
     class Noting:
-        """An array that remembers which rows were asked for."""
+        """An array that records which rows are read."""
 
         shape, dtype = TRAINING.x.shape, TRAINING.x.dtype
 
@@ -538,7 +538,7 @@ def test_a_loss_that_is_not_finite(name: str, bad: float) -> None:
     assert not dataclasses.replace(good, **{name: bad}).finite()
 
 
-def test_training_on_nan_is_told() -> None:
+def test_training_on_nan_gives_metrics_that_are_not_finite() -> None:
     spoilt = Rows(TRAINING.x.copy(), TRAINING.y)
     spoilt.x[5] = np.nan
     assert not Trainer(tiny(), BATCH, SEED).run_epoch(spoilt, VALIDATION).finite()

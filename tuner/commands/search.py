@@ -201,7 +201,7 @@ def _search(
     """Search, or resume, and print the trials; `options` are those of `run_search`."""
     device = prepare_device()
     from tuner.observer import Observers
-    from tuner.search.pipeline import SearchControl, run_search
+    from tuner.search.pipeline import run_search
     from tuner.terminal.data import say_dataset
     from tuner.terminal.json_lines import JsonLines
     from tuner.terminal.search_progress import SearchProgress
@@ -215,10 +215,9 @@ def _search(
         observer = Observers(progress, lines) if as_json else progress
         progress.say(f"Computing on {device}.")
         options |= {"observer": observer, "on_dataset": functools.partial(say_dataset, observer)}
-        control = SearchControl(stop, _BEGUN)
         try:
             with stop_on_signals(stop, lambda: progress.say(_STOPPING)):
-                run = run_search(settings, name, folders, control=control, **options)
+                run = run_search(settings, name, folders, stop=stop, begun=_BEGUN, **options)
         except StoppedError as error:
             again = _how_to_resume(name, folders, error.begun, options["resume"])
             raise StoppedError(f"interrupted. Resume with: {again}") from error

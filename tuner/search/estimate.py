@@ -1,4 +1,4 @@
-"""What a search would do and how long it would take, without doing it."""
+"""Estimate the schedule, time and disk space of a search without running it."""
 
 import tempfile
 from collections.abc import Callable, Mapping
@@ -29,14 +29,14 @@ from tuner.training.sources import epoch_seconds
 
 @dataclass(frozen=True)
 class Estimate:
-    """A search before it begins.
+    """The cost of a search.
 
     Attributes:
-        schedule: what it would train; shortened to the time budget, if there is one.
-        preparation_seconds: decoding apart, the pass over the images; None where nothing is known.
-        training_seconds: everything after it; likewise.
-        stored_bytes: of the features that would be kept.
-        imbalance: what the search would say of very unequal classes; None where they are not.
+        schedule: what it would train, shortened to the time budget if there is one.
+        preparation_seconds: time to compute features, without decoding; None if unknown.
+        training_seconds: time after it; None if unknown.
+        stored_bytes: size of the stored features.
+        imbalance: warning about very unequal classes, or None.
     """
 
     schedule: Schedule
@@ -52,16 +52,16 @@ def estimate(
     on_dataset: Callable[[Dataset], None] | None = None,
     on_progress: Progress = silent,
 ) -> Estimate:
-    """Estimates a search; measures a pass through the network for it, and writes nothing.
+    """Estimate a search by timing one pass through the network; creates no run.
 
     Args:
-        settings: what the search would be asked.
+        settings: of the search.
         folders: where it would read and write.
-        on_dataset: is given the images that were found.
-        on_progress: is told (what is done, done so far, of how many) while images are read.
+        on_dataset: receives the images before anything is done with them.
+        on_progress: called while images are read.
 
     Raises:
-        InputError: settings, data or weights are not usable; see its subclasses.
+        InputError: settings, data or weights cannot be used; see its subclasses.
     """
     dataset = scan(settings, folders.cache_dir, on_progress)
     if on_dataset is not None:

@@ -42,20 +42,6 @@ from tuner.training.networks import space_of
 
 
 @dataclass(frozen=True)
-class SearchControl:
-    """How a search may be ended.
-
-    Attributes:
-        stop: checked while images are read, and after every epoch.
-        begun: start of the time budget, in seconds of `time.monotonic`; None for the call of
-            `run_search`.
-    """
-
-    stop: StopRequest
-    begun: float | None = None
-
-
-@dataclass(frozen=True)
 class Plan:
     """A search whose settings and images were checked.
 
@@ -105,7 +91,8 @@ def run_search(
     keep: int = 1,
     observer: SearchObserver | None = None,
     on_dataset: Callable[[Dataset], None] | None = None,
-    control: SearchControl | None = None,
+    stop: StopRequest | None = None,
+    begun: float | None = None,
 ) -> Run:
     """Search for the best network, and keep everything in a run.
 
@@ -118,7 +105,8 @@ def run_search(
         keep: number of best trials that keep their weights.
         observer: receives the events of the search.
         on_dataset: receives the images before anything is done with them.
-        control: how the search may be ended.
+        stop: checked while images are read, and after every epoch.
+        begun: start of the time budget, in seconds of `time.monotonic`; None for now.
 
     Raises:
         InputError: settings, data, weights or run cannot be used; see its subclasses.
@@ -128,10 +116,9 @@ def run_search(
         >>> folders = SearchFolders(Path("runs"), Path("cache"))
         >>> run = run_search(SearchSettings(data="photos"), "first", folders, resume=True)
     """
-    control = control or SearchControl(StopRequest())
-    begun = time.monotonic() if control.begun is None else control.begun
-    observer = observer or SearchObserver()
-    progress = _stoppable(observer.count, control.stop)
+    begun = time.monotonic() if begun is None else begun
+    observer, stop = observer or SearchObserver(), stop or StopRequest()
+    progress = _stoppable(observer.count, stop)
     plan = begin_or_resume(
         settings, name, folders, overwrite=overwrite, resume=resume, on_progress=progress
     )
@@ -143,15 +130,8 @@ def run_search(
         return plan.open_run()
     with Cache(folders.cache_dir, folders.cache_limit_bytes) as cache:
         prepared = prepare(plan, cache, progress)
-        return train(
-            plan,
-            prepared,
-            keep=keep,
-            observer=observer,
-            cache=cache,
-            stop=control.stop,
-            begun=begun,
-        )
+        options = {"keep": keep, "observer": observer, "stop": stop, "begun": begun}
+        return train(plan, prepared, cache=cache, **options)
 
 
 def begin_or_resume(

@@ -219,14 +219,10 @@ class HyperbandTuner(keras_tuner.Tuner):
 
     def on_search_begin(self) -> None:
         """Send `SearchBegins`."""
-        oracle = self.oracle
+        oracle, done = self.oracle, tuple(self.oracle.records())
         self._observer.on_event(
             SearchBegins(
-                schedule=oracle.schedule,
-                omitted_recipes=oracle.omitted_recipes,
-                done=tuple(oracle.records()),
-                seconds_left=self._time.seconds(),
-                best=oracle.winner(),
+                oracle.schedule, oracle.omitted_recipes, done, self._time.seconds(), oracle.winner()
             )
         )
 
