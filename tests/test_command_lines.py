@@ -18,9 +18,17 @@ def test_options_are_those_that_are_not_the_defaults() -> None:
 def test_a_command_gets_the_data_and_the_options() -> None:
     assert str(Command("search")) == "tune search DATA"
     assert shlex.split(str(Command("search").on("my photos", OPTIONS))) == [
-        "tune", "search", "my photos", "--weights", "my weights.h5", "--image-size", "64", "--crop",
-        "--split-seed", "3",
-    ]  # fmt: skip
+        "tune",
+        "search",
+        "my photos",
+        "--weights",
+        "my weights.h5",
+        "--image-size",
+        "64",
+        "--crop",
+        "--split-seed",
+        "3",
+    ]
 
 
 def test_an_option_that_the_command_sets_is_not_added() -> None:

@@ -58,7 +58,7 @@ def test_every_treatment_can_be_run_and_has_its_history(ladder: Ladder) -> None:
         ladder.run(["unheard of"])
 
 
-def test_data_holds_the_features_of_the_frozen_backbone(data: ExperimentData) -> None:
+def test_data_hold_the_features_of_the_frozen_backbone(data: ExperimentData) -> None:
     expected = frozen_features(data.backbone.model, data.validation.x)
     np.testing.assert_allclose(data.pooled_validation.x, expected, rtol=1e-4, atol=1e-5)
     assert data.pooled_training.x.shape == (COUNT, 2048)

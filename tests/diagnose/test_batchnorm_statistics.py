@@ -1,4 +1,4 @@
-"""Statistics of given images are measured, and written so that a search takes them."""
+"""Statistics of given images are measured, and written for a search to use."""
 
 import re
 from pathlib import Path

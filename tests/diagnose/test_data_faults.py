@@ -1,4 +1,4 @@
-"""What leaks, conflicts and uneven classes do to accuracy is counted."""
+"""The effects of leaks, conflicting labels and unequal classes on accuracy."""
 
 from pathlib import Path
 
@@ -27,7 +27,7 @@ def dataset(*shared: int, conflicts: tuple[tuple[str, ...], ...] = ()) -> Datase
 
 
 def larger(shared: int, images: int = 100) -> Dataset:
-    """A hundred validation images of two classes, the first of which stand in training too."""
+    """A hundred validation images of two classes, the first of which are in training too."""
     files = [
         ImageFile(f"{split}{n}.jpg", "ab"[n % 2], split, f"{split}{n:03}", f"g{n}")
         for split, count in (("validation", images), ("train", shared))

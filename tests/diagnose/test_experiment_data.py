@@ -1,4 +1,4 @@
-"""Images and their features stay together, and both programs give what the network gives."""
+"""Images and their features stay together, and compiled programs agree with the network."""
 
 import numpy as np
 import pytest
@@ -28,9 +28,12 @@ def data(
 ) -> ExperimentData:
     with Cache(tmp_path_factory.mktemp("cache")) as cache:
         return extract_features(
-            ResNet50Space(3, 32, "none"), rows(12, 0), rows(5, 1), cache,
+            ResNet50Space(3, 32, "none"),
+            rows(12, 0),
+            rows(5, 1),
+            cache,
             lambda *step: steps.append(step),
-        )  # fmt: skip
+        )
 
 
 def test_features_are_those_of_their_images(data: ExperimentData) -> None:

@@ -226,7 +226,17 @@ def test_recalibrated_weights_are_written_for_a_search(
     assert again.exit_code == 2
     assert "mine.weights.h5 exists" in again.stderr
     searched = tune(
-        "search", photos, *SEARCH, "--weights", own, *cached, "--runs-dir", tmp_path / "runs",
-        "--fix", "unfreeze_blocks=0", "--fix", "head_layers=0",
-    )  # fmt: skip
+        "search",
+        photos,
+        *SEARCH,
+        "--weights",
+        own,
+        *cached,
+        "--runs-dir",
+        tmp_path / "runs",
+        "--fix",
+        "unfreeze_blocks=0",
+        "--fix",
+        "head_layers=0",
+    )
     assert searched.exit_code == 0, searched.output

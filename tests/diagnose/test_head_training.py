@@ -29,7 +29,7 @@ def rows(count: int, seed: int) -> Rows:
     return Rows(features, labels)
 
 
-def test_a_head_learns_and_tells_what_is_right(heads: Heads) -> None:
+def test_a_head_learns_and_reports_correct_rows(heads: Heads) -> None:
     validation = rows(60, 1)
     fit = heads.fit(PLAIN, [rows(150, 0)], validation, epochs=6, seed=0)
     assert len(fit.val_accuracies) == len(fit.train_losses) == 6

@@ -1,4 +1,4 @@
-"""Wrong scaling costs what it costs as it is; small images are compared with larger ones."""
+"""Wrong scaling is priced as it reaches the network; small images are compared with larger ones."""
 
 import hashlib
 from pathlib import Path
@@ -23,7 +23,7 @@ SIZE = 32
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> ExperimentData:
-    """Images of two colours, which any scaling but a black one tells apart."""
+    """Images of two colours, which any scaling but a black one distinguishes."""
     random = np.random.default_rng(0)
 
     def rows(count: int) -> Rows:
@@ -46,7 +46,7 @@ def test_the_expected_scaling_costs_nothing(data: ExperimentData) -> None:
 
 
 def test_scaling_is_priced_as_it_arrives(data: ExperimentData) -> None:
-    """Black images tell nothing: a head is left with the frequencies of the classes."""
+    """On black images a head can only learn the frequencies of the classes."""
     right = np.ones(16, bool)
     black = scaled_input(
         data, right, PLAIN, 3, 0, PixelMapping(np.zeros((3, 3)), np.zeros(3), is_affine=True)
@@ -86,7 +86,7 @@ def test_small_originals_are_not_tried_larger(data: ExperimentData, tmp_path: Pa
 def test_what_the_originals_allow_is_tried(
     data: ExperimentData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of 132 px a side: 128, a multiple of what the network's strides make of it."""
+    """Of 132 px a side: 128, the largest multiple of the network's stride."""
     middling = files(tmp_path, 132)
     gathered: list[int] = []
 
@@ -98,9 +98,14 @@ def test_what_the_originals_allow_is_tried(
     steps: set[str] = set()
     with Cache(tmp_path / "cache") as cache:
         found = image_size(
-            data.first(4, 4), middling, tmp_path, cache, PLAIN, epochs=1,
+            data.first(4, 4),
+            middling,
+            tmp_path,
+            cache,
+            PLAIN,
+            epochs=1,
             on_progress=lambda what, *_: steps.add(what),
-        )  # fmt: skip
+        )
     assert gathered == [128]
     assert found.numbers["larger_size"] == 128
     assert "at 128 px" in found.sentence

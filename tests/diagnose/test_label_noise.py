@@ -29,7 +29,7 @@ def heads(random_backbone: "keras.Model") -> Heads:
 def found_in(
     heads: Heads, apart: float, share: float, **options: object
 ) -> tuple[WrongLabels, np.ndarray]:
-    """What is found among clusters, and which labels of all rows are wrong."""
+    """The result on clusters, and which labels of all rows are wrong."""
     training, wrong = mislabelled(clusters(TRAINING, 0, apart), share, 2)
     validation, wrong_validation = mislabelled(clusters(VALIDATION, 1, apart), share, 3)
     found = find_wrong_labels(heads, PLAIN, training, validation, epochs=8, **options)
@@ -58,7 +58,7 @@ def test_the_right_label_is_suggested(heads: Heads) -> None:
 
 
 @pytest.mark.parametrize("apart", [8, 2])
-def test_right_labels_are_not_called_wrong_however_hard_the_images(
+def test_correct_labels_are_not_called_wrong_however_hard_the_images(
     heads: Heads, apart: float
 ) -> None:
     found, _ = found_in(heads, apart, 0)
@@ -74,8 +74,8 @@ def test_wrong_labels_of_hard_images_are_counted(heads: Heads) -> None:
     assert found.share == pytest.approx(0.2, abs=0.08)
 
 
-def test_copies_do_not_speak_for_each_other(heads: Heads) -> None:
-    """Each image stands twice under its wrong label: alone, one would excuse the other."""
+def test_copies_do_not_confirm_each_other(heads: Heads) -> None:
+    """Each image is there twice with its wrong label, and one could confirm the other."""
     training, wrong = mislabelled(clusters(240, 0), 0.2, 2)
     twice = Rows(np.repeat(training.x, 2, axis=0), np.repeat(training.y, 2))
     groups = np.concatenate([np.repeat(np.arange(240), 2), np.arange(240, 240 + VALIDATION)])
@@ -95,7 +95,7 @@ def test_suspects_are_the_most_suspicious_first() -> None:
     assert suspects(labels, probabilities, 0).tolist() == []
 
 
-def test_a_row_that_nobody_can_judge_is_no_suspect() -> None:
+def test_a_row_without_a_prediction_is_no_suspect() -> None:
     labels = np.array([0, 0, 0, 1, 1, 1, 2])
     probabilities = np.full((7, 3), 0.05)
     probabilities[np.arange(7), labels] = 0.9
@@ -105,7 +105,7 @@ def test_a_row_that_nobody_can_judge_is_no_suspect() -> None:
 
 
 def test_nothing_is_printed(capfd: pytest.CaptureFixture[str]) -> None:
-    """Neither by cleanlab, nor by what it warns of: classes of one image."""
+    """Not even for classes of one image, of which cleanlab warns."""
     random, labels = np.random.default_rng(0), np.arange(40) % 5
     labels[-1] = 5
     probabilities = random.dirichlet(np.ones(6), 40)
@@ -116,8 +116,8 @@ def test_nothing_is_printed(capfd: pytest.CaptureFixture[str]) -> None:
     assert capfd.readouterr() == ("", "")
 
 
-def test_the_others_tell_less_of_classes_with_few_images() -> None:
-    """Six in 42 of the clearest that differ are too many of large classes alone."""
+def test_more_differences_are_tolerated_in_classes_with_few_images() -> None:
+    """Six differences in the 42 most confident predictions are too many in large classes only."""
     p_values = {}
     for images, different in ((208, 6), (2080, 60)):
         labels = np.arange(images) % 8

@@ -23,7 +23,7 @@ FEATURES = 40
 
 
 def rows(count: int, seed: int, noise: float = 6.0, classes: int = 4) -> Rows:
-    """Clusters with as much noise as decides how many images it takes to tell them apart."""
+    """Clusters; the noise decides how many images it takes to separate them."""
     random = np.random.default_rng(seed)
     labels = np.arange(count) % classes
     centres = np.random.default_rng(0).normal(size=(classes, FEATURES))
@@ -108,7 +108,7 @@ def test_a_class_of_one_image_is_in_every_subset() -> None:
 
 
 @pytest.mark.parametrize(("count", "held_out"), [(8, 50), (8, 8)])
-def test_too_few_images_to_tell_are_called_so(count: int, held_out: int) -> None:
+def test_too_few_images_are_reported(count: int, held_out: int) -> None:
     curve = learning_curve(rows(count, 1), rows(held_out, 2), draws=2)
     finding = data_finding(curve)
     assert curve.laws is None
@@ -151,7 +151,7 @@ def test_of_few_images_the_curve_is_that_of_all_of_them() -> None:
 
 
 def test_images_that_are_alike_stay_in_one_part() -> None:
-    """Each image stands twice: apart from its copy it is no easier than without."""
+    """Each image is there twice: apart from its copy it is no easier than without."""
     labels = np.random.default_rng(1).integers(0, 4, 60)
     noise = np.random.default_rng(2).normal(size=(60, FEATURES))
     twice = Rows(np.repeat(noise, 2, axis=0), np.repeat(labels, 2))

@@ -1,4 +1,4 @@
-"""Learning rates that are too high or too low are named, and good ones are left alone."""
+"""Learning rates that are too high or too low are found, and good ones are not."""
 
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -38,9 +38,13 @@ def rights(*accuracies: float, count: int = 200) -> np.ndarray:
 
 def test_a_learning_rate_a_hundred_times_too_high_is_named(heads: Heads) -> None:
     curve = learning_rate_curve(
-        heads, clusters(240, 0, 3, 1), clusters(160, 1, 3, 1), configuration=SMALL, epochs=4,
+        heads,
+        clusters(240, 0, 3, 1),
+        clusters(160, 1, 3, 1),
+        configuration=SMALL,
+        epochs=4,
         rates=(1e-3, 1e-2, 1.0),
-    )  # fmt: skip
+    )
     assert set(np.unique(np.round(3 * curve.right))) <= {0, 1, 2, 3}  # of three heads
     assert len(np.unique(curve.right)) > 2
     found = learning_rate_finding(curve, 1.0)
@@ -66,7 +70,7 @@ def test_a_low_learning_rate_that_was_not_tried_longer_is_not_judged() -> None:
     assert "no cause" not in judged.sentence
 
 
-def test_a_learning_rate_that_no_patience_makes_up_for_is_too_low() -> None:
+def test_a_learning_rate_that_more_epochs_do_not_make_up_for_is_too_low() -> None:
     curve = RateCurve((1e-5, 1e-3, 1e-1), rights(0.3, 0.8, 0.6), (2.0, 0.1, 1.0))
     found = learning_rate_finding(curve, 2e-5, longer=rights(0.5)[0])
     assert found.p_value < 0.01
@@ -90,7 +94,7 @@ def test_heads_are_trained_five_times_as_long(heads: Heads) -> None:
     assert longer.tolist() == np.mean(expected, axis=0).tolist()
 
 
-def test_the_good_range_is_what_chance_cannot_tell_from_the_best() -> None:
+def test_the_good_range_is_within_a_standard_error_of_the_best() -> None:
     curve = RateCurve((1e-4, 1e-3, 1e-2, 1e-1), rights(0.5, 0.79, 0.8, 0.78), (1, 1, 1, 1))
     assert curve.good == (1e-3, 1e-1)
 

@@ -1,4 +1,4 @@
-"""Mistakes of the user's model get the price that they have on these images."""
+"""Mistakes of the user's model are priced on these images."""
 
 from dataclasses import replace
 from unittest import mock
@@ -23,8 +23,15 @@ from tuner.model_check.pixel_mapping import UNIT, PixelMapping
 
 
 def test_a_models_mistakes_get_their_price_here() -> None:
-    treatments = {name: treatment(name, accuracy) for name, accuracy in (
-        ("frozen", 0.9), ("legacy", 0.6), ("tutorial", 0.7), ("own_input_batch", 0.5))}  # fmt: skip
+    treatments = {
+        name: treatment(name, accuracy)
+        for name, accuracy in (
+            ("frozen", 0.9),
+            ("legacy", 0.6),
+            ("tutorial", 0.7),
+            ("own_input_batch", 0.5),
+        )
+    }
     prices = {
         SCALED_INPUT: finding(SCALED_INPUT, 0.5, 0.001),
         "lagging head BatchNorm": finding("lagging head BatchNorm", 0.2, 0.001),
@@ -37,8 +44,10 @@ def test_a_models_mistakes_get_their_price_here() -> None:
     )
     found = mistakes(checked, treatments, prices)
     assert [each.cause for each in found] == [
-        BATCHNORM_IN_TRAINING, SCALED_INPUT, "lagging head BatchNorm"
-    ]  # fmt: skip
+        BATCHNORM_IN_TRAINING,
+        SCALED_INPUT,
+        "lagging head BatchNorm",
+    ]
     assert found[0].gain == pytest.approx(0.3)
     assert found[0].sentence.startswith("It does.")
     assert [each.certain for each in found] == [True, True, False]
@@ -47,7 +56,7 @@ def test_a_models_mistakes_get_their_price_here() -> None:
 
 
 @pytest.mark.parametrize(("initial_share", "certain"), [(0.75, True), (0.3, False)])
-def test_statistics_that_are_mostly_what_they_began_with_lag_for_certain(
+def test_statistics_that_are_mostly_initial_lag_for_certain(
     initial_share: float, certain: bool
 ) -> None:
     lag = finding("lagging head BatchNorm", 0.0, 0.5)
@@ -65,8 +74,10 @@ def test_a_fault_that_no_experiment_prices_is_a_cause_too() -> None:
 
 
 def test_fine_tuning_in_training_mode_is_priced_against_fine_tuning_without() -> None:
-    treatments = {name: treatment(name, accuracy) for name, accuracy in (
-        ("frozen", 0.6), ("tutorial", 0.7), ("fine_tuned", 0.9))}  # fmt: skip
+    treatments = {
+        name: treatment(name, accuracy)
+        for name, accuracy in (("frozen", 0.6), ("tutorial", 0.7), ("fine_tuned", 0.9))
+    }
     checked = (ModelFinding("batch statistics in fit", "error", "It moves."),)
     assert mistakes(checked, treatments, {})[0].gain == pytest.approx(0.2)
 
@@ -122,7 +133,7 @@ def test_a_flat_resnet_ends_with_its_last_block(
     assert trains_a_head_alone(model) is (unfreeze_blocks == 0)
 
 
-def test_a_fault_asks_for_the_treatments_that_price_it() -> None:
+def test_a_fault_needs_the_treatments_that_price_it() -> None:
     assert treatments_for(()) == set()
     tutorial = ModelFinding("batch statistics in fit", "error", "It moves.")
     assert treatments_for((tutorial,)) == {"tutorial", "fine_tuned"}
@@ -212,9 +223,10 @@ def test_a_note_says_if_scaling_is_not_priced_as_it_arrives(
 
     monkeypatch.setattr("tuner.diagnose.mistake_costs.mapping_at_backbone", lambda model: arriving)
     monkeypatch.setattr("tuner.diagnose.mistake_costs.scaled_input", scaled)
-    data, treatments = mock.Mock(), {
-        "frozen": treatment("frozen", 0.9), "legacy": treatment("legacy", 0.6)
-    }  # fmt: skip
+    data, treatments = (
+        mock.Mock(),
+        {"frozen": treatment("frozen", 0.9), "legacy": treatment("legacy", 0.6)},
+    )
     found = prices(data, data, treatments, network(None), mock.Mock(), 0)
     next(found)
     price = next(found)

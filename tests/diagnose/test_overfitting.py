@@ -1,4 +1,4 @@
-"""Experiments on how a head is fitted see what was planted, and nothing where nothing was."""
+"""Experiments on heads find what was planted, and nothing where nothing was."""
 
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -45,10 +45,13 @@ def test_a_lag_is_seen_at_momentum_99_and_not_with_current_statistics(
     training, validation = clusters(320, 0, 2.5, offset=10), clusters(120, 1, 2.5, offset=10)
     steps: list[tuple[str, int, int]] = []
     found = lagging_batchnorm(
-        space, backbone, training, validation,
+        space,
+        backbone,
+        training,
+        validation,
         configuration=replace(BATCHNORM_HEAD, head_width=32),
         on_progress=lambda *step: steps.append(step),
-    )  # fmt: skip
+    )
     assert steps == [("lagging BatchNorm", done, 9) for done in range(10)]
     assert found.p_value < 0.001
     assert found.gain > 0.1
@@ -63,9 +66,13 @@ def test_a_lag_is_seen_at_momentum_99_and_not_with_current_statistics(
 def test_a_short_memory_does_not_lag(space: ResNet50Space, backbone: PretrainedBackbone) -> None:
     training, validation = clusters(320, 0, 2.5, offset=10), clusters(120, 1, 2.5, offset=10)
     found = lagging_batchnorm(
-        space, backbone, training, validation, momentum=0.5,
+        space,
+        backbone,
+        training,
+        validation,
+        momentum=0.5,
         configuration=replace(BATCHNORM_HEAD, head_width=32),
-    )  # fmt: skip
+    )
     assert found.p_value > SIGNIFICANCE
     assert "lag is negligible" in judge([found])[0].sentence
 
@@ -79,14 +86,17 @@ def test_a_head_without_batchnorm_cannot_lag(
         )
 
 
-def test_what_wrong_validation_labels_cost_is_not_cured_by_regularisation(heads: Heads) -> None:
+def test_regularisation_does_not_cure_wrong_validation_labels(heads: Heads) -> None:
     training = clusters(160, 0)
     validation, _ = mislabelled(clusters(160, 1), 0.3, 3)
     steps: list[tuple[str, int, int]] = []
     found = overfitting(
-        heads, training, validation, epochs=12,
+        heads,
+        training,
+        validation,
+        epochs=12,
         on_progress=lambda *step: steps.append(step),
-    )  # fmt: skip
+    )
     assert found.numbers["overfits"]
     assert found.numbers["train_accuracy"] >= 0.97
     assert len(found.numbers["grid"]) == 9
@@ -97,7 +107,7 @@ def test_what_wrong_validation_labels_cost_is_not_cured_by_regularisation(heads:
     assert steps == [("overfitting", done, 9) for done in range(1, 10)]
 
 
-def test_what_is_learnt_well_is_not_called_overfitted(heads: Heads) -> None:
+def test_a_good_fit_is_not_called_overfitted(heads: Heads) -> None:
     found = overfitting(heads, clusters(160, 0), clusters(120, 1), configuration=SMALL, epochs=12)
     assert not found.numbers["overfits"]
     assert "does not overfit" in found.sentence

@@ -1,4 +1,4 @@
-"""Laws that are known come back, forecasts cover them, and a flat curve promises nothing."""
+"""Known laws are recovered, forecasts cover them, and a flat curve promises nothing."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Causes are those that are certain or no chance, faults before limits; the rest is examined."""
+"""Causes are certain or significant, faults before limits; the rest is excluded."""
 
 from dataclasses import replace
 
@@ -31,11 +31,14 @@ def test_a_certain_fault_ranks_as_if_it_cost_5_points() -> None:
         ]
     )
     assert [cause.cause for cause in causes] == [
-        "leak", "BatchNorm in training mode", "wrong labels", "too few images"
-    ]  # fmt: skip
+        "leak",
+        "BatchNorm in training mode",
+        "wrong labels",
+        "too few images",
+    ]
 
 
-def test_what_is_seen_in_a_model_comes_before_what_heads_say_of_its_learning_rate() -> None:
+def test_a_fault_seen_in_a_model_comes_before_its_learning_rate() -> None:
     certain = replace(finding("BatchNorm in training mode", -0.01, 0.8), certain=True)
     causes, _ = rank_causes([finding("learning rate", 0.1, 0.001), certain])
     assert [cause.cause for cause in causes] == ["BatchNorm in training mode", "learning rate"]
@@ -56,7 +59,7 @@ def test_chances_are_corrected_for_all_that_were_tested() -> None:
     assert [each.cause for each in rank_causes([lucky, *counted])[0]] == ["wrong labels"]
 
 
-def test_a_limit_of_the_features_stands_last_and_is_none_while_another_head_does_better() -> None:
+def test_a_limit_of_the_features_ranks_last_and_is_none_while_another_head_does_better() -> None:
     features = Finding(
         "limit of the features", "No head.", 0.3, None, harmless="Another head.", measured=False
     )

@@ -1,4 +1,4 @@
-"""A diagnosis is found again by the images that it was made of."""
+"""A diagnosis is found by its images."""
 
 from pathlib import Path
 from typing import Any
@@ -9,11 +9,16 @@ from tuner.diagnose.stored import keep_diagnosis, kept_diagnosis
 
 CAUSE = {"cause": "rate", "gain": 0.1, "sentence": "Slow.", "remedy": "Faster."}
 FOUND = {
-    "training_images": 42, "validation_images": 9, "accuracy": 0.5, "train_accuracy": 0.75,
-    "majority_rate": 0.25, "causes": [CAUSE], "excluded": [{"cause": "size", "sentence": "No."}],
+    "training_images": 42,
+    "validation_images": 9,
+    "accuracy": 0.5,
+    "train_accuracy": 0.75,
+    "majority_rate": 0.25,
+    "causes": [CAUSE],
+    "excluded": [{"cause": "size", "sentence": "No."}],
     "prices": [CAUSE | {"certainty": "p 0.02"}],
     "model": [{"severity": "fault", "name": "bn", "sentence": "It moves.", "repair": ""}],
-}  # fmt: skip
+}
 
 
 def test_a_diagnosis_is_found_by_its_images(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A user's own model: what is wrong with it is found, and nothing else, and nothing changes."""
+"""Faults of a user's own model are found, and nothing else, and the model does not change."""
 
 import re
 from collections.abc import Callable
@@ -37,7 +37,7 @@ SCALINGS: dict[str, Callable[[Any], Any]] = {
 
 
 class LegacyBatchNorm(keras.layers.BatchNormalization):
-    """As Keras before 2.2.5 had it: a frozen layer normalises by the batch in fit."""
+    """A frozen layer that normalises by the batch in fit, as in Keras before 2.2.5."""
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         if not training:
@@ -47,7 +47,7 @@ class LegacyBatchNorm(keras.layers.BatchNormalization):
 
 
 class Hardwired(keras.layers.Layer):
-    """Calls a backbone with training=True, whatever it is asked for."""
+    """Always calls a backbone with training=True."""
 
     def __init__(self, base: keras.Model, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -65,7 +65,7 @@ class Hardwired(keras.layers.Layer):
 
 
 class Uncopyable(keras.layers.Layer):
-    """Does not tell what it was made of."""
+    """Has no get_config."""
 
     def __init__(self, inner: keras.layers.Layer) -> None:
         super().__init__()
@@ -175,7 +175,7 @@ def only(findings: tuple[ModelFinding, ...]) -> ModelFinding:
 
 
 def besides_scaling(model: keras.Model) -> tuple[ModelFinding, ...]:
-    """What is found beside that nothing is known of the small base's scaling."""
+    """All findings but that the scaling of the small base is unknown."""
     found = check_model(model)
     return tuple(each for each in found if each.name != findings.UNEXAMINED_SCALING)
 
@@ -281,7 +281,7 @@ def test_other_nested_models_with_convolutions_are_backbones_too() -> None:
     assert check_model(model) == (scaling,)
 
 
-def test_one_repair_mends_all_backbones_of_an_ensemble() -> None:
+def test_one_repair_fixes_all_backbones_of_an_ensemble() -> None:
     model = ensemble(small_base(trainable=True), unnamed_base(), unnamed_base(2))
     finding = only(besides_scaling(model))
     assert "all 5 BatchNorm layers of the backbones" in finding.sentence
@@ -290,7 +290,7 @@ def test_one_repair_mends_all_backbones_of_an_ensemble() -> None:
     assert not besides_scaling(model)
 
 
-def test_backbones_with_layers_of_the_same_names_are_told_apart() -> None:
+def test_backbones_with_layers_of_the_same_names_are_distinguished() -> None:
     thawed, frozen = small_base(trainable=True), small_base()
     thawed.name, frozen.name = "thawed", "frozen"
     model = ensemble(thawed, frozen)
@@ -428,7 +428,7 @@ def test_a_model_without_preprocessing_is_warned_of() -> None:
     assert (finding.name, finding.severity) == ("preprocessing outside the model", "warning")
 
 
-def test_images_tell_what_happens_in_front_of_the_model(images: np.ndarray) -> None:
+def test_images_show_the_scaling_in_front_of_the_model(images: np.ndarray) -> None:
     preprocessed = keras.applications.resnet50.preprocess_input(images.copy())
     outside, inside = classifier(small_base(), scaling=lambda x: x), classifier(small_base())
     assert not check_model(outside, preprocessed)
@@ -440,7 +440,7 @@ def test_images_tell_what_happens_in_front_of_the_model(images: np.ndarray) -> N
     assert "preprocessed again" in only(check_model(inside, preprocessed)).sentence
 
 
-def test_images_that_were_resized_or_normalised_are_told_apart(images: np.ndarray) -> None:
+def test_images_that_were_resized_or_normalised_are_distinguished(images: np.ndarray) -> None:
     rough = np.random.default_rng(0).integers(0, 256, (4, 48, 48, 3)).astype("float32")
     bicubic = np.asarray(keras.ops.image.resize(rough, (SIZE, SIZE), interpolation="bicubic"))
     assert bicubic.min() < 0
@@ -500,7 +500,7 @@ def test_a_wild_learning_rate_is_found(optimizer: keras.Optimizer, is_wild: bool
     assert not check_model(model)
 
 
-def test_several_faults_are_told_together() -> None:
+def test_several_faults_are_reported_together() -> None:
     model = classifier(
         small_base(trainable=True), SCALINGS["[-1, 1]"], keras.layers.BatchNormalization()
     )
@@ -511,7 +511,7 @@ def test_several_faults_are_told_together() -> None:
     ]
 
 
-def test_a_backbone_that_is_not_recognised_is_told() -> None:
+def test_an_unrecognised_backbone_is_reported() -> None:
     model = keras.Sequential(
         [keras.Input((SIZE, SIZE, 3)), keras.layers.Flatten(), keras.layers.Dense(CLASSES)]
     )
@@ -520,7 +520,7 @@ def test_a_backbone_that_is_not_recognised_is_told() -> None:
     assert "BatchNorm" not in finding.sentence
 
 
-def test_of_a_flat_backbone_that_is_not_recognised_it_is_told_what_its_batchnorm_does() -> None:
+def test_the_batchnorm_of_an_unrecognised_flat_backbone_is_reported() -> None:
     base = unnamed_base(3)
     head = keras.layers.BatchNormalization(momentum=0.9, name="head")
     scores = keras.layers.Dense(CLASSES)(head(base.output))
@@ -532,8 +532,8 @@ def test_of_a_flat_backbone_that_is_not_recognised_it_is_told_what_its_batchnorm
     assert len(finding.layers) == 3
     exec(finding.repair, {"model": model, "keras": keras})
     assert head.trainable
-    mended = only(check_model(model))
-    assert "moves the statistics of 0 of 3 BatchNorm layers on feature maps." in mended.sentence
+    fixed = only(check_model(model))
+    assert "moves the statistics of 0 of 3 BatchNorm layers on feature maps." in fixed.sentence
 
 
 def test_a_subclass_is_examined(images: np.ndarray) -> None:
@@ -545,7 +545,7 @@ def test_a_subclass_is_examined(images: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize("build", [SubclassedOfUnnamed, Subclassed])
-def test_a_subclass_is_told_by_its_own_names_and_mended(
+def test_a_subclass_is_reported_and_fixed_by_its_own_names(
     build: type[keras.Model], images: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Subclassed, "is_by_hand", False)
@@ -610,6 +610,6 @@ def test_images_that_the_model_does_not_take_are_refused() -> None:
         check_model(flat(trainable=False), np.zeros((2, 16, 16, 3)))
 
 
-def test_the_documentation_tells_every_finding() -> None:
+def test_the_documentation_lists_every_finding() -> None:
     text = (ROOT / "docs" / "your-own-model.md").read_text("utf-8")
     assert re.findall(r"^\| ([\w ]+) \|", text, re.MULTILINE)[1:] == list(findings.NAMES)

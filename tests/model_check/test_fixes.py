@@ -1,4 +1,4 @@
-"""Lines that mend a model say where its layers stand, and do what they say when they are run."""
+"""Lines that fix a model access its layers as the user does, and work when they are run."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Backbones of other families than ResNet are judged by what they were trained on."""
+"""Backbones of other families than ResNet are compared with what they were trained on."""
 
 from collections.abc import Callable
 from functools import cache
@@ -84,7 +84,7 @@ def test_wrong_scaling_is_named(
     assert mapping_at_backbone(model) is None  # what a ResNet50 would make of it is not priced
 
 
-def test_images_tell_what_happens_in_front_of_the_model(images: np.ndarray) -> None:
+def test_images_show_the_scaling_in_front_of_the_model(images: np.ndarray) -> None:
     outside = classifier(base_of(applications.MobileNetV2), as_it_is)
     found = scaling_fault(outside)
     assert found is not None

@@ -1,4 +1,4 @@
-"""The families of keras.applications are told by their layers, and expect what Keras gives them."""
+"""Families of keras.applications are recognised by their layers, with the input they expect."""
 
 import keras
 import pytest
@@ -31,7 +31,7 @@ def test_every_family_has_a_member_here() -> None:
 @pytest.mark.parametrize(
     ("name", "member"), [(name, member) for name, members in MEMBERS.items() for member in members]
 )
-def test_a_backbone_is_told_whatever_it_is_called(name: str, member: str) -> None:
+def test_a_backbone_is_recognised_whatever_its_name(name: str, member: str) -> None:
     build = getattr(keras.applications, member)
     base = build(include_top=False, weights=None, input_shape=(75, 75, 3))
     family = family_of(layer.name for layer in base.layers)

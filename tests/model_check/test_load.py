@@ -1,4 +1,4 @@
-"""A user's own model comes from a file or a function, or a sentence says why it does not."""
+"""A user's own model is loaded from a file or a function, or a sentence says why not."""
 
 import zipfile
 from pathlib import Path
@@ -104,7 +104,7 @@ def test_a_function_that_gives_no_model(name: str, part: str) -> None:
     assert part in message(f"{__name__}:{name}")
 
 
-def test_an_unreadable_file_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreadable_file_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "model.keras"
     tiny().save(path)
 

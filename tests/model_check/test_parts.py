@@ -1,4 +1,4 @@
-"""The backbone is told from the head by names and nesting."""
+"""Backbones and head are found by names and nesting."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -94,9 +94,11 @@ def test_all_backbones_of_an_ensemble_are_known(random_backbone: keras.Model) ->
     inputs = keras.Input((32, 32, 3))
     bases = [random_backbone, small_convolution("one"), small_convolution("other")]
     x = keras.layers.Concatenate()(
-        [keras.layers.Flatten()(base(keras.layers.Resizing(*base.input_shape[1:3])(inputs)))
-         for base in bases]
-    )  # fmt: skip
+        [
+            keras.layers.Flatten()(base(keras.layers.Resizing(*base.input_shape[1:3])(inputs)))
+            for base in bases
+        ]
+    )
     parts = find_parts(keras.Model(inputs, keras.layers.Dense(2)(x)))
     assert [backbone.name for backbone in parts.backbones] == ["ResNet", "one", "other"]
     assert len(parts.batchnorms) == 55
@@ -157,9 +159,12 @@ def test_convolutions_on_a_feature_map_are_a_head(is_nested: bool) -> None:
 
 def test_a_nested_stem_is_a_part_of_its_backbone() -> None:
     stem = keras.Sequential(
-        [keras.Input((8, 8, 3)), keras.layers.Conv2D(2, 1),
-         keras.layers.BatchNormalization(name="stem_bn")]
-    )  # fmt: skip
+        [
+            keras.Input((8, 8, 3)),
+            keras.layers.Conv2D(2, 1),
+            keras.layers.BatchNormalization(name="stem_bn"),
+        ]
+    )
     inputs = keras.Input((8, 8, 3))
     x = stem(inputs)
     for _ in range(2):
@@ -227,7 +232,7 @@ def with_scores(base: keras.Model) -> keras.Model:
         ),
     ],
 )
-def test_trainable_layers_are_told_in_few_words(
+def test_trainable_layers_are_summarised(
     unweighted: keras.Model, unfreeze_blocks: int, summary: str
 ) -> None:
     unfreeze(unweighted, unfreeze_blocks)

@@ -91,7 +91,7 @@ def test_keras_does_what_its_modes_are_named_after(mode: str, expected: PixelMap
         (-32768, 32767, None),
     ],
 )
-def test_the_range_of_values_tells_what_was_done(
+def test_the_range_of_values_shows_the_scaling(
     low: float, high: float, expected: PixelMapping | None
 ) -> None:
     assert mapping_by_range(np.array([low, high])) is expected

@@ -1,4 +1,4 @@
-"""A copy tells what its BatchNorm layers did; the original is only read."""
+"""A copy shows what its BatchNorm layers did; the original is only read."""
 
 import keras
 import numpy as np
@@ -20,7 +20,7 @@ def model_of(*layers: keras.layers.Layer) -> keras.Model:
 
 @pytest.mark.parametrize("options", [{}, {"scale": False, "center": False}])
 @pytest.mark.parametrize("trainable", [True, False])
-def test_a_layer_tells_by_what_it_normalised(options: dict[str, bool], trainable: bool) -> None:
+def test_a_layer_shows_by_what_it_normalised(options: dict[str, bool], trainable: bool) -> None:
     batchnorm = keras.layers.BatchNormalization(name="bn", trainable=trainable, **options)
     probe = Probe(model_of(batchnorm))
     assert probe.run(probe.images).by_batch == set()
@@ -35,7 +35,7 @@ def test_channels_may_stand_elsewhere() -> None:
     assert probe.run(probe.images).by_batch == set()
 
 
-def test_layers_of_one_name_are_told_apart() -> None:
+def test_layers_of_one_name_are_distinguished() -> None:
     thawed, frozen = (
         keras.layers.BatchNormalization(name="bn", trainable=trainable)
         for trainable in (True, False)
@@ -93,7 +93,7 @@ def test_images_that_are_made_up_differ_in_colour() -> None:
     assert images.mean(axis=(1, 2)).std(axis=0).min() > 20
 
 
-def test_a_model_that_fails_is_told_in_a_sentence() -> None:
+def test_a_model_that_fails_is_reported_in_a_sentence() -> None:
     probe = Probe(model_of())
     with pytest.raises(ModelError, match=r"does not run on images of shape \(8, 8, 4\)"):
         probe.run(np.zeros((2, 8, 8, 4), "float32"))

@@ -1,4 +1,4 @@
-"""How far an optimizer steps is told of its highest rate, or said to be unknown."""
+"""The step size of an optimizer is that of its highest rate, or unknown."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ from tuner.model_check.step_size import is_scheduled, step_size, why_unjudged
 
 
 class OnesOwn(LearningRateSchedule):
-    """Cannot be saved, as Keras does not ask for that."""
+    """Cannot be saved."""
 
     def __call__(self, step: Any) -> float:
         return 0.1
@@ -68,7 +68,7 @@ def test_steps_of_adam_and_lion_are_as_long_as_the_rate(
     ],
     ids=lambda schedule: type(schedule).__name__,
 )
-def test_a_schedule_has_its_highest_rate_wherever_it_stands(
+def test_a_schedule_has_its_highest_rate_at_any_step(
     schedule: LearningRateSchedule, step: int
 ) -> None:
     model = network(Adam(schedule), step)
@@ -101,6 +101,6 @@ def test_what_a_schedule_reaches_may_be_unknown(rate: Any) -> None:
     ],
 )
 def test_why_a_rate_is_not_judged(optimizer: keras.optimizers.Optimizer | None, why: str) -> None:
-    told = why_unjudged(network(optimizer))
-    assert told.startswith(why)
-    assert bool(told) is bool(why)
+    reason = why_unjudged(network(optimizer))
+    assert reason.startswith(why)
+    assert bool(reason) is bool(why)
