@@ -27,7 +27,7 @@ def test_a_projection_is_small_and_standardised() -> None:
 
 
 @pytest.mark.parametrize("classifier", [logistic_regression(1e-2), nearest_neighbours(5)])
-def test_classes_are_told_from_the_other_rows(classifier: object) -> None:
+def test_out_of_fold_classes_are_predicted(classifier: object) -> None:
     rows = clusters(80, 0)
     parts = folds(rows.y, None, 4, seed=0)
     done: list[int] = []
@@ -38,7 +38,7 @@ def test_classes_are_told_from_the_other_rows(classifier: object) -> None:
     assert len(done) == 4
 
 
-def test_a_label_has_no_part_in_its_own_verdict() -> None:
+def test_a_label_has_no_part_in_its_own_prediction() -> None:
     rows = clusters(80, 0)
     wrong = rows.y.copy()
     wrong[0] = (wrong[0] + 1) % CLASSES
@@ -56,14 +56,14 @@ def test_folds_hold_every_row_once_and_no_group_twice() -> None:
     assert not all(np.array_equal(a[1], b[1]) for a, b in zip(parts, other, strict=True))
 
 
-def test_folds_are_no_more_than_there_are_rows_or_groups() -> None:
+def test_folds_are_limited_by_rows_and_groups() -> None:
     labels = np.array([0, 0, 0, 1, 1, 1])
     assert len(list(folds(labels, None, 10, seed=0))) == 3
     assert len(list(folds(labels, np.array([0, 0, 1, 0, 1, 1]), 10, seed=0))) == 2
     assert list(folds(labels, np.zeros(6), 10, seed=0)) == []
 
 
-def test_a_class_that_stands_alone_cannot_be_told() -> None:
+def test_a_class_of_one_row_is_nan() -> None:
     rows = clusters(40, 0)
     labels = rows.y.copy()
     labels[0] = CLASSES
@@ -72,7 +72,7 @@ def test_a_class_that_stands_alone_cannot_be_told() -> None:
     assert np.isfinite(found[1:, :CLASSES]).all()
 
 
-def test_a_fit_that_is_cut_short_is_no_news() -> None:
+def test_an_unconverged_fit_gives_no_warning() -> None:
     rows = clusters(80, 0, apart=1)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -123,7 +123,7 @@ def test_head_only_stores_the_pooled_features_alone() -> None:
 
 
 @pytest.mark.parametrize("limit", [0, 8_192 * 800 - 1])
-def test_nothing_is_stored_where_there_is_no_room(limit: int) -> None:
+def test_nothing_is_stored_without_room(limit: int) -> None:
     assert choose_cuts(RESNET50, {0: 143.0}, Costs(SECONDS, 800, limit)) == ()
 
 
@@ -141,7 +141,7 @@ def test_nothing_is_stored_for_nothing() -> None:
     assert choose_cuts(RESNET50, dict.fromkeys(CUTS, 0.0), Costs(SECONDS, 800)) == ()
 
 
-def test_a_whole_search_stores_what_is_deep() -> None:
+def test_a_whole_search_stores_the_deep_cuts() -> None:
     epochs = dict.fromkeys(UNFREEZE_BLOCKS, 40.0)
     assert choose_cuts(RESNET50, epochs, Costs(SECONDS, 800)) == (9, 6, 3, 2, 1, 0)
 
@@ -166,7 +166,7 @@ def test_a_smaller_limit_never_makes_a_search_faster() -> None:
     assert prices[-1] > 5 * prices[0]
 
 
-def test_an_earlier_cut_that_nothing_begins_at_can_serve() -> None:
+def test_an_earlier_cut_can_serve_a_later_one() -> None:
     """The cut itself is twice as large as there is room for."""
     limit = 802_816 * 800
     assert choose_cuts(RESNET50, {9: 100.0}, Costs(SECONDS, 800, limit)) == (16,)
@@ -186,7 +186,7 @@ def test_the_figures_above_are_resnet50s() -> None:
 
 
 @pytest.mark.parametrize("begin", range(-1, len(RESNET50)))
-def test_from_cut_to_cut_the_pieces_between_are_computed(begin: int) -> None:
+def test_seconds_from_cut_to_cut(begin: int) -> None:
     for end in range(begin, len(RESNET50)):
         pieces = RESNET50[begin + 1 : end + 1]
         expected = sum(piece.multiply_accumulates for piece in pieces) * SECONDS

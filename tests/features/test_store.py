@@ -101,7 +101,7 @@ def another_cache(store: FeatureStore, folder: Path) -> Path:
 # What the rows are
 
 
-def test_the_rows_are_what_the_network_gives(
+def test_rows_are_the_activations_of_the_network(
     expected: dict[int, np.ndarray], random_backbone: keras.Model
 ) -> None:
     batch = keras.applications.resnet50.preprocess_input(PIXELS.astype("float32"))
@@ -150,7 +150,7 @@ def test_any_number_of_images(
 # The same bytes
 
 
-def test_preparing_twice_gives_the_same_bytes(store: FeatureStore, tmp_path: Path) -> None:
+def test_computing_twice_gives_the_same_bytes(store: FeatureStore, tmp_path: Path) -> None:
     store.open(PIXELS)
     first = shard_files(store.cache.folder)
     assert len(first) == 2 * 3 * len(CUTS)
@@ -160,7 +160,7 @@ def test_preparing_twice_gives_the_same_bytes(store: FeatureStore, tmp_path: Pat
 
 
 @pytest.mark.parametrize("stored", [CUTS, (), (0,), (9, 2), (16, 6, 1)])
-def test_what_is_stored_changes_no_bit(
+def test_storing_changes_no_bit(
     store: FeatureStore, expected: dict[int, np.ndarray], stored: tuple[int, ...]
 ) -> None:
     store.stored = stored
@@ -193,7 +193,7 @@ def test_many_images_go_into_larger_shards(
     np.testing.assert_array_equal(feature_set.rows(0)[:], expected[0], strict=True)
 
 
-def test_a_cut_that_is_stored_later_goes_on_from_the_one_before(
+def test_a_later_cut_is_computed_from_the_stored_one(
     store: FeatureStore,
     expected: dict[int, np.ndarray],
     tmp_path: Path,
@@ -245,7 +245,7 @@ def test_progress_is_shown(store: FeatureStore) -> None:
 # Addresses
 
 
-def test_a_changed_pixel_is_computed_anew(
+def test_a_changed_pixel_is_recomputed(
     store: FeatureStore, expected: dict[int, np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.stored = (9, 0)
@@ -350,7 +350,7 @@ def open_and_die(folder: Path, after: int, log: Path) -> None:
     FeatureStore(build_backbone(SIZE, "none"), Cache(folder)).open(PIXELS)
 
 
-def test_a_killed_preparation_goes_on_where_it_was(
+def test_a_killed_pass_resumes_at_its_shard(
     store: FeatureStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.open(PIXELS)
@@ -473,7 +473,7 @@ DAMAGES: dict[str, Callable[[Path], None]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_damage_is_noticed_and_made_good(
+def test_damage_is_detected_and_repaired(
     store: FeatureStore,
     expected: dict[int, np.ndarray],
     monkeypatch: pytest.MonkeyPatch,
@@ -494,7 +494,7 @@ def test_damage_is_noticed_and_made_good(
     assert shard_files(store.cache.folder) == before
 
 
-def test_damage_below_a_cut_that_is_stored_is_not_built_upon(
+def test_a_damaged_lower_cut_is_not_used(
     store: FeatureStore, expected: dict[int, np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.stored = (2,)
@@ -509,7 +509,7 @@ def test_damage_below_a_cut_that_is_stored_is_not_built_upon(
     np.testing.assert_array_equal(feature_set.rows(0)[:], expected[0])
 
 
-def test_any_flipped_bit_of_the_header_is_noticed(store: FeatureStore) -> None:
+def test_every_flipped_bit_of_the_header_is_detected(store: FeatureStore) -> None:
     """NumPy raises many kinds of errors on what is not a header."""
     store.stored = (0,)
     store.open(PIXELS[:BATCH])
@@ -555,7 +555,7 @@ def test_a_folder_deleted_between_shards_changes_nothing(
         np.testing.assert_array_equal(feature_set.rows(cut)[:], expected[cut])
 
 
-def test_a_folder_deleted_while_a_shard_is_written_is_told(
+def test_a_folder_deleted_while_a_shard_is_written_is_one_sentence(
     store: FeatureStore, expected: dict[int, np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write = shards.ShardWriter.write
@@ -571,7 +571,7 @@ def test_a_folder_deleted_while_a_shard_is_written_is_told(
     np.testing.assert_array_equal(store.open(PIXELS).rows(0)[:], expected[0])
 
 
-def test_a_folder_deleted_before_a_shard_is_read_is_told(
+def test_a_folder_deleted_before_a_shard_is_read_is_one_sentence(
     store: FeatureStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ensure = FeatureSet._ensure
@@ -588,7 +588,7 @@ def test_a_folder_deleted_before_a_shard_is_read_is_told(
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
-def test_a_full_disk_is_told_and_leaves_nothing_half_written(
+def test_a_full_disk_is_one_sentence_and_leaves_no_partial_shard(
     store: FeatureStore,
     expected: dict[int, np.ndarray],
     monkeypatch: pytest.MonkeyPatch,
@@ -616,7 +616,7 @@ def test_a_full_disk_is_told_and_leaves_nothing_half_written(
     np.testing.assert_array_equal(feature_set.rows(0)[:], expected[0])
 
 
-def test_a_disk_that_is_full_when_a_file_is_closed_is_told(
+def test_a_disk_full_on_closing_is_one_sentence(
     store: FeatureStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """/dev/full refuses what a buffer held back."""
@@ -633,7 +633,7 @@ def test_a_disk_that_is_full_when_a_file_is_closed_is_told(
     assert not remains(store.cache.folder)
 
 
-def test_a_folder_that_cannot_be_made_is_told(store: FeatureStore, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_made_is_one_sentence(store: FeatureStore, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     another_cache(store, tmp_path / "file" / "cache")
     with pytest.raises(CacheError, match="cannot be used"):
@@ -699,7 +699,7 @@ def test_memory_does_not_grow_with_the_images(tmp_path: Path) -> None:
         assert many - few < 40e6, (small, large)
 
 
-def test_the_store_chooses_what_pays(store: FeatureStore) -> None:
+def test_the_store_chooses_cuts_that_pay(store: FeatureStore) -> None:
     store.choose_stored({0: 100.0}, COUNT, SIZE)
     assert store.stored == (0,)
     store.cache.limit_bytes = 0

@@ -103,7 +103,7 @@ def searches(tmp_path_factory: pytest.TempPathFactory) -> Searches:
     return Searches(tmp_path_factory.mktemp("searches").resolve())
 
 
-def test_the_search_has_what_is_to_be_tested(searches: Searches) -> None:
+def test_the_search_covers_statuses_and_calls(searches: Searches) -> None:
     statuses = {trial["status"] for trial in searches.expected["trials"]}
     assert statuses == {"COMPLETED", "STOPPED", "FAILED"}
     assert {"write", "pwrite64", "fsync", "openat"} <= set(searches.calls)

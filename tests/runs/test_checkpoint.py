@@ -53,7 +53,7 @@ def same(one: Checkpoint, other: Checkpoint) -> bool:
     return arrays and facts[0] == facts[1]
 
 
-def test_what_is_written_is_read(path: Path, tmp_path: Path) -> None:
+def test_round_trip(path: Path, tmp_path: Path) -> None:
     assert same(read_checkpoint(path), WHOLE)
     assert path == tmp_path / "trials" / "0007" / "state.npz"
     assert [file.name for file in path.parent.iterdir()] == ["state.npz"]
@@ -64,7 +64,7 @@ def test_what_is_written_is_read(path: Path, tmp_path: Path) -> None:
     seconds=st.floats(0, 1e9),
     start=st.integers(0, 2**40),
 )
-def test_metrics_and_seconds_come_back_exactly(
+def test_metrics_and_seconds_round_trip_exactly(
     tmp_path_factory: pytest.TempPathFactory,
     epochs: list[dict[str, float]],
     seconds: float,
@@ -76,13 +76,13 @@ def test_metrics_and_seconds_come_back_exactly(
     assert same(read_checkpoint(path), written)
 
 
-def test_the_last_one_stays(path: Path) -> None:
+def test_a_checkpoint_replaces_the_one_before(path: Path) -> None:
     last = Checkpoint({"epoch": np.asarray(4)}, 4, 3, (), 0.5)
     write_checkpoint(path, last)
     assert same(read_checkpoint(path), last)
 
 
-def test_no_flipped_byte_is_taken_for_what_was_written(path: Path) -> None:
+def test_every_flipped_byte_is_detected(path: Path) -> None:
     data = path.read_bytes()
     wrong, noticed = [], 0
     for offset in range(len(data)):
@@ -96,7 +96,7 @@ def test_no_flipped_byte_is_taken_for_what_was_written(path: Path) -> None:
     assert noticed > len(data) / 2  # on the others, such as times in the archive, nothing depends
 
 
-def test_a_file_that_lost_its_end_is_damaged(path: Path) -> None:
+def test_a_truncated_file_is_damaged(path: Path) -> None:
     data = path.read_bytes()
     for length in range(0, len(data), 7):
         path.write_bytes(data[:length])
@@ -105,7 +105,7 @@ def test_a_file_that_lost_its_end_is_damaged(path: Path) -> None:
 
 
 @pytest.mark.parametrize("lost", ["epoch", "checkpoint"])
-def test_a_part_that_is_missing_is_damage(path: Path, lost: str) -> None:
+def test_a_missing_array_is_damage(path: Path, lost: str) -> None:
     arrays = atomic.read_arrays(path)
     del arrays[lost]
     atomic.write_arrays(path, arrays)
@@ -113,7 +113,7 @@ def test_a_part_that_is_missing_is_damage(path: Path, lost: str) -> None:
         read_checkpoint(path)
 
 
-def test_a_file_that_is_gone(path: Path) -> None:
+def test_a_missing_file(path: Path) -> None:
     path.unlink()
     with pytest.raises(RunError, match="the weights of trial 0007 are gone from"):
         read_checkpoint(path)
@@ -131,7 +131,7 @@ class FullDisk:
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
-def test_a_full_disk_is_a_sentence_and_leaves_the_one_before(
+def test_a_full_disk_is_one_sentence_and_keeps_the_old_checkpoint(
     path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     monkeypatch.setattr(np, "savez", FullDisk(number))
@@ -143,7 +143,7 @@ def test_a_full_disk_is_a_sentence_and_leaves_the_one_before(
     assert contents(path.parent) == before
 
 
-def test_a_disk_too_full_for_the_folder_is_a_sentence_too(
+def test_a_disk_too_full_for_the_folder_is_one_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(self: Path, *_: Any, **__: Any) -> None:
@@ -155,17 +155,13 @@ def test_a_disk_too_full_for_the_folder_is_a_sentence_too(
         write_checkpoint(path, WHOLE)
 
 
-def test_another_error_of_the_disk_is_not_called_full(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_another_disk_error_is_not_called_full(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(np, "savez", FullDisk(errno.EIO))
     with pytest.raises(OSError, match="Input/output error"):
         write_checkpoint(path, WHOLE)
 
 
-def test_a_new_name_is_given_to_synced_bytes_alone(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_bytes_are_flushed_before_the_rename(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     done: list[str] = []
     fsync, replace = os.fsync, Path.replace
 
@@ -183,7 +179,7 @@ def test_a_new_name_is_given_to_synced_bytes_alone(
     assert done == ["sync", "rename to state.npz", "sync"]
 
 
-def test_what_dead_processes_had_begun_is_removed(path: Path, tmp_path: Path) -> None:
+def test_temporary_files_of_dead_processes_are_removed(path: Path, tmp_path: Path) -> None:
     kept = {path: path.read_bytes(), path.with_name("notes.txt"): b"mine"}
     path.with_name("notes.txt").write_bytes(b"mine")
     for number in (1, 99999):
@@ -195,6 +191,6 @@ def test_what_dead_processes_had_begun_is_removed(path: Path, tmp_path: Path) ->
     assert all(file.read_bytes() == data for file, data in kept.items())
 
 
-def test_without_trials_nothing_is_left_over(tmp_path: Path) -> None:
+def test_leftovers_without_trials(tmp_path: Path) -> None:
     checkpoint.remove_leftovers(tmp_path)
     assert list(tmp_path.iterdir()) == []

@@ -73,7 +73,7 @@ def test_the_life_of_a_trial(journal: Journal) -> None:
     assert journal.trials() == [done]
 
 
-def test_trials_are_read_again_when_this_or_another_process_has_changed_something(
+def test_trials_are_cached_until_a_process_changes_the_file(
     journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reads = []
@@ -97,7 +97,7 @@ def test_trials_are_read_again_when_this_or_another_process_has_changed_somethin
     assert reads == [None, 0, None, None]
 
 
-def test_outcomes_stand_beside_their_rung(journal: Journal) -> None:
+def test_outcomes_belong_to_a_rung(journal: Journal) -> None:
     def outcomes(share: float) -> Outcomes:
         return Outcomes.of(np.array([[share, 1 - share]] * 3), np.array([0, 1, 0]))
 
@@ -127,7 +127,7 @@ def test_every_evaluation_is_logged_and_results_are_replaced(journal: Journal) -
     assert [journal.evaluation(number) for number in (0, 1)] == [{"right": 4}, {"right": 5}]
 
 
-def test_a_damaged_outcome_is_not_taken_for_one(journal: Journal, path: Path) -> None:
+def test_damaged_outcomes_are_detected(journal: Journal, path: Path) -> None:
     journal.begin_trial({}, slot=(0, 0))
     made = Outcomes.of(np.array([[0.5, 0.5]]), np.array([0]))
     journal.finish_rung(0, RungRecord(0, 1, 0.5, 1.0), [{}], outcomes=made, completed=False)
@@ -164,7 +164,7 @@ def test_a_failed_trial_keeps_its_reason_and_its_rungs(journal: Journal) -> None
     assert journal.promote(0).message is None
 
 
-def test_a_smaller_batch_is_noted_and_stays(journal: Journal) -> None:
+def test_a_smaller_batch_size_is_kept(journal: Journal) -> None:
     begun = journal.begin_trial({}, slot=(0, 1))
     assert begun.batch_size is None
     journal.set_batch_size(0, 8)
@@ -173,7 +173,7 @@ def test_a_smaller_batch_is_noted_and_stays(journal: Journal) -> None:
     assert journal.promote(0).batch_size == 8
 
 
-def test_notes_replace_one_another_all_or_none(journal: Journal) -> None:
+def test_notes_are_replaced_all_or_none(journal: Journal) -> None:
     assert journal.notes() == Notes()
     journal.set_notes(Notes(plan=[3, 1], finished_iterations=0))
     journal.set_notes(Notes(finished_iterations=2))
@@ -184,7 +184,7 @@ def test_notes_replace_one_another_all_or_none(journal: Journal) -> None:
     assert journal.notes() == expected
 
 
-def test_evaluations_replace_one_another(journal: Journal) -> None:
+def test_an_evaluation_replaces_the_one_before(journal: Journal) -> None:
     journal.begin_trial({}, slot=(0, 0))
     journal.set_evaluation(0, {"accuracy": 0.5})
     journal.set_evaluation(0, {"accuracy": 0.75, "confusion": [[3, 1], [0, 4]]})
@@ -242,7 +242,7 @@ def test_a_reader_cannot_write(journal: Journal, path: Path) -> None:
     assert journal.trials() == []
 
 
-def test_what_a_killed_process_had_committed_is_there(path: Path, tmp_path: Path) -> None:
+def test_commits_of_a_killed_process_are_kept(path: Path, tmp_path: Path) -> None:
     writer = Journal.create(path)
     writer.begin_trial({"a": 1}, slot=(0, 0))
     writer._connection.execute("BEGIN IMMEDIATE")
@@ -272,7 +272,7 @@ def test_a_transaction_that_raises_leaves_nothing(journal: Journal) -> None:
     assert journal.trial(0).epochs == 1  # and the journal can still be used
 
 
-def test_an_epoch_is_noted_once(journal: Journal) -> None:
+def test_an_epoch_cannot_be_added_twice(journal: Journal) -> None:
     journal.begin_trial({}, slot=(0, 0))
     journal.finish_rung(0, RungRecord(0, 1, 0.5, 1.0), [{"loss": 1.0}], completed=False)
     done = journal.trial(0)
@@ -339,13 +339,13 @@ def written(path: Path) -> bytes:
     return path.read_bytes()
 
 
-def test_a_file_that_lost_its_end(path: Path) -> None:
+def test_a_truncated_file(path: Path) -> None:
     path.write_bytes(written(path)[:-4096])
     with pytest.raises(RunError, match="is damaged"):
         Journal.open(path)
 
 
-def test_a_file_that_is_damaged_in_the_middle(path: Path) -> None:
+def test_a_file_damaged_in_the_middle(path: Path) -> None:
     content = bytearray(written(path))
     content[-4096:] = b"x" * 4096
     path.write_bytes(content)
@@ -353,7 +353,7 @@ def test_a_file_that_is_damaged_in_the_middle(path: Path) -> None:
         Journal.open(path).trials()
 
 
-def test_what_is_kept_is_plain_json(journal: Journal, path: Path) -> None:
+def test_values_are_plain_json(journal: Journal, path: Path) -> None:
     journal.begin_trial({"width": 64, "bn": False}, slot=(0, 0))
     connection = raw(path)
     (text,) = connection.execute("SELECT hyperparameters FROM trials").fetchone()
@@ -448,7 +448,7 @@ def test_the_journal_has_the_pages_that_are_damaged_here(sound: Path) -> None:
 
 
 @pytest.mark.parametrize("page", range(PAGES))
-def test_a_flipped_byte_is_noticed_or_changes_nothing(
+def test_a_flipped_byte_is_detected_or_changes_nothing(
     sound: Path, tmp_path: Path, page: int
 ) -> None:
     expected, data, path = everything(sound), sound.read_bytes(), tmp_path / "journal.db"
@@ -465,7 +465,7 @@ def test_a_flipped_byte_is_noticed_or_changes_nothing(
 
 
 @pytest.mark.parametrize("page", range(PAGES))
-def test_what_is_salvaged_was_written(sound: Path, tmp_path: Path, page: int) -> None:
+def test_salvaged_trials_were_written(sound: Path, tmp_path: Path, page: int) -> None:
     written = {trial.id: trial for trial in everything(sound)[0]}
     path, whole = tmp_path / "journal.db", 0
     # Of a damaged schema nothing is found, which takes long to find out.
@@ -479,7 +479,7 @@ def test_what_is_salvaged_was_written(sound: Path, tmp_path: Path, page: int) ->
     assert whole or page == 0
 
 
-def test_a_flipped_version_is_refused(sound: Path, tmp_path: Path) -> None:
+def test_a_flipped_schema_version_is_refused(sound: Path, tmp_path: Path) -> None:
     path, data = tmp_path / "journal.db", sound.read_bytes()
     for offset in VERSION:
         path.write_bytes(data[:offset] + bytes([data[offset] ^ 0x81]) + data[offset + 1 :])
@@ -492,12 +492,12 @@ def test_all_of_a_sound_journal_can_be_salvaged(sound: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"no database " * 1000])
-def test_nothing_can_be_salvaged_of_what_is_no_journal(path: Path, content: bytes) -> None:
+def test_nothing_is_salvaged_from_another_file(path: Path, content: bytes) -> None:
     path.write_bytes(content)
     assert salvage(path) == []
 
 
-def test_nothing_can_be_salvaged_of_what_is_not_there(path: Path) -> None:
+def test_nothing_is_salvaged_from_a_missing_file(path: Path) -> None:
     assert salvage(path) == []
     assert not path.exists()
 
@@ -529,7 +529,7 @@ def test_a_trial_is_salvaged_up_to_its_damaged_rung(sound: Path, path: Path) -> 
         "UPDATE notes SET value = '0' WHERE name = 'finished_iterations'",
     ],
 )
-def test_a_row_that_was_not_written_so_is_damage(sound: Path, path: Path, change: str) -> None:
+def test_a_row_with_a_wrong_checksum_is_damage(sound: Path, path: Path, change: str) -> None:
     shutil.copy(sound, path)
     connection = raw(path)
     connection.execute(change)
@@ -543,7 +543,7 @@ def test_a_row_that_was_not_written_so_is_damage(sound: Path, path: Path, change
 # Places
 
 
-def test_a_journal_that_is_moved_or_copied_answers(sound: Path, tmp_path: Path) -> None:
+def test_a_moved_or_copied_journal_can_be_read(sound: Path, tmp_path: Path) -> None:
     expected = everything(sound)
     copied = Path(shutil.copytree(sound.parent, tmp_path / "a copy #1?"))
     assert everything(copied / "journal.db") == expected
@@ -551,7 +551,7 @@ def test_a_journal_that_is_moved_or_copied_answers(sound: Path, tmp_path: Path) 
     assert everything(moved / "journal.db") == expected
 
 
-def test_a_journal_that_is_moved_while_it_is_open_goes_on(tmp_path: Path) -> None:
+def test_a_journal_moved_while_open_keeps_working(tmp_path: Path) -> None:
     (tmp_path / "old").mkdir()
     journal = Journal.create(tmp_path / "old" / "journal.db")
     journal.begin_trial({"a": 1}, slot=(0, 0))
@@ -565,9 +565,7 @@ def test_a_journal_that_is_moved_while_it_is_open_goes_on(tmp_path: Path) -> Non
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 @pytest.mark.parametrize("closed", [True, False])
-def test_a_folder_that_cannot_be_written_can_be_read(
-    sound: Path, tmp_path: Path, closed: bool
-) -> None:
+def test_a_read_only_folder_can_be_read(sound: Path, tmp_path: Path, closed: bool) -> None:
     folder = Path(shutil.copytree(sound.parent, tmp_path / "kept"))
     writer = Journal.open(folder / "journal.db")
     writer.fail(4, "late")
@@ -587,7 +585,7 @@ def test_a_folder_that_cannot_be_written_can_be_read(
         writer.close()
 
 
-def test_a_full_disk_is_a_sentence_and_loses_nothing(journal: Journal, path: Path) -> None:
+def test_a_full_disk_is_one_sentence_and_loses_nothing(journal: Journal, path: Path) -> None:
     pages = journal._query("PRAGMA page_count")[0][0]
     journal._connection.execute(f"PRAGMA max_page_count = {pages + 3}")
     written = []

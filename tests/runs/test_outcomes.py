@@ -11,7 +11,7 @@ from tuner.errors import RunError
 from tuner.runs.outcomes import Outcomes
 
 
-def test_what_is_kept_of_an_image() -> None:
+def test_outcomes_of_an_image() -> None:
     probabilities = np.array([[0.7, 0.2, 0.1], [0.25, 0.25, 0.5], [0.0, 1.0, 0.0]], np.float32)
     outcomes = Outcomes.of(probabilities, np.array([0, 1, 1], np.int32))
     assert outcomes.predicted.tolist() == [0, 2, 1]
@@ -21,7 +21,7 @@ def test_what_is_kept_of_an_image() -> None:
 
 
 @given(st.integers(0, 40), st.integers(2, 300), st.integers(0, 2**32 - 1))
-def test_bytes_give_the_same_back(images: int, classes: int, seed: int) -> None:
+def test_bytes_round_trip(images: int, classes: int, seed: int) -> None:
     random = np.random.default_rng(seed)
     outcomes = Outcomes.of(
         random.dirichlet(np.full(classes, 0.1), images).reshape(images, classes),
@@ -34,7 +34,7 @@ def test_bytes_give_the_same_back(images: int, classes: int, seed: int) -> None:
     assert again.to_bytes() == outcomes.to_bytes()
 
 
-def test_a_few_bytes_an_image() -> None:
+def test_outcomes_take_a_few_bytes_an_image() -> None:
     random = np.random.default_rng(0)
     outcomes = Outcomes.of(random.dirichlet(np.full(10, 0.05), 1000), random.integers(0, 10, 1000))
     assert len(outcomes.to_bytes()) < 6 * 1000

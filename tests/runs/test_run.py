@@ -49,7 +49,7 @@ DATASET = Dataset(
 )
 
 
-def test_what_is_made_is_found_again(tmp_path: Path) -> None:
+def test_a_created_run_can_be_opened(tmp_path: Path) -> None:
     made = create_run(tmp_path / "runs", "first", SETTINGS, DATASET, overwrite=False)
     found = open_run(tmp_path / "runs", "first")
     assert found.folder == made.folder == tmp_path / "runs" / "first"
@@ -73,7 +73,7 @@ def test_dataset_json(tmp_path: Path) -> None:
     assert isinstance(document["schema"], int)
 
 
-def test_names_that_are_no_text(tmp_path: Path) -> None:
+def test_file_names_that_are_not_utf8(tmp_path: Path) -> None:
     strange = os.fsdecode(b"gr\xfc\xdfe \xe2\x98\xba \n")
     files = tuple(
         ImageFile(f"{label}/{split}", label, split, "x")
@@ -128,7 +128,7 @@ def test_a_run_is_replaced_only_on_request(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["folder", "file", "dangling link"])
-def test_what_is_no_run_is_not_replaced(tmp_path: Path, kind: str) -> None:
+def test_other_files_are_never_replaced(tmp_path: Path, kind: str) -> None:
     if kind == "folder":
         (tmp_path / "first").mkdir()
     elif kind == "file":
@@ -190,7 +190,7 @@ def test_the_newest_run_is_opened(tmp_path: Path) -> None:
     assert open_run(tmp_path, "b").name == "b"
 
 
-def test_half_made_runs_are_none(tmp_path: Path) -> None:
+def test_incomplete_runs_are_ignored(tmp_path: Path) -> None:
     create_run(tmp_path, "first", SETTINGS, DATASET, overwrite=False)
     (tmp_path / "first").rename(tmp_path / ".first.123")
     assert run_names(tmp_path) == []
@@ -198,7 +198,7 @@ def test_half_made_runs_are_none(tmp_path: Path) -> None:
         open_run(tmp_path)
 
 
-def test_the_choices_are_listed_but_not_all_of_many(tmp_path: Path) -> None:
+def test_at_most_ten_runs_are_listed_as_choices(tmp_path: Path) -> None:
     for number in range(12):
         create_run(tmp_path, f"run-{number}", SETTINGS, DATASET, overwrite=False)
     with pytest.raises(RunError, match=r"there is no run other in .*\. Choose run-.*, \.\.\.\.$"):
@@ -232,7 +232,7 @@ def test_a_dataset_with_a_label_that_is_no_class(tmp_path: Path) -> None:
         run.dataset(tmp_path)
 
 
-def test_a_folder_that_is_not_there_is_writable_where_it_can_be_made(
+def test_a_missing_folder_is_writable_if_it_can_be_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -248,7 +248,7 @@ def dead_process() -> int:
     return process.pid
 
 
-def test_what_killed_processes_had_begun_to_make_is_removed(tmp_path: Path) -> None:
+def test_leftovers_of_killed_processes_are_removed(tmp_path: Path) -> None:
     dead = dead_process()
     gone = [f".first.{dead}.new", f".first.{dead}.old", f".first.{os.getpid()}.new"]
     kept = [f".first.{os.getppid()}.new", f".second.{dead}.new", ".first.notes", "other"]
@@ -261,7 +261,7 @@ def test_what_killed_processes_had_begun_to_make_is_removed(tmp_path: Path) -> N
 # Who searches
 
 
-def test_who_only_looks_at_the_lock_keeps_nobody_out(
+def test_checking_the_lock_keeps_no_process_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = create_run(tmp_path, "first", SETTINGS, DATASET, overwrite=False)
@@ -290,7 +290,7 @@ def another_process(folder: Path) -> Iterator["subprocess.Popen[str]"]:
             process.kill()
 
 
-def test_a_second_process_is_refused_and_told_whose_turn_it_is(tmp_path: Path) -> None:
+def test_a_second_process_is_refused_and_the_first_is_named(tmp_path: Path) -> None:
     run = create_run(tmp_path, "first", SETTINGS, DATASET, overwrite=False)
     assert not run.busy
     with another_process(run.folder) as process:
@@ -354,7 +354,7 @@ def test_a_run_is_deleted_with_everything(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_run_that_cannot_be_written_can_be_read_and_not_searched(tmp_path: Path) -> None:
+def test_a_read_only_run_can_be_read_but_not_searched(tmp_path: Path) -> None:
     folder = create_run(tmp_path, "first", SETTINGS, DATASET, overwrite=False).folder
     folder.chmod(0o555)
     try:
@@ -380,7 +380,7 @@ def finished_run(runs_dir: Path, name: str, *scores: float, iterations: int = 1)
     return run.folder
 
 
-def test_a_run_in_a_line(tmp_path: Path) -> None:
+def test_a_summary(tmp_path: Path) -> None:
     folder = finished_run(tmp_path, "first", 0.75, 0.5, 0.625)
     (summary,) = summaries(tmp_path)
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
@@ -401,7 +401,7 @@ def test_a_run_is_done_when_all_its_iterations_are(tmp_path: Path, iterations: i
     assert open_run(tmp_path).complete
 
 
-def test_a_run_in_which_somebody_searches_is_running(tmp_path: Path) -> None:
+def test_a_locked_run_is_running(tmp_path: Path) -> None:
     folder = finished_run(tmp_path, "first", 0.5)
     with sole_writer(folder):
         (summary,) = summaries(tmp_path)
@@ -428,7 +428,7 @@ def test_a_damaged_run_hides_no_other(tmp_path: Path, name: str, content: bytes 
     assert (found["second"].state, found["second"].best_score) == ("interrupted", 0.25)
 
 
-def test_a_pipe_in_place_of_a_file_is_not_waited_for(tmp_path: Path) -> None:
+def test_a_pipe_in_place_of_a_file_does_not_block(tmp_path: Path) -> None:
     folder = finished_run(tmp_path, "first", 0.5)
     for name in ("dataset.json", "settings.json"):
         (folder / name).unlink()
@@ -439,7 +439,7 @@ def test_a_pipe_in_place_of_a_file_is_not_waited_for(tmp_path: Path) -> None:
         SearchSettings.load(folder / "settings.json")
 
 
-def test_a_row_that_was_not_written_so_makes_a_run_damaged(tmp_path: Path) -> None:
+def test_a_row_with_a_wrong_checksum_makes_a_run_damaged(tmp_path: Path) -> None:
     path = finished_run(tmp_path, "first", 0.5) / "journal.db"
     data = path.read_bytes()
     assert data.count(b"COMPLETED") > 1  # in the schema, and in the trial's row
@@ -447,5 +447,5 @@ def test_a_row_that_was_not_written_so_makes_a_run_damaged(tmp_path: Path) -> No
     assert [summary.state for summary in summaries(tmp_path)] == ["damaged"]
 
 
-def test_where_there_are_no_runs_none_are_listed(tmp_path: Path) -> None:
+def test_without_runs_the_list_is_empty(tmp_path: Path) -> None:
     assert summaries(tmp_path) == summaries(tmp_path / "missing") == []

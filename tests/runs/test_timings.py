@@ -8,7 +8,7 @@ import pytest
 
 from tuner.errors import StoppedError
 from tuner.runs.journal import Journal
-from tuner.runs.timings import note_seconds, noted, prepared_seconds, timed
+from tuner.runs.timings import note_seconds, noted, timed
 
 
 @pytest.fixture
@@ -24,11 +24,11 @@ def ticks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "monotonic", iter(range(100)).__next__)
 
 
-def test_a_run_that_noted_nothing_has_none(journal: Journal) -> None:
-    assert prepared_seconds(journal) == {}
+def test_a_new_run_has_no_timings(journal: Journal) -> None:
+    assert journal.notes().prepared_seconds is None
 
 
-def test_what_is_timed_twice_is_added_up() -> None:
+def test_times_of_one_name_add_up() -> None:
     seconds: dict[str, float] = {}
     for _ in range(2):
         with timed(seconds, "reading"):
@@ -36,13 +36,13 @@ def test_what_is_timed_twice_is_added_up() -> None:
     assert seconds == {"reading": 2}
 
 
-def test_later_processes_add_to_it(journal: Journal) -> None:
+def test_later_processes_add_their_seconds(journal: Journal) -> None:
     note_seconds(journal, {"reading": 2.5})
     note_seconds(journal, {"reading": 1.0, "decoding": 4.0})
-    assert prepared_seconds(journal) == {"reading": 3.5, "decoding": 4.0}
+    assert journal.notes().prepared_seconds == {"reading": 3.5, "decoding": 4.0}
 
 
-def test_what_was_interrupted_is_noted_too(journal: Journal) -> None:
+def test_interrupted_blocks_are_noted(journal: Journal) -> None:
     with pytest.raises(StoppedError), noted(journal, "features"):
         raise StoppedError
-    assert prepared_seconds(journal) == {"features": 1}
+    assert journal.notes().prepared_seconds == {"features": 1}

@@ -32,7 +32,6 @@ from tuner.observer import Counting, Note, SearchEvent, SearchObserver
 from tuner.runs.lock import sole_writer
 from tuner.runs.notes import Notes
 from tuner.runs.run import existing_run, open_run
-from tuner.runs.timings import prepared_seconds
 from tuner.search import tuner as search_module
 from tuner.search.pipeline import run_search
 from tuner.settings import SearchFolders, SearchSettings
@@ -144,7 +143,7 @@ def test_what_a_run_holds(photos: Path, tmp_path: Path, trained: list[str]) -> N
     assert {row["split"] for row in document["files"]} == {"train", "validation", "test"}
     assert set(document["files"][0]) == {"path", "label", "split", "sha256", "group"}
     assert Counting("reading images", 18, 18) in progress
-    spent = prepared_seconds(run.journal)
+    spent = run.journal.notes().prepared_seconds
     assert spent.keys() == {"reading images", "decoding images"}
     assert min(spent.values()) > 0
     assert {"journal.db", "settings.json", "dataset.json"} <= {

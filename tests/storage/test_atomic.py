@@ -72,7 +72,7 @@ def test_the_old_file_is_seen_until_the_block_ends(tmp_path: Path) -> None:
     assert names(tmp_path) == ["state"]
 
 
-def test_the_bytes_are_synced_before_the_name_changes(
+def test_bytes_are_flushed_before_the_rename(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, calls, fsync = tmp_path / "state", [], os.fsync
@@ -93,7 +93,7 @@ def test_text_is_utf8(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("read", [open_file, read_text, read_arrays])
-def test_what_is_no_file_is_not_waited_for(tmp_path: Path, read: Callable[[Path], object]) -> None:
+def test_pipes_and_devices_do_not_block(tmp_path: Path, read: Callable[[Path], object]) -> None:
     os.mkfifo(tmp_path / "pipe")  # nobody writes to it
     for path in (tmp_path / "pipe", Path(os.devnull)):
         with pytest.raises(OSError, match="it is no file but a pipe or a device"):

@@ -59,7 +59,7 @@ def test_default_folder_is_the_users() -> None:
     assert default_cache_dir().is_absolute()
 
 
-def test_nothing_is_touched_before_something_is_written(cache: Cache) -> None:
+def test_nothing_is_made_before_the_first_write(cache: Cache) -> None:
     assert cache.entry("kind", "key") is None
     assert cache.entries() == []
     assert cache.prune() == 0
@@ -112,14 +112,14 @@ def test_create_keeps_the_entry_that_is_there(cache: Cache) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "..", "a.b", "ä"])
-def test_names_that_are_no_names_are_refused(cache: Cache, name: str) -> None:
+def test_invalid_names_are_refused(cache: Cache, name: str) -> None:
     with pytest.raises(ValueError, match="Expected letters"):
         cache.entry(name, "key")
     with pytest.raises(ValueError, match="Expected letters"):
         cache.get_or_create("kind", name, write)
 
 
-def test_entries_tell_size_use_and_hold(cache: Cache) -> None:
+def test_entries_have_size_use_and_hold(cache: Cache) -> None:
     make(cache, "old", "new", size_bytes=1000)
     age(cache, "old", hours=2)
     cache.entry("kind", "new")
@@ -139,7 +139,7 @@ def test_use_makes_an_entry_recent(cache: Cache) -> None:
     assert keys_of(cache) == ["b", "a"]
 
 
-def test_prune_spares_what_is_held_or_recent(cache: Cache) -> None:
+def test_prune_keeps_held_and_recent_entries(cache: Cache) -> None:
     make(cache, "held", "old", "recent", size_bytes=1000)
     cache.entry("kind", "held")
     for key in ("held", "old"):
@@ -168,7 +168,7 @@ def test_an_entry_removed_by_hand_can_be_made_again(cache: Cache) -> None:
     assert files_below(cache.get_or_create("kind", "key", write)) == ["data"]
 
 
-def test_the_limit_takes_the_least_recently_used(tmp_path: Path) -> None:
+def test_the_limit_removes_the_least_recently_used(tmp_path: Path) -> None:
     with Cache(tmp_path, limit_bytes=2500) as cache:
         make(cache, "a", "b", size_bytes=1000)
         age(cache, "a", hours=1)
@@ -177,7 +177,7 @@ def test_the_limit_takes_the_least_recently_used(tmp_path: Path) -> None:
         assert keys_of(cache) == ["a", "c"]
 
 
-def test_the_limit_never_takes_what_is_held(tmp_path: Path) -> None:
+def test_the_limit_never_removes_held_entries(tmp_path: Path) -> None:
     with Cache(tmp_path, limit_bytes=1500) as cache:
         for key in ("a", "b"):
             cache.get_or_create("kind", key, lambda folder: write(folder, 1000))
@@ -207,12 +207,12 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing(cache: Cache, number: in
     assert files_below(cache.folder) == []
 
 
-def test_a_really_full_device_is_told(cache: Cache) -> None:
+def test_a_really_full_device_is_one_sentence(cache: Cache) -> None:
     with pytest.raises(CacheError, match="no space left"), cache.create("kind", "key"):
         Path("/dev/full").write_bytes(b"x" * 100_000)
 
 
-def test_other_errors_of_fill_are_not_the_caches(cache: Cache) -> None:
+def test_other_errors_of_fill_pass_through(cache: Cache) -> None:
     with pytest.raises(FileNotFoundError), cache.create("kind", "key"):
         Path("/nowhere/photo.jpg").read_bytes()
 
@@ -283,7 +283,7 @@ def hold(folder: Path, held: Event, done: Event) -> None:
         done.wait(60)
 
 
-def test_prune_spares_what_another_process_holds(cache: Cache) -> None:
+def test_prune_keeps_entries_of_other_processes(cache: Cache) -> None:
     make(cache, "key")
     held, done = SPAWN.Event(), SPAWN.Event()
     process = SPAWN.Process(target=hold, args=(cache.folder, held, done))
@@ -320,7 +320,7 @@ def killed_while_writing(folder: Path, key: str) -> None:
         process.send_signal(signal.SIGKILL)
 
 
-def test_what_a_dead_process_left_is_cleaned(cache: Cache) -> None:
+def test_leftovers_of_a_dead_process_are_removed(cache: Cache) -> None:
     killed_while_writing(cache.folder, "key")
     assert files_below(cache.folder / "partial")
     assert cache.entry("kind", "key") is None
@@ -331,13 +331,13 @@ def test_what_a_dead_process_left_is_cleaned(cache: Cache) -> None:
     assert cache.prune() == 1000
 
 
-def test_it_needs_neither_numpy_nor_tensorflow() -> None:
+def test_the_cache_imports_neither_numpy_nor_tensorflow() -> None:
     heavy = {"numpy", "tensorflow", "keras"}
     check = f"import sys, tuner.storage.cache; assert not {heavy} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", check], check=True, cwd=ROOT)
 
 
-def test_a_key_tells_apart_whatever_differs() -> None:
+def test_different_values_have_different_keys() -> None:
     made_from = [("a", 1), (1, "a"), ("a", "1"), ("a1",), (["a"], 1), ("a", 1, None), ()]
     assert len({key_of(*parts) for parts in made_from}) == len(made_from)
     assert key_of("a", 1) == key_of("a", 1)

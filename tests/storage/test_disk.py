@@ -14,7 +14,7 @@ def test_nearest_existing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert nearest_existing(tmp_path) == tmp_path
 
 
-def test_a_folder_that_is_not_there_has_the_disk_of_the_one_above(tmp_path: Path) -> None:
+def test_a_missing_folder_has_the_free_space_of_its_parent(tmp_path: Path) -> None:
     free = free_bytes(tmp_path / "a" / "b")
     assert 0 < free <= shutil.disk_usage(tmp_path).total
 

@@ -43,7 +43,7 @@ def test_an_exclusive_lock_is_alone(file: Path, take: Callable[..., int | None])
     assert take(exclusive=True) is None
 
 
-def test_it_ends_when_it_is_closed(take: Callable[..., int | None]) -> None:
+def test_a_lock_ends_when_it_is_closed(take: Callable[..., int | None]) -> None:
     first = take(exclusive=True)
     assert first is not None
     os.close(first)
@@ -58,7 +58,7 @@ def test_shared_locks_are_shared_and_shut_out_an_exclusive_one(
     assert take(exclusive=True) is None
 
 
-def test_a_lock_that_was_shared_lets_others_in(take: Callable[..., int | None]) -> None:
+def test_an_exclusive_lock_can_be_made_shared(take: Callable[..., int | None]) -> None:
     lock = take(exclusive=True)
     assert lock is not None
     locks.share(lock)
@@ -67,7 +67,7 @@ def test_a_lock_that_was_shared_lets_others_in(take: Callable[..., int | None]) 
 
 
 @pytest.mark.parametrize("exclusive", [False, True])
-def test_whoever_asks_sees_a_lock(
+def test_is_taken_sees_every_lock(
     file: Path, take: Callable[..., int | None], exclusive: bool
 ) -> None:
     lock = take(exclusive)
@@ -79,7 +79,7 @@ def test_whoever_asks_sees_a_lock(
     assert file.exists()
 
 
-def test_to_ask_makes_no_file(file: Path) -> None:
+def test_is_taken_makes_no_file(file: Path) -> None:
     assert not locks.is_taken(file)
     assert not file.parent.exists()
     file.parent.write_text("no folder")

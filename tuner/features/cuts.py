@@ -5,7 +5,7 @@ stored, they are computed from the nearest earlier stored cut, or from the image
 """
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 # Assumed for a warm page cache and an ordinary SSD. They decide how much is stored, and so how long
@@ -57,9 +57,14 @@ def choose_cuts(
     Returns:
         Unfreeze depths, from the input to the output.
     """
+    cuts = [segment.cut for segment in segments]
+    subsets = itertools.chain.from_iterable(
+        itertools.combinations(cuts, size)
+        for size in range(len(cuts) + 1)  # the smallest first
+    )
     fitting = (
         chosen
-        for chosen in _subsets(segments)
+        for chosen in subsets
         if costs.limit_bytes is None or _bytes(segments, chosen) * costs.images <= costs.limit_bytes
     )
     return min(fitting, key=lambda chosen: _seconds(segments, chosen, epochs, costs))
@@ -78,13 +83,6 @@ def compute_seconds(
     """
     work = sum(segment.multiply_accumulates for segment in segments[begin + 1 : end + 1])
     return work * seconds_each
-
-
-def _subsets(segments: Sequence[Segment]) -> Iterator[tuple[int, ...]]:
-    """Every subset of the cuts, the smallest first."""
-    cuts = [segment.cut for segment in segments]
-    for size in range(len(cuts) + 1):
-        yield from itertools.combinations(cuts, size)
 
 
 def _bytes(segments: Sequence[Segment], chosen: Sequence[int]) -> int:

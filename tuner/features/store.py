@@ -228,11 +228,7 @@ class FeatureSet:
         with ExitStack() as stack:
             folders = {cut: stack.enter_context(cache.create(_KIND, keys[cut])) for cut in missing}
             # Another process may have made some of them while this one waited.
-            wanted = {
-                cut: folder
-                for cut, folder in folders.items()
-                if cache.entry(_KIND, keys[cut]) is None
-            }
+            wanted = {c: path for c, path in folders.items() if cache.entry(_KIND, keys[c]) is None}
             if wanted:
                 with storage_errors(cache.folder):
                     self._compute(shard, wanted)
@@ -282,9 +278,8 @@ class FeatureSet:
         return None
 
     def _read(self, shard: int, cut: int) -> np.ndarray:
-        key = self._store.address(cut, self._digests[shard])
         cache = self._store.cache
-        folder = cache.entry(_KIND, key)
+        folder = cache.entry(_KIND, self._store.address(cut, self._digests[shard]))
         if folder is None:
             raise CacheError(
                 f"The cache folder {cache.folder} was emptied while in use: run the command again."

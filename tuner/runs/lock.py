@@ -21,24 +21,27 @@ def sole_writer(folder: Path) -> Iterator[None]:
     Raises:
         RunError: another process holds it, or the folder cannot be written.
     """
-    file = lock_file(folder)
-    lock = None
+    with writing_to(folder):
+        lock = _take(lock_file(folder))
+    if lock is None:
+        raise RunError(_busy(folder))
     try:
-        try:
-            lock = _take(file)
-            if lock is not None:
-                os.ftruncate(lock, 0)
-                os.write(lock, f"process {os.getpid()} on {socket.gethostname()}".encode())
-        except OSError as error:
-            raise RunError(
-                f"the run folder {folder} cannot be written: {error.strerror}."
-            ) from error
-        if lock is None:
-            raise RunError(_busy(folder))
+        with writing_to(folder):
+            os.ftruncate(lock, 0)
+            os.write(lock, f"process {os.getpid()} on {socket.gethostname()}".encode())
         yield
     finally:
-        if lock is not None:
-            os.close(lock)
+        os.close(lock)
+
+
+@contextlib.contextmanager
+def writing_to(folder: Path) -> Iterator[None]:
+    """Turn an OSError in the `with` block into a RunError: the run folder cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        detail = error.strerror or error
+        raise RunError(f"the run folder {folder} cannot be written: {detail}.") from error
 
 
 def _take(file: Path) -> int | None:

@@ -23,22 +23,26 @@ def rank(records: Sequence[TrialRecord], direction: str) -> list[TrialRecord]:
     """
     sound = [record for record in records if record.rungs and record.status != FAILED]
     highest = max((record.epochs for record in sound), default=0)
-    sign = -1.0 if direction == "max" else 1.0
     return sorted(
         (record for record in sound if record.epochs == highest),
-        key=lambda record: (sign * record.rungs[-1].score, record.parameters or 0, record.id),
+        key=lambda record: (_loss(record, direction), cost_of(record), record.id),
     )
 
 
 def rank_all(records: Sequence[TrialRecord], direction: str) -> list[TrialRecord]:
     """All trials: first those that can win, see `rank`; then the others by epochs and score."""
     ranked = rank(records, direction)
-    sign = -1.0 if direction == "max" else 1.0
     others = sorted(
         (record for record in records if record not in ranked),
-        key=lambda record: (-record.epochs, sign * (record.score or 0.0), record.id),
+        key=lambda record: (-record.epochs, _loss(record, direction), record.id),
     )
     return ranked + others
+
+
+def _loss(record: TrialRecord, direction: str) -> float:
+    """The score, negated if larger is better."""
+    score = record.score or 0.0
+    return -score if direction == "max" else score
 
 
 def simplest(

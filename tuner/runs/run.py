@@ -13,7 +13,7 @@ from tuner.data.splits import SPLITS
 from tuner.errors import RunError, SettingsError
 from tuner.runs.journal import Journal, is_unused
 from tuner.runs.journal_file import salvage
-from tuner.runs.lock import check_free, lock_file, sole_writer
+from tuner.runs.lock import check_free, lock_file, sole_writer, writing_to
 from tuner.runs.ranking import rank
 from tuner.runs.records import FAILED, TrialRecord
 from tuner.settings import SearchSettings
@@ -130,18 +130,15 @@ def create_run(
     folder = runs_dir / name
     new = runs_dir / f".{name}.{os.getpid()}.new"
     try:
-        _remove_leftovers(runs_dir, name)
-        new.mkdir(parents=True)
-        write_text(new / "settings.json", settings.to_json())
-        # ASCII, since a file name may hold bytes that are not valid UTF-8.
-        write_text(new / "dataset.json", json.dumps(dataset.to_json()))
-        Journal.create(new / "journal.db").close()
-        _put(new, folder)
-        sync(runs_dir)
-    except OSError as error:
-        raise RunError(
-            f"the run folder {folder} cannot be written: {error.strerror or error}."
-        ) from error
+        with writing_to(folder):
+            _remove_leftovers(runs_dir, name)
+            new.mkdir(parents=True)
+            write_text(new / "settings.json", settings.to_json())
+            # ASCII, since a file name may hold bytes that are not valid UTF-8.
+            write_text(new / "dataset.json", json.dumps(dataset.to_json()))
+            Journal.create(new / "journal.db").close()
+            _put(new, folder)
+            sync(runs_dir)
     finally:
         shutil.rmtree(new, ignore_errors=True)
     return Run(folder, settings)
@@ -153,15 +150,11 @@ def update_run(run: Run, settings: SearchSettings, dataset: Dataset) -> Run:
     Raises:
         RunError: the folder cannot be written.
     """
-    try:
+    with writing_to(run.folder):
         if settings.data != run.settings.data:
             write_text(run.folder / "dataset.json", json.dumps(dataset.to_json()))
         if settings != run.settings:
             write_text(run.folder / "settings.json", settings.to_json())
-    except OSError as error:
-        raise RunError(
-            f"the run folder {run.folder} cannot be written: {error.strerror or error}."
-        ) from error
     return Run(run.folder, settings)
 
 

@@ -35,11 +35,7 @@ def noted(journal: Journal, what: str) -> Iterator[None]:
 
 def note_seconds(journal: Journal, seconds: Mapping[str, float]) -> None:
     """Add seconds to those that earlier processes of the run noted."""
-    known = prepared_seconds(journal)
-    added = {name: known.get(name, 0.0) + spent for name, spent in seconds.items()}
-    journal.set_notes(Notes(prepared_seconds=known | added), durable=False)
-
-
-def prepared_seconds(journal: Journal) -> dict[str, float]:
-    """Wall time of all processes of the run, by what was done."""
-    return dict(journal.notes().prepared_seconds or {})
+    known = dict(journal.notes().prepared_seconds or {})
+    for name, spent in seconds.items():
+        known[name] = known.get(name, 0.0) + spent
+    journal.set_notes(Notes(prepared_seconds=known), durable=False)

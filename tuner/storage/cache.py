@@ -20,7 +20,6 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from types import TracebackType
 
 import platformdirs
 
@@ -188,12 +187,7 @@ class Cache(AbstractContextManager["Cache"]):
                 # Not unlocked: a forked child may share this lock and still use the entry.
                 os.close(self._holds.popitem()[1])
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """Close the cache."""
         self.close()
 
@@ -331,16 +325,14 @@ def storage_errors(folder: Path, only: Container[int] | None = None) -> Iterator
 
 
 def _explanation(folder: Path, error: OSError) -> str:
+    other = "or name another folder with --cache-dir."
     if error.errno in NO_SPACE:
         return (
             f"There is no space left for the cache folder {folder}: free some with "
-            "`tune cache --prune`, or name another folder with --cache-dir."
+            f"`tune cache --prune`, {other}"
         )
-    detail = error.strerror or str(error)
-    return (
-        f"The cache folder {folder} cannot be used ({detail}): make it writable, or name another "
-        "folder with --cache-dir."
-    )
+    detail = error.strerror or error
+    return f"The cache folder {folder} cannot be used ({detail}): make it writable, {other}"
 
 
 def _publish(partial: Path, path: Path) -> None:
