@@ -1,4 +1,4 @@
-"""What simple classifiers say of a row comes from the others alone."""
+"""Classifiers on pooled features: a row is predicted from the others alone."""
 
 import warnings
 

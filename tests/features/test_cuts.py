@@ -1,4 +1,4 @@
-"""Which cuts are stored: compared with every other choice, priced in another way."""
+"""The chosen cuts against every other choice, with costs computed in another way."""
 
 import itertools
 from collections.abc import Mapping, Sequence

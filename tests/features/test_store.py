@@ -1,4 +1,4 @@
-"""Features: the same bytes however they come about, and never those of something else."""
+"""Features have the same bytes however they are computed, and never those of other inputs."""
 
 import errno
 import io
@@ -374,7 +374,7 @@ def test_a_killed_pass_resumes_at_its_shard(
 
 
 def open_beside(folder: Path, log: Path, ready: Path, go: Path) -> None:
-    """In another process: prepares the features as soon as it is told to."""
+    """Run in another process: compute the features when the start signal comes."""
     store_module._SHARD_ROWS = BATCH
     store = FeatureStore(build_backbone(SIZE, "none"), Cache(folder))
     store.run(PIXELS[:BATCH], 0, len(CUTS))  # compiles
@@ -684,8 +684,11 @@ def read_in_another_process(count: int, folder: Path) -> list[int]:
     root = ROOT
     finished = subprocess.run(
         [sys.executable, "-c", READER, str(count), str(folder)],
-        cwd=root, env={**os.environ, "PYTHONPATH": str(root)}, capture_output=True, text=True,
-    )  # fmt: skip
+        cwd=root,
+        env={**os.environ, "PYTHONPATH": str(root)},
+        capture_output=True,
+        text=True,
+    )
     assert finished.returncode == 0, finished.stderr
     return [int(number) for number in finished.stdout.split()]
 

@@ -1,4 +1,4 @@
-"""A search that is killed again and again ends as one that never was, bit for bit."""
+"""A search that is killed again and again ends bit for bit as an undisturbed one."""
 
 import random
 from pathlib import Path
@@ -34,6 +34,6 @@ def test_killed_and_resumed_again_and_again(tmp_path: Path, least_kills: int) ->
 
 
 def _moment(moments: random.Random) -> tuple[int, float]:
-    """How many events, and how many seconds after them, a search is let live."""
+    """When to kill: after this many events, and this many seconds later."""
     events = moments.randrange(12)
     return events, moments.uniform(0, 0.04 if events else 1.5)

@@ -1,7 +1,7 @@
-"""Every system call in a run's folder fails once: the search ends with a sentence and goes on.
+"""Every system call in a run's folder fails once: the search ends with one sentence and resumes.
 
-`strace` lets the calls fail in the kernel's place. The command, the journal, the checkpoints and
-the tuner are the program's own; what they train is arithmetic, so that an attempt takes no time.
+`strace` injects the faults. Command, journal, checkpoints and tuner are the real ones; training is
+replaced by arithmetic, so that an attempt takes no time.
 """
 
 import itertools
@@ -30,11 +30,15 @@ _WHY_NOT = why_no_strace()
 pytestmark = pytest.mark.skipif(_WHY_NOT is not None, reason=str(_WHY_NOT))
 
 KILL = f"signal={signal.SIGKILL.name}"
+SEARCH = (
+    "--space tests.support.arithmetic:Space --weights none --image-size 32 "
+    "--max-epochs 2 --factor 2 --seed 8"
+)
 FAULTS = ("error=ENOSPC", "error=EIO", KILL)
 
 
 class Searches:
-    """The same search again and again, in runs of different names."""
+    """The same search, repeated in runs of different names."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -50,25 +54,17 @@ class Searches:
     def begin(self, run: str, hold_at: int | None = None) -> Child:
         arguments = ["search", str(self.folder / "photos"), "--run", run, "--resume"]
         arguments += ["--runs-dir", str(self.runs), "--cache-dir", str(self.folder / "cache")]
-        arguments += [
-            "--space",
-            "tests.support.arithmetic:Space",
-            "--weights",
-            "none",
-            "--image-size",
-            "32",
-        ]
-        arguments += ["--max-epochs", "2", "--factor", "2", "--seed", "8"]
+        arguments += SEARCH.split()
         log = self.folder / f"{run}.log"
         log.unlink(missing_ok=True)
         return Child(arithmetic_command, arguments, log=log, hold_at=hold_at)
 
     def strike_and_resume(self, call: str, number: int, fault: str) -> list[str]:
-        """A fault in one call, then the same command; whatever was not as it should be, in words.
+        """Inject a fault into one call, then resume; return what went wrong, in words.
 
         Args:
             call: name of a system call.
-            number: which of the calls of that name on the run's folder it is, from 1.
+            number: of the call among those of that name in the run's folder, from 1.
             fault: one of FAULTS.
         """
         run = f"{call}-{number}-{fault.partition('=')[2]}"
@@ -87,7 +83,7 @@ class Searches:
 
 
 def _not_as_promised(struck: Child, fault: str) -> list[str]:
-    """What is wrong with the way in which a command ended."""
+    """What is wrong with how a command ended."""
     code, printed = struck.exit_code(), struck.printed()
     if fault == KILL:
         return [] if code in (0, -signal.SIGKILL) else [f"exit code {code}: {printed}"]
@@ -95,7 +91,7 @@ def _not_as_promised(struck: Child, fault: str) -> list[str]:
     helpful = all(str(struck.log.parent) in sentence for sentence in sentences)
     if "Traceback" in printed or code not in (0, 1, 2) or len(sentences) != bool(code):
         return [f"exit code {code}: {printed}"]
-    return [] if helpful else [f"nobody knows where: {printed}"]
+    return [] if helpful else [f"no path in the message: {printed}"]
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +132,7 @@ def test_a_fault_in_every_call(searches: Searches, call: str, fault: str) -> Non
 
 
 class LibrarySearches(Searches):
-    """The same from Python."""
+    """The same search, begun from Python."""
 
     def begin(self, run: str, hold_at: int | None = None) -> Child:
         places = (self.runs / run, self.folder / "cache")

@@ -1,4 +1,4 @@
-"""Checkpoints: whole or not there, and any other byte is noticed."""
+"""Checkpoints are complete or absent, and every flipped byte is detected."""
 
 import errno
 import os
@@ -84,16 +84,16 @@ def test_a_checkpoint_replaces_the_one_before(path: Path) -> None:
 
 def test_every_flipped_byte_is_detected(path: Path) -> None:
     data = path.read_bytes()
-    wrong, noticed = [], 0
+    wrong, detected = [], 0
     for offset in range(len(data)):
         path.write_bytes(data[:offset] + bytes([data[offset] ^ 1]) + data[offset + 1 :])
         try:
             if not same(read_checkpoint(path), WHOLE):
                 wrong.append(offset)
         except RunError as error:
-            noticed += "is damaged" in str(error)
+            detected += "is damaged" in str(error)
     assert wrong == []
-    assert noticed > len(data) / 2  # on the others, such as times in the archive, nothing depends
+    assert detected > len(data) / 2  # the others, such as times in the archive, do not matter
 
 
 def test_a_truncated_file_is_damaged(path: Path) -> None:

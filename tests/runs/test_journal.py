@@ -1,4 +1,4 @@
-"""The journal: what goes in comes out, one transaction at a time, also beside a writer."""
+"""The journal: round trips, transactions, damage, and readers beside a writer."""
 
 import contextlib
 import dataclasses
@@ -361,7 +361,7 @@ def test_values_are_plain_json(journal: Journal, path: Path) -> None:
     assert json.loads(text) == {"width": 64, "bn": False}
 
 
-# Bytes that were not written so
+# Damaged bytes
 
 
 TRIALS = 6
@@ -452,16 +452,16 @@ def test_a_flipped_byte_is_detected_or_changes_nothing(
     sound: Path, tmp_path: Path, page: int
 ) -> None:
     expected, data, path = everything(sound), sound.read_bytes(), tmp_path / "journal.db"
-    wrong, noticed = [], 0
+    wrong, detected = [], 0
     for offset, damaged in flips(data, page, most=100):
         path.write_bytes(damaged)
         try:
             if everything(path) != expected:
                 wrong.append(offset)
         except DamagedJournalError:
-            noticed += 1
+            detected += 1
     assert wrong == []
-    assert noticed > 5
+    assert detected > 5
 
 
 @pytest.mark.parametrize("page", range(PAGES))
@@ -510,8 +510,12 @@ def test_a_trial_is_salvaged_up_to_its_damaged_rung(sound: Path, path: Path) -> 
     connection.execute("UPDATE trials SET status = 'COMPLETED' WHERE id = 3")
     connection.close()
     assert [(trial.id, len(trial.rungs)) for trial in salvage(path)] == [
-        (0, 1), (1, 1), (2, 0), (4, 1), (5, 0),
-    ]  # fmt: skip
+        (0, 1),
+        (1, 1),
+        (2, 0),
+        (4, 1),
+        (5, 0),
+    ]
 
 
 @pytest.mark.parametrize(

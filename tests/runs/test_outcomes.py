@@ -1,4 +1,4 @@
-"""What a trial made of each image: its numbers, and the same from the bytes that are kept."""
+"""Predictions for validation images, and their round trip through bytes."""
 
 import zlib
 

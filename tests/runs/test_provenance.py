@@ -1,4 +1,4 @@
-"""What a run was begun with: noted once, compared ever after."""
+"""What a run was begun with is noted once, and compared on resume."""
 
 from collections.abc import Iterator
 from dataclasses import asdict, replace

@@ -64,8 +64,10 @@ def test_a_trial_without_a_rung_cannot_win() -> None:
 
 def test_ties_go_to_the_smaller_then_to_the_earlier() -> None:
     records = [
-        trial(0, 0.5, parameters=20), trial(1, 0.5, parameters=10), trial(2, 0.5, parameters=10)
-    ]  # fmt: skip
+        trial(0, 0.5, parameters=20),
+        trial(1, 0.5, parameters=10),
+        trial(2, 0.5, parameters=10),
+    ]
     assert ids(rank(records, "max")) == ids(rank(records, "min")) == [1, 2, 0]
 
 

@@ -1,4 +1,4 @@
-"""A run's folder: how it is made, replaced, found and refused."""
+"""A run's folder: created, replaced, found, refused, locked and listed."""
 
 import contextlib
 import errno
@@ -58,8 +58,11 @@ def test_a_created_run_can_be_opened(tmp_path: Path) -> None:
     assert found.dataset(Path("/photos")) == DATASET
     assert found.journal.trials() == []
     assert {name for name in contents(tmp_path / "runs") if "-" not in name} == {
-        "first", "first/settings.json", "first/dataset.json", "first/journal.db"
-    }  # fmt: skip
+        "first",
+        "first/settings.json",
+        "first/dataset.json",
+        "first/journal.db",
+    }
 
 
 def test_dataset_json(tmp_path: Path) -> None:
@@ -67,9 +70,12 @@ def test_dataset_json(tmp_path: Path) -> None:
     document = json.loads((tmp_path / "first" / "dataset.json").read_text("utf-8"))
     assert document["classes"] == ["a", "b"]
     assert document["files"][0] == {
-        "path": "a/train.png", "label": "a", "split": "train", "sha256": "atrain",
-            "group": "",
-    }  # fmt: skip
+        "path": "a/train.png",
+        "label": "a",
+        "split": "train",
+        "sha256": "atrain",
+        "group": "",
+    }
     assert isinstance(document["schema"], int)
 
 
@@ -94,7 +100,7 @@ def test_good_names(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize(
     "name",
     ["", ".", "..", "../x", "a/b", "/a", "a\\b", ".a", "-a", "a b", "a\n", "a\0", "x" * 61, "a:b"],
-)  # fmt: skip
+)
 def test_bad_names(tmp_path: Path, name: str) -> None:
     with pytest.raises(RunError, match="cannot be named"):
         create_run(tmp_path / "runs", name, SETTINGS, DATASET, overwrite=True)
@@ -411,11 +417,14 @@ def test_a_locked_run_is_running(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content"),
     [
-        ("journal.db", b"no database" * 100), ("journal.db", None), ("settings.json", b"{"),
+        ("journal.db", b"no database" * 100),
+        ("journal.db", None),
+        ("settings.json", b"{"),
         ("settings.json", b'{"schema": 1, "image_size": 3}'),
-        ("settings.json", b'{"schema": Infinity}'), ("settings.json", b"[" * 100_000),
+        ("settings.json", b'{"schema": Infinity}'),
+        ("settings.json", b"[" * 100_000),
     ],
-)  # fmt: skip
+)
 def test_a_damaged_run_hides_no_other(tmp_path: Path, name: str, content: bytes | None) -> None:
     file = finished_run(tmp_path, "first", 0.5) / name
     finished_run(tmp_path, "second", 0.25)

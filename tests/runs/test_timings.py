@@ -1,4 +1,4 @@
-"""What goes before the training is timed, and added up over the processes of a run."""
+"""Wall time before training, added up over the processes of a run."""
 
 import time
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
 
 @pytest.fixture(autouse=True)
 def ticks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever asks the time is told one second more than the one before."""
+    """A clock that advances by one second on each call."""
     monkeypatch.setattr(time, "monotonic", iter(range(100)).__next__)
 
 

@@ -1,4 +1,4 @@
-"""A file is there whole or not at all, and arrays come back as they were."""
+"""Atomic files are complete or absent, and arrays round-trip."""
 
 import os
 import subprocess
@@ -55,8 +55,7 @@ def test_a_process_that_dies_leaves_the_old_file(tmp_path: Path) -> None:
         "    file.flush()\n"
         "    os._exit(9)\n"
     )
-    root = ROOT
-    process = subprocess.run([sys.executable, "-c", program, str(path)], cwd=root, check=False)
+    process = subprocess.run([sys.executable, "-c", program, str(path)], cwd=ROOT, check=False)
     assert process.returncode == 9
     assert path.read_bytes() == b"old"
 
@@ -94,7 +93,7 @@ def test_text_is_utf8(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("read", [open_file, read_text, read_arrays])
 def test_pipes_and_devices_do_not_block(tmp_path: Path, read: Callable[[Path], object]) -> None:
-    os.mkfifo(tmp_path / "pipe")  # nobody writes to it
+    os.mkfifo(tmp_path / "pipe")  # no process writes to it
     for path in (tmp_path / "pipe", Path(os.devnull)):
         with pytest.raises(OSError, match="it is no file but a pipe or a device"):
             read(path)

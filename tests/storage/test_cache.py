@@ -44,7 +44,7 @@ def age(cache: Cache, key: str, hours: float) -> None:
 
 
 def make(cache: Cache, *keys: str, size_bytes: int = 3) -> None:
-    """Entries that nobody holds."""
+    """Entries that no process holds."""
     with Cache(cache.folder) as other:
         for key in keys:
             other.get_or_create("kind", key, lambda folder: write(folder, size_bytes))
@@ -260,7 +260,7 @@ def make_slowly(folder: Path, log: Path, start: Any) -> None:
         start.wait()
         path = cache.get_or_create("kind", "key", fill)
         assert (path / "data").read_bytes() == b"xxx"
-        start.wait()  # holds it until all have it, so that nobody waits for a hold
+        start.wait()  # holds it until all have it, so that no process waits for a hold
 
 
 def test_of_many_processes_one_fills(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Locks: who gets one, who sees it, and that it ends with its process."""
+"""File locks are exclusive or shared, visible, and end with their process."""
 
 import fcntl
 import os

@@ -1,4 +1,4 @@
-"""A search that is run again and again, killed in between."""
+"""A search that is killed and resumed again and again."""
 
 import contextlib
 from pathlib import Path
@@ -11,11 +11,10 @@ from tuner.runs.records import RUNNING
 
 SEED = 20
 
-
 SEARCH = (
-    "--weights", "none", "--image-size", "32", "--batch-size", "8", "--max-epochs", "4",
-    "--fix", "unfreeze_blocks=0", "--fix", "head_width=128",
-)  # fmt: skip
+    "--weights none --image-size 32 --batch-size 8 --max-epochs 4 "
+    "--fix unfreeze_blocks=0 --fix head_width=128"
+)
 
 
 class Searches:
@@ -27,9 +26,16 @@ class Searches:
         write_photos(folder / "photos", per_class=14)
 
     def begin(self, run: str, hold_at: int | None = None) -> Child:
-        """The command that begins a run or goes on with it, saving after every epoch."""
+        """Begin or resume a run, saving a checkpoint after every epoch."""
         places = ["--runs-dir", str(self.runs), "--cache-dir", str(self.folder / "cache")]
-        arguments = ["search", str(self.folder / "photos"), "--run", run, "--resume", *SEARCH]
+        arguments = [
+            "search",
+            str(self.folder / "photos"),
+            "--run",
+            run,
+            "--resume",
+            *SEARCH.split(),
+        ]
         if (self.runs / run).exists():
             arguments = ["resume", run]
         log = self.folder / f"{run}.log"
@@ -37,7 +43,7 @@ class Searches:
         return Child(command, arguments, True, log=log, hold_at=hold_at)
 
     def whole(self) -> dict[str, Any]:
-        """What a search remembers that nobody disturbs."""
+        """The memory of an undisturbed search."""
         child = self.begin("whole")
         assert child.exit_code() == 0, child.printed()
         return memory(self.runs / "whole")
