@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.support.sample_images import difference, encode, magick_rgb, opencv, png_chunk, stored
-from tuner.decoding.decode import decode, on_all_cores, read_image
+from tuner.decoding.decode import batches, decode, on_all_cores, read_image
 from tuner.decoding.formats import MAX_PIXELS, DecodeError
 from tuner.errors import DataError
 
@@ -206,3 +206,12 @@ def test_on_all_cores_keeps_order_and_few_in_memory() -> None:
 def test_on_all_cores_raises_what_the_function_raises() -> None:
     with pytest.raises(ZeroDivisionError):
         list(on_all_cores(lambda item: 1 // item, [1, 1, 0, 1]))
+
+
+def test_small_files_are_batched_and_large_ones_alone(tmp_path: Path) -> None:
+    sizes = [1_000] * 20 + [300_000, 300_000] + [90_000] * 3
+    for number, size in enumerate(sizes):
+        (tmp_path / str(number)).write_bytes(b"\0" * size)
+    found = list(batches([*range(len(sizes)), "missing"], lambda name: tmp_path / str(name)))
+    assert [len(batch) for batch in found] == [16, 4, 1, 1, 2, 2]
+    assert [name for batch in found for name in batch] == [*range(len(sizes)), "missing"]
