@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.small_search import contents
@@ -59,6 +59,7 @@ def test_round_trip(path: Path, tmp_path: Path) -> None:
     assert [file.name for file in path.parent.iterdir()] == ["state.npz"]
 
 
+@settings(deadline=None)  # a busy disk may be slow to flush
 @given(
     epochs=st.lists(st.dictionaries(st.text(), st.floats(allow_nan=False)), max_size=3),
     seconds=st.floats(0, 1e9),

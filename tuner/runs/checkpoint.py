@@ -24,17 +24,8 @@ from tuner.storage.disk import NO_SPACE, free_bytes
 # Names of the arrays that hold, as bytes, JSON and `Outcomes.to_bytes`.
 _NOTES, _OUTCOMES = "checkpoint", "outcomes"
 
-# What NumPy, zipfile and zlib raise on damaged bytes.
-_DAMAGES: tuple[type[Exception], ...] = (
-    OSError,
-    ValueError,
-    TypeError,
-    EOFError,
-    KeyError,
-    RuntimeError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
+# What NumPy raises on damaged bytes, beside the errors of zipfile and zlib.
+_DAMAGE = (OSError, ValueError, TypeError, EOFError, KeyError, RuntimeError)
 
 
 @dataclass(frozen=True)
@@ -143,5 +134,5 @@ def read_checkpoint(path: Path) -> Checkpoint:
         raise RunError(
             f"the weights of trial {path.parent.name} are gone from {path.parent}."
         ) from error
-    except _DAMAGES as error:
+    except (*_DAMAGE, zipfile.BadZipFile, zlib.error) as error:
         raise RunError(f"{path} is damaged: {error}.") from error
