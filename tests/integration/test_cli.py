@@ -937,7 +937,7 @@ def test_a_journal_of_an_older_version(tmp_path: Path) -> None:
         ("{place}/missing", r"missing does not exist"),
         ("{place}/one", r"at least two are needed"),
         ("{place}/photos --model {place}/none.keras", r"none\.keras"),
-        ("{place}/photos --model {place}/file", r"is no model\. Give a \.keras file or"),
+        ("{place}/photos --model {place}/file", r"is not a model\. Give a \.keras file or"),
         ("{place}/photos --weights {place}/none.h5", r"there is no weights file"),
         ("{place}/photos --weights none --image-size 31", r"at least 32"),
         ("{place}/photos --val-fraction 0", r"val_fraction must be above 0"),

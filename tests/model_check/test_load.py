@@ -87,7 +87,7 @@ def test_a_class_that_keras_does_not_know_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("spec", ["model.h5", "", ":", "module:", ".module:model", "a b:c"])
 def test_half_a_name_lists_the_choices(spec: str) -> None:
-    assert "give a .keras file or package.module:function" in message(spec)
+    assert "Give a .keras file or package.module:function" in message(spec)
 
 
 @pytest.mark.parametrize(

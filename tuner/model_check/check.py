@@ -91,12 +91,12 @@ def _batch_statistics(model: keras.Model, probe: Probe) -> Iterator[ModelFinding
     ]
     if always:
         yield _in_prediction(always, parts, _change_of_features(parts, predicted, predicted_copies))
-    for find, layers in (
-        (_of_frozen, [layer for layer in training if not layer.trainable]),
-        (_of_trainable, [layer for layer in training if layer.trainable]),
-    ):
-        if layers:
-            yield find(layers, model, parts, _figures(in_fit, layers, moved))
+    frozen = [layer for layer in training if not layer.trainable]
+    if frozen:
+        yield _of_frozen(frozen, parts, _figures(in_fit, frozen, moved))
+    trainable = [layer for layer in training if layer.trainable]
+    if trainable:
+        yield _of_trainable(trainable, model, parts, _figures(in_fit, trainable, moved))
     if scores and not always:
         yield _batch_mates(f"in prediction, the scores of one image change by {percent(scores, 0)}")
     elif in_fit and not training and not always:
@@ -114,9 +114,7 @@ def _in_prediction(layers: list[Any], parts: ModelParts, change: float) -> Model
     )
 
 
-def _of_frozen(
-    layers: list[Any], model: keras.Model, parts: ModelParts, figures: str
-) -> ModelFinding:
+def _of_frozen(layers: list[Any], parts: ModelParts, figures: str) -> ModelFinding:
     return ModelFinding(
         BATCH_STATISTICS_OF_FROZEN_LAYERS,
         ERROR,

@@ -31,7 +31,9 @@ def load_model(spec: str) -> Any:
     if spec.endswith(_SUFFIX):
         return _from_file(Path(spec))
     if not is_named(spec):
-        raise ModelError(f"{spec!r} is no model: give a {_SUFFIX} file or package.module:function.")
+        raise ModelError(
+            f"{spec!r} is not a model. Give a {_SUFFIX} file or package.module:function."
+        )
     return _from_function(spec)
 
 
