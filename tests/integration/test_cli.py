@@ -920,7 +920,7 @@ def test_a_damaged_run_is_not_resumed(tmp_path: Path, finished: str) -> None:
         connection.execute("UPDATE rungs SET score = 0.99 WHERE trial = 0")
         connection.commit()
     given = ("resume", "--runs-dir", runs, "--cache-dir", small_search().cache)
-    assert "journal.db is damaged: a row is not what was written" in sentence(tune(*given))
+    assert "journal.db is damaged: the checksum of a row does not match" in sentence(tune(*given))
 
 
 def test_a_journal_of_an_older_version(tmp_path: Path) -> None:
