@@ -1,4 +1,4 @@
-"""Finds the best ResNet50 transfer-learning classifier for a folder of photos.
+"""Find the best ResNet50 transfer-learning classifier for a folder of photos.
 
 Example:
     >>> import tuner

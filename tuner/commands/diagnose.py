@@ -87,8 +87,8 @@ def diagnose(
         say_dataset(progress, dataset)
         found = run_prepared(dataset, cache, prepared, progress.count)
     images = {"weights": weights, "image_size": image_size, "crop": crop}
-    asked = changed_options(images | dataclasses.asdict(split), dataclasses.asdict(DEFAULTS))
-    found = found.on(str(data), asked)
+    given = changed_options(images | dataclasses.asdict(split), dataclasses.asdict(DEFAULTS))
+    found = found.on(str(data), given)
     if as_json:
         print_json(found.to_json())
     else:
