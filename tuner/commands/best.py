@@ -23,6 +23,7 @@ from tuner.storage.cache import Cache, default_cache_dir
 
 if TYPE_CHECKING:  # these need TensorFlow
     from tuner.data.dataset import Dataset
+    from tuner.export.files import Exported
     from tuner.export.refit import Refit
     from tuner.runs.records import TrialRecord
     from tuner.runs.run import Run
@@ -89,10 +90,16 @@ def best(
     from tuner.terminal.tables import print_json
     from tuner.terminal.winner import print_winner, winner_row
 
-    if export is None and (export_format or quantize or calibrate):
-        given = "--format" if export_format else "--quantize" if quantize else "--calibrate"
-        raise InputError(f"{given} needs --export. Give both.")
-    _check_refit(refit, data, export, calibrate)
+    needs = {"--format": export_format, "--quantize": quantize, "--calibrate": calibrate}
+    for option, given in (needs | {"--refit": refit}).items():
+        if given and export is None:
+            raise InputError(f"{option} needs --export. Give both.")
+    if data is not None and not refit:
+        raise InputError("--data needs --refit. Give both.")
+    if refit and calibrate:
+        raise InputError(
+            "--calibrate needs validation images that --refit trains on. Give one of them."
+        )
     options = ExportOptions(
         tuple(name.value for name in export_format or [ExportFormat("keras")]),
         quantize and quantize.value,
@@ -121,29 +128,23 @@ def best(
     if exported is not None and exported.warning:
         typer.echo(f"Warning: {exported.warning}", err=True)
     if as_json:
-        more: dict[str, Any] = {"export": str(export)} if export else {}
-        if exported is not None:
-            from tuner.export.description import check_row
-
-            more |= check_row(exported)
-        if refitted is not None:
-            from tuner.export.refit import refit_row
-
-            more["refit"] = refit_row(refitted)
-        print_json(winner_row(winner) | more)
+        print_json(winner_row(winner) | _export_row(export, exported, refitted))
     else:
         print_winner(winner, opened.settings.objective, export, exported, refitted)
 
 
-def _check_refit(refit: bool, data: Path | None, export: Path | None, calibrate: bool) -> None:
-    if data is not None and not refit:
-        raise InputError("--data needs --refit. Give both.")
-    if refit and export is None:
-        raise InputError("--refit needs --export. Give both.")
-    if refit and calibrate:
-        raise InputError(
-            "--calibrate needs validation images that --refit trains on. Give one of them."
-        )
+def _export_row(
+    folder: Path | None, exported: "Exported | None", refitted: "Refit | None"
+) -> dict[str, Any]:
+    from tuner.export.description import check_row
+    from tuner.export.refit import refit_row
+
+    row: dict[str, Any] = {"export": str(folder)} if folder else {}
+    if exported is not None:
+        row |= check_row(exported)
+    if refitted is not None:
+        row["refit"] = refit_row(refitted)
+    return row
 
 
 def _refitted(
