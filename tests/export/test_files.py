@@ -196,7 +196,7 @@ def test_a_file_in_8_bits_that_names_all_wrongly_is_refused(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, reference: Reference
 ) -> None:
     ruined = Parity(100, 60, 0, 0.9, 1.0, lost=60, far=60)
-    message = "int8 is no substitute for the network: 60 of 100 images get .* nothing was wri"
+    message = "int8 differs too much from the network: 60 of 100 images get .* nothing was wri"
     with pytest.raises(TuneError, match=message):
         checked(monkeypatch, tmp_path, reference, ruined, "int8")
 
@@ -207,9 +207,9 @@ def test_what_8_bits_cost_is_told(
     worse = Parity(100, 9, 0, 0.9, 1.0, lost=8, gained=0, far=9)
     found = checked(monkeypatch, tmp_path, reference, worse, "int8")
     assert found.warning == (
-        "The int8 file is less accurate than the network: of 100 images it names 8 wrongly that "
-        "the network names rightly, and 0 the other way around: 8 fewer, which chance does not "
-        "explain."
+        "The int8 file is less accurate than the network: of 100 images it misclassifies 8 that "
+        "the network classifies correctly, and the reverse for 0: 8 fewer correct, a significant "
+        "loss."
     )
     chance = Parity(100, 9, 0, 0.9, 1.0, lost=5, gained=4, far=9)
     assert checked(monkeypatch, tmp_path, reference, chance, "int8").warning is None
@@ -221,6 +221,8 @@ def test_a_file_in_16_bits_keeps_the_classes(
     near = Parity(100, 2, 0, 0.01, 1.0, far=0)
     assert checked(monkeypatch, tmp_path, reference, near, "float16").warning is None
     far = Parity(100, 2, 0, 0.01, 1.0, far=1)
-    message = "float16 does not give the network's answers: 1 of 100 images .* nothing was written"
+    message = (
+        "float16 does not give the network's predictions: 1 of 100 images .* nothing was written"
+    )
     with pytest.raises(TuneError, match=message):
         checked(monkeypatch, tmp_path, reference, far, "float16")

@@ -96,7 +96,7 @@ def test_figures() -> None:
     assert MarkdownIt().render(card).count("opened 2 times (runs: my_run, x)") == 1
     assert "a ResNet50 whose head" in card
     assert "29 of the 30 checked images" in card
-    assert "No test image was taken for another class." in card
+    assert "No test image was misclassified." in card
     assert "as trained" in card
     calibrated = model_card(
         description(temperature=1.5, calibration_error_before=0.123), ["a", "b"]
@@ -105,56 +105,62 @@ def test_figures() -> None:
     assert "12.3 % before, 5.0 % after" in calibrated
 
 
-def test_no_interval_flatters_what_chose() -> None:
-    row = "| 20 validation (chosen by) | 90.0 % | none: 86.1 % without the luck of the best of 60 |"
+def test_no_interval_for_images_that_selected_the_network() -> None:
+    row = (
+        "| 20 validation (selected on) | 90.0 % | none: bias-corrected 86.1 %, best of 60 trials |"
+    )
     assert row in model_card(description(), ["a", "b"])
-    assert "none: these images chose it" in model_card(description(luck=None), ["a", "b"])
+    assert "none: selected on these images" in model_card(description(luck=None), ["a", "b"])
 
 
-def test_a_leak_makes_other_sentences() -> None:
+def test_leaked_test_images_are_reported() -> None:
     clean = model_card(description(), ["a", "b"])
-    assert "took no part" in clean
-    assert "The test accuracy flatters" not in clean
+    assert "were held out" in clean
+    assert "The test accuracy is optimistic" not in clean
     leak = {"images": 4, "of": 10, "accuracy": 0.5, "interval": [0.2, 0.8], "sentence": "4 leak."}
     leaky = model_card(description(leaked_test_images=leak), ["a", "b"])
     assert "4 leak." in leaky
-    assert "took no part" not in leaky
-    assert "The test accuracy flatters, by the copies" in leaky
+    assert "were held out" not in leaky
+    assert "The test accuracy is optimistic" in leaky
     assert "| 6 test without those that have copies | 50.0 % | 20.0 % to 80.0 % |" in leaky
 
 
-def test_what_was_trained_again_was_not_chosen_by_validation() -> None:
-    refit = {"sentence": "Trained again for 3 epochs."}
+def test_a_refitted_network_was_not_selected_on_validation() -> None:
+    refit = {"sentence": "Refitted for 3 epochs."}
     images = {"train": 90, "validation": 0, "test": 10}
     again = model_card(
         description(refit=refit, images=images, validation_accuracy=None), ["a", "b"]
     )
-    assert "Trained again for 3 epochs." in again
-    assert "predicted the test images; the network that was trained again" in again
-    for untrue in ("chose by the validation", "that was searched is", "validation accuracy flatt"):
+    assert "Refitted for 3 epochs." in again
+    assert "predicted the test images; it is compared with the refitted network" in again
+    for untrue in (
+        "selected on the validation",
+        "that was searched",
+        "validation accuracy is optimistic",
+    ):
         assert untrue in model_card(description(), ["a", "b"])
         assert untrue not in again
 
 
-def test_a_space_of_ones_own_is_no_resnet50() -> None:
+def test_a_custom_space_is_no_resnet50() -> None:
     card = model_card(description(space="mine.spaces:Small"), ["a", "b"])
     assert "ResNet50" not in card
     assert "a network of the search space mine.spaces:Small" in MarkdownIt().render(card)
 
 
-def test_of_many_classes_the_worst_are_shown() -> None:
+def test_only_the_worst_of_many_classes_are_shown() -> None:
     many = [per_class(f"class {number}", number / 100) for number in reversed(range(100))]
     card = model_card(description(per_class=[*many, per_class("unseen", None)]), ["a", "b"])
     assert "| class 0 |" in card
     assert "| class 29 |" in card
     assert "| class 30 |" not in card
-    assert "71 more, found better, are in `export.json`." in card
+    assert "71 more, with better recall, are in `export.json`." in card
 
 
-def test_what_was_left_out_and_what_did_not_help_is_told() -> None:
+def test_skipped_baselines_and_a_useless_temperature_are_reported() -> None:
     told = {"left_out": ["plain head"], "temperature": 1.5, "calibration_error_before": 0.01}
     card = model_card(description(**told), ["a", "b"])
-    assert "Could not be asked: plain head." in card
+    assert "Skipped: plain head." in card
     assert "it rose, so the temperature did not help" in card
 
 
@@ -167,7 +173,7 @@ def test_the_most_frequent_mistakes_first() -> None:
     assert confusions(np.eye(3), np.arange(3), ["a", "b", "c"]) == []
 
 
-def test_what_a_quantized_file_costs() -> None:
+def test_the_loss_of_a_quantized_file() -> None:
     formats = description()["formats"]
     formats["onnx"]["warning"] = "The int8 file is less accurate than the network."
     card = model_card(description(formats=formats), ["a", "b"])

@@ -55,7 +55,8 @@ def test_which_differences_cost_accuracy() -> None:
     parity = _compare(known, np.arange(4), found, np.ones(4))
     assert (parity.differing, parity.lost, parity.gained, parity.far) == (3, 2, 1, 2)
     assert parity.loss.startswith(
-        "of 4 images it names 2 wrongly that the network names rightly, and 1 the other way around"
+        "of 4 images it misclassifies 2 that the network classifies correctly, and the reverse "
+        "for 1"
     )
 
 

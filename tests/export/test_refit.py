@@ -69,8 +69,8 @@ def test_validation_trains_and_the_test_stays(refitted: Refit, dataset: Dataset)
 def test_its_accuracy_is_stated_as_what_it_is(refitted: Refit) -> None:
     assert refitted.added == 0
     assert refitted.sentence == (
-        "Trained again for 1 epoch on 51 images, those that validated among them; its accuracy is "
-        "not measured on validation any more, but on 9 test images that it was not trained on."
+        "Refitted for 1 epoch on 51 images, validation images included; its accuracy is measured "
+        "on 9 held-out test images."
     )
     assert refitted.test_accuracy * 9 == pytest.approx(round(refitted.test_accuracy * 9))
     assert 0 <= refitted.test_balanced_accuracy <= 1
@@ -80,7 +80,7 @@ def test_its_accuracy_is_stated_as_what_it_is(refitted: Refit) -> None:
 def test_a_refit_on_copies_of_test_images_says_so(refitted: Refit) -> None:
     sentence = replace(refitted, leaked=Leaked(2, 9, 2, 0, 0.5, (0.2, 0.8))).sentence
     assert "on 9 test images. 2 of the 9 test images have a copy" in sentence
-    assert "not trained on" not in sentence
+    assert "held-out" not in sentence
 
 
 def test_its_test_is_a_look_at_the_test_images(run: Run, refitted: Refit, dataset: Dataset) -> None:

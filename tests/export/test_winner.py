@@ -1,4 +1,4 @@
-"""The exported model elsewhere, and what happens when it is not the one that was searched."""
+"""The exported model without this package, and exports that differ from the network."""
 
 import hashlib
 import json
@@ -258,8 +258,8 @@ def corrupt(network: keras.Model) -> keras.Model:
 @pytest.mark.parametrize(
     ("place", "message"),
     [
-        ("trained_model", "names 3 of 9 validation images rightly, but the search counted"),
-        ("export_model", "does not give the network's answers: "),
+        ("trained_model", "classifies 3 of 9 validation images correctly, but the search counted"),
+        ("export_model", "does not give the network's predictions: "),
     ],
 )
 def test_another_model_is_not_exported(

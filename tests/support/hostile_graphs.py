@@ -1,4 +1,4 @@
-"""SavedModel, ONNX and LiteRT files made to do harm, for tests of what looks into them."""
+"""Hostile SavedModel, ONNX and LiteRT files, for tests of vetting."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +24,7 @@ class Serves(tf.Module):
 
 
 def serve(folder: Path) -> Any:
-    """What a SavedModel of `Serves` gives when it is loaded without a look into it."""
+    """The result of a SavedModel of `Serves`, loaded without vetting."""
     signature = tf.saved_model.load(str(folder)).signatures["serving_default"]
     return signature(rgb=tf.zeros((1, 2, 2, 3)))
 
@@ -74,7 +74,7 @@ def with_a_constant_of(rows: int, folder: Path) -> Path:
     def enlarge(graph: Any) -> None:
         nodes = [node for each in graph.graph_def.library.function for node in each.node_def]
         for node in nodes:
-            node.attr.pop("_output_shapes")  # need not be told
+            node.attr.pop("_output_shapes")
             if node.name == "ones":
                 node.attr["value"].tensor.tensor_shape.dim[0].size = rows
 

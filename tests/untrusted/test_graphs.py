@@ -1,4 +1,4 @@
-"""Graphs of other formats are let through if all they do is compute."""
+"""Vetting of SavedModel, ONNX and LiteRT files: graphs that only compute pass."""
 
 import functools
 from collections.abc import Callable
@@ -44,7 +44,7 @@ def savedmodel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_what_keras_exports_is_let_through(savedmodel: Path) -> None:
+def test_keras_exports_pass(savedmodel: Path) -> None:
     check_savedmodel(savedmodel)
 
 
@@ -161,7 +161,7 @@ def function_of(graph: Any, name: str) -> Any:
     return found
 
 
-def test_functions_that_cannot_be_told(tmp_path: Path) -> None:
+def test_ambiguous_functions(tmp_path: Path) -> None:
     folder = Serves(lambda x: x + 1).save(tmp_path / "savedmodel")
     data = (folder / "saved_model.pb").read_bytes()
 

@@ -1,7 +1,7 @@
-"""A .keras file in other formats, made in another process.
+"""Convert a .keras file to other formats, in another process.
 
-The converters print what they like, leave their memory behind, and may take the process with them.
-`python -m tuner.conversion JOB`, with JOB a JSON file, is that other process.
+Converters print at will, leak memory and may crash. `python -m tuner.export.convert JOB`, with a
+JSON file, is that process.
 """
 
 import errno
@@ -21,8 +21,8 @@ from tuner.errors import TuneError
 from tuner.export.formats import FORMATS
 from tuner.untrusted.model_process import last_line, runtime_environment
 
-# What the resize and the softmax are made of. Their numbers go to thousands or are shares of one:
-# in 8 bits, images of unlike sizes would be resized to noise. Networks use others.
+# Operations of the resize and the softmax. In 8 bits, their values (thousands, or shares of one)
+# would turn images of different sizes to noise. Networks use other operations.
 _IN_FLOAT = (
     "ABS", "BATCH_MATMUL", "BROADCAST_TO", "CUMSUM", "DIV", "EXPAND_DIMS", "FLOOR", "GATHER",
     "MAXIMUM", "MINIMUM", "MUL", "RESHAPE", "SELECT_V2", "SOFTMAX", "STRIDED_SLICE", "SUB", "SUM",
@@ -37,17 +37,17 @@ def convert(
     quantize: str | None = None,
     examples: np.ndarray | None = None,
 ) -> None:
-    """Writes a .keras file in other formats.
+    """Write a .keras file in other formats.
 
     Args:
-        model: takes RGB values, (batch, any height, any width, 3), and gives probabilities.
-        folder: gets a file, or for SavedModel a folder, for each format.
-        formats: of `FORMATS`; keras is passed over.
-        quantize: of `QUANTIZATIONS`: how LiteRT stores its numbers; left out, as float32.
-        examples: for int8, training images of the network's size, uint8, (images, size, size, 3).
+        model: from RGB values, (batch, any height, any width, 3), to probabilities.
+        folder: gets a file for each format, or a folder for SavedModel.
+        formats: of `FORMATS`; keras is skipped.
+        quantize: of `QUANTIZATIONS`: the LiteRT file's number format; None for float32.
+        examples: for int8, training images at the network's size, uint8, (images, size, size, 3).
 
     Raises:
-        TuneError: a converter failed, with the last line that it wrote.
+        TuneError: a converter failed; the message ends with its last line.
         OSError: the disk is full.
     """
     if set(formats) <= {"keras"}:
@@ -61,7 +61,7 @@ def convert(
             np.save(Path(temporary, "examples.npy"), examples)
         Path(temporary, "job.json").write_text(json.dumps(job), "utf-8")
         finished = subprocess.run(
-            # -P: what lies in the working folder is not imported.
+            # -P: nothing in the working folder is imported.
             [sys.executable, "-P", "-m", "tuner.export.convert", Path(temporary, "job.json")],
             capture_output=True,
             text=True,
@@ -101,7 +101,7 @@ def _main(job_file: str) -> None:
 
 
 def _write_savedmodel(model: Any, folder: Path) -> None:
-    """Writes two signatures: on pixels, and on the bytes of JPEG and PNG files."""
+    """Write two signatures: on pixels, and on the bytes of JPEG and PNG files."""
     import keras
     import tensorflow as tf
 
@@ -109,7 +109,7 @@ def _write_savedmodel(model: Any, folder: Path) -> None:
         return {"probabilities": model(rgb, training=False)}
 
     def of_bytes(data: Any) -> Any:
-        # This method alone gives the pixels that Pillow gives.
+        # Only this method decodes to the same pixels as Pillow.
         rgb = tf.io.decode_jpeg(data, channels=3, dct_method="INTEGER_ACCURATE")
         return model(rgb[None], training=False)[0]
 
@@ -166,7 +166,7 @@ def _litert(savedmodel: Path, quantize: str | None, examples: np.ndarray | None)
     if examples is None:
         raise ValueError("int8 needs examples.")
     converter.representative_dataset = lambda: ([image[None]] for image in examples)
-    # What it is made for is not asked of it; it alone lets operations be left in float32.
+    # Used only because it alone can leave operations in float32.
     # https://ai.google.dev/edge/litert/conversion/tensorflow/quantization/quantization_debugger
     debugger = tf.lite.experimental.QuantizationDebugger(
         converter=converter,

@@ -1,4 +1,4 @@
-"""What lies beside an export's files: labels.json, MODEL_CARD.md and export.json."""
+"""Write an export's labels.json, MODEL_CARD.md and export.json."""
 
 import json
 import platform
@@ -31,7 +31,7 @@ def describe(
     exported: Exported,
     refitted: Refit | None = None,
 ) -> None:
-    """Writes the three files, export.json with the SHA-256 of every other file in the folder."""
+    """Write the three files; export.json has the SHA-256 of every other file in the folder."""
     write_text(folder / "labels.json", json.dumps(list(dataset.classes), indent=1))
     description = _description(run, winner, dataset, exported)
     if refitted is not None:
@@ -96,7 +96,7 @@ def _description(run: Run, winner: Winner, dataset: Dataset, exported: Exported)
 
 
 def check_row(exported: Exported) -> dict[str, Any]:
-    """What the check of an export gave, as export.json and `tune best --json` have it."""
+    """The result of an export's check, for export.json and `tune best --json`."""
     return {
         "checked_images": len(exported.reference.paths),
         "plainly_decoded": sum(exported.reference.plain),
@@ -108,7 +108,7 @@ def check_row(exported: Exported) -> dict[str, Any]:
 
 
 def _refitted(refitted: Refit) -> dict[str, Any]:
-    """What is otherwise of a winner that was trained again."""
+    """The fields that differ for a refitted winner."""
     return {
         "name": f"trial {trial_name(refitted.trial.id)}, refitted",
         "validation_accuracy": None,
@@ -125,7 +125,7 @@ def _refitted(refitted: Refit) -> dict[str, Any]:
 
 
 def _preprocessing(image_size: int, crop: bool) -> dict[str, Any]:
-    """For other languages: what is to be done before the file, and what is done in it."""
+    """The preprocessing that callers must do, and that the file does."""
     return {
         "outside": {
             "orientation": "upright, as EXIF asks",

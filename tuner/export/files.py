@@ -1,4 +1,4 @@
-"""A network as files of several formats, each proved to give the network's answers."""
+"""Write a network in several formats, and check each file against the network."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,15 +17,18 @@ from tuner.export.parity import Parity, Reference, check_encoded, check_file
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """What is to be written.
+    """The files to write.
+
+    Example:
+        ExportOptions(("keras", "litert"), quantize="float16")
 
     Attributes:
-        formats: of `tuner.artifacts.FORMATS`.
-        quantize: how the LiteRT file stores its numbers, float16 or int8; None for float32.
-        calibrate: whether a temperature is fitted and folded into the last layer.
+        formats: of `tuner.export.formats.FORMATS`.
+        quantize: the LiteRT file's number format, float16 or int8; None for float32.
+        calibrate: whether to fit a temperature and fold it into the last layer.
 
     Raises:
-        ExportError: there is no such format, or what it needs is not installed.
+        ExportError: a format is unknown, or its packages are not installed.
     """
 
     formats: tuple[str, ...] = ("keras",)
@@ -40,12 +43,12 @@ class ExportOptions:
 
 @dataclass(frozen=True)
 class Calibration:
-    """How far the test images' probabilities are from what they say, 0 to 1.
+    """Expected calibration error on the test images, 0 to 1.
 
     Attributes:
-        temperature: that the logits are divided by; None if they are as trained.
-        before: expected calibration error of the network as trained.
-        after: the same of what is exported.
+        temperature: the logits are divided by it; None if they are as trained.
+        before: error of the network as trained.
+        after: error of the exported network.
     """
 
     temperature: float | None
@@ -54,7 +57,7 @@ class Calibration:
 
     @property
     def warning(self) -> str | None:
-        """A sentence where the temperature made it worse, else None."""
+        """A sentence if the temperature made it worse, else None."""
         if self.temperature is None or self.after <= self.before:
             return None
         return (
@@ -65,15 +68,15 @@ class Calibration:
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written, and how it was checked.
+    """Files written and checked.
 
     Attributes:
         parities: the check of each format.
-        reference: what the network itself made of the images.
-        calibration: what its probabilities are worth.
+        reference: the network's own predictions.
+        calibration: how well its probabilities are calibrated.
         bytes: the size of each format's file or folder.
-        encoded: the check of SavedModel's signature on bytes, or None.
-        quantize: how LiteRT stores its numbers.
+        encoded: the check of SavedModel's signature on encoded bytes, or None.
+        quantize: the LiteRT file's number format; None for float32.
     """
 
     parities: Mapping[str, Parity]
@@ -85,7 +88,7 @@ class Exported:
 
     @property
     def warning(self) -> str | None:
-        """What a quantized file costs in accuracy, where chance does not explain it; else None."""
+        """A sentence if a quantized file is significantly less accurate, else None."""
         if self.quantize is None or not self.parities["litert"].worse:
             return None
         loss = self.parities["litert"].loss
@@ -93,11 +96,11 @@ class Exported:
 
 
 def export_model(network: keras.Model, image_size: int, crop: bool = False) -> keras.Model:
-    """Puts the resize, and the crop before it, in front of a network.
+    """Put the crop and the resize in front of a network.
 
     Args:
-        network: from (batch, image_size, image_size, 3) to probabilities. That it is compiled, with
-            an optimizer that plain Keras may not know, does not get into the result.
+        network: from (batch, image_size, image_size, 3) to probabilities. Its optimizer, which
+            plain Keras may not know, is left out.
         image_size: in pixels.
         crop: whether the network was trained on the centre square of each image.
 
@@ -138,12 +141,12 @@ def check_files(
     calibration: Calibration,
     on_progress: Progress = silent,
 ) -> Exported:
-    """Checks each file in its own runtime.
+    """Check each file in its own runtime.
 
     Raises:
         TuneError: a file in float32 has another class for over 0.1 % of the images, or a
-            probability that differs by over 0.001; or one in float16 for over 0.1 %, in int8 for
-            over 10 %, those left out that the network itself finds as probable within 0.02.
+            probability that differs by over 0.001; or a file in float16 has another class for over
+            0.1 %, in int8 for over 10 %, classes within 0.02 of the best left out.
     """
     parities = {}
     for name in options.formats:
@@ -162,17 +165,17 @@ def _check_equal(name: str, parity: Parity, quantize: str | None) -> None:
     numbers = quantize if name == "litert" else None
     if numbers == "int8" and not parity.usable:
         raise TuneError(
-            f"the exported {name} file in int8 is no substitute for the network: "
+            f"the exported {name} file in int8 differs too much from the network: "
             f"{parity.departure}; nothing was written. Export with --quantize float16, or without."
         )
     if numbers == "float16" and not parity.near:
         raise TuneError(
-            f"the exported {name} file in float16 does not give the network's answers: "
+            f"the exported {name} file in float16 does not give the network's predictions: "
             f"{parity.departure}; nothing was written. Export without --quantize."
         )
     if numbers is None and not parity.equal:
         raise TuneError(
-            f"the exported {name} file does not give the network's answers: {parity.sentence}; "
+            f"the exported {name} file does not give the network's predictions: {parity.sentence}; "
             "nothing was written."
         )
 

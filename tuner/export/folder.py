@@ -1,7 +1,7 @@
-"""An export's folder, checked before any model in it is opened.
+"""Check an export's folder before any model in it is opened.
 
-`export.json` lists the SHA-256 of each file. It may be somebody else's too, so the list proves no
-more than that nothing was changed by accident: what could do harm is looked for in each file.
+`export.json` lists the SHA-256 of each file. An attacker can write it too, so it only proves that
+nothing was changed by accident: each model is vetted all the same.
 """
 
 import json
@@ -20,7 +20,7 @@ from tuner.storage.digests import sha256
 SCHEMA_VERSION = 1
 LABELS_FILE = "labels.json"
 _DESCRIPTION = "export.json"
-# What an export may hold, by format, in the order in which prediction prefers them.
+# File or folder of each format, in the order in which prediction prefers them.
 FORMATS = {name: made.file for name, made in formats.FORMATS.items()}
 
 _NAME = re.compile(
@@ -34,13 +34,13 @@ _MOST_LABELS = 100_000
 
 @dataclass(frozen=True)
 class ExportFolder:
-    """A folder whose files are those that were exported.
+    """An export's folder with unchanged files.
 
     Attributes:
         folder: the folder.
         labels: class names in the order of the models' outputs.
-        models: file, or folder, of each format that is there, in the order of `FORMATS`.
-        description: what export.json says.
+        models: file or folder of each format that is there, in the order of `FORMATS`.
+        description: the content of export.json.
     """
 
     folder: Path
@@ -50,14 +50,14 @@ class ExportFolder:
 
 
 def open_export(folder: Path) -> ExportFolder:
-    """Checks an export's folder; opens none of its models.
+    """Check an export's folder; open none of its models.
 
     Args:
         folder: as `tune best --export` wrote it.
 
     Raises:
-        ExportError: it is no export, was written by a newer version or changed since, or a file is
-            a link or has a name that no export has.
+        ExportError: it is no export, was written by a newer version, has changed, or holds a link
+            or an unexpected file.
     """
     description = _read_json(folder, _DESCRIPTION)
     files = _files(folder, description)
@@ -86,7 +86,7 @@ def _files(folder: Path, description: Any) -> dict[str, str]:
         schema, files = description["schema"], dict(description["files"])
     except (TypeError, KeyError, ValueError) as error:
         raise ExportError(f"{folder / _DESCRIPTION} is damaged. Export again.") from error
-    if type(schema) is not int:  # a bool is none; a float may be infinite
+    if type(schema) is not int:  # neither bool nor float
         raise ExportError(f"{folder / _DESCRIPTION} is damaged. Export again.")
     if schema > SCHEMA_VERSION:
         raise ExportError(
@@ -118,7 +118,7 @@ def _check_file(folder: Path, name: str, digest: str) -> None:
 
 
 def _check_complete(folder: Path, model: Path, files: Mapping[str, str]) -> None:
-    """Raises ExportError if a model's folder holds what is not listed."""
+    """Raise ExportError if a model's folder holds an unlisted file."""
     for path in _below(model):
         name = path.relative_to(folder).as_posix()
         if name not in files:

@@ -1,4 +1,4 @@
-"""What an export's folder can hold: the formats, their files, and the packages they need."""
+"""The export formats: their files, and the packages that they need."""
 
 import importlib.util
 from collections.abc import Sequence
@@ -9,13 +9,13 @@ from tuner.errors import ExportError
 
 @dataclass(frozen=True)
 class Format:
-    """One way of writing a network.
+    """An export format.
 
     Attributes:
-        file: its file in the export's folder; SavedModel's is a folder.
-        runtime: what a user installs to run it.
-        packages: modules that looking into it and running it import, besides TensorFlow.
-        converters: modules that writing it imports besides. All come with the extra `export`.
+        file: its file in the export's folder; a folder for SavedModel.
+        runtime: the package that a user installs to run it.
+        packages: modules needed to vet and run it, besides TensorFlow.
+        converters: modules needed to write it, besides. All come with the extra `export`.
     """
 
     file: str
@@ -30,12 +30,12 @@ FORMATS = {
     "onnx": Format("model.onnx", "onnxruntime", ("onnx", "onnxruntime"), ("tf2onnx",)),
     "litert": Format("model.tflite", "ai-edge-litert", ("ai_edge_litert",)),
 }
-# How the weights and activations of the LiteRT file may be stored; left out, in float32.
+# Number formats of the LiteRT file's weights and activations, besides float32.
 QUANTIZATIONS = ("float16", "int8")
 
 
 def check_formats(formats: Sequence[str], quantize: str | None = None) -> None:
-    """Raises ExportError unless those formats exist and what they need is installed."""
+    """Raise ExportError unless those formats exist and their packages are installed."""
     unknown = [name for name in formats if name not in FORMATS]
     if unknown or not formats:
         raise ExportError(
@@ -53,7 +53,7 @@ def check_formats(formats: Sequence[str], quantize: str | None = None) -> None:
 
 
 def check_runtime(name: str) -> None:
-    """Raises ExportError unless what running a format needs is installed."""
+    """Raise ExportError unless the packages that run a format are installed."""
     _check_installed(*FORMATS[name].packages)
 
 

@@ -1,4 +1,4 @@
-"""The image files that somebody means by files, folders, patterns and a list."""
+"""Expand arguments (files, folders, globs, stdin) into image paths."""
 
 import glob
 import os
@@ -14,14 +14,17 @@ _PATTERN = frozenset("*?[")
 def chosen_images(
     arguments: Iterable[str], listed: bytes = b"", separator: bytes = b"\n"
 ) -> list[Path]:
-    """The images that arguments mean, in the order given; one that is named twice comes twice.
+    """Expand arguments into image paths, in the order given, duplicates included.
+
+    Example:
+        chosen_images(["photos", "more/**/*.jpg"])
 
     Args:
-        arguments: each a file; a folder, whose images are found in all of its folders, sorted,
-            hidden ones passed over; a pattern such as `photos/**/*.jpg`; or `-` for what is listed.
-            What does not exist, or holds no image, stays as it is, to be named as unreadable.
-        listed: names of files, folders or patterns.
-        separator: what ends each of them.
+        arguments: each a file; a folder, searched recursively and sorted, hidden files skipped; a
+            glob; or `-` for `listed`. A path that does not exist, or a folder without images, is
+            kept, to be reported as unreadable.
+        listed: names of files, folders or globs, as read from standard input.
+        separator: the byte after each of them.
     """
     found: list[Path] = []
     for argument in arguments:
@@ -51,7 +54,7 @@ def _meant(name: str) -> list[Path]:
 
 
 def _matches(pattern: str) -> list[Path]:
-    """What a pattern matches; folders stand for their images, unless `**` has matched these too."""
+    """The matches of a glob; a folder stands for its images, unless `**` matches these too."""
     found: list[Path] = []
     for match in map(Path, sorted(glob.glob(pattern, recursive=True))):  # noqa: PTH207 - any path
         if not match.is_dir():
@@ -62,7 +65,7 @@ def _matches(pattern: str) -> list[Path]:
 
 
 def _images_below(folder: Path) -> list[Path]:
-    """All images in a folder and the folders in it; links are followed, each folder once."""
+    """All images below a folder; links are followed, each folder once."""
     found: list[Path] = []
     seen: set[tuple[int, int]] = set()
     for parent, folders, names in os.walk(folder, followlinks=True):
@@ -73,7 +76,7 @@ def _images_below(folder: Path) -> list[Path]:
 
 
 def _is_new(folder: Path, seen: set[tuple[int, int]]) -> bool:
-    """Whether a folder is to be entered, and was not before."""
+    """Whether a folder is to be searched, and was not before."""
     try:
         status = folder.stat()
     except OSError:

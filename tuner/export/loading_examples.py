@@ -1,4 +1,4 @@
-"""Code that loads an exported file, for its model card."""
+"""Code that loads an exported file, for the model card."""
 
 _DECODING = """\
 from PIL import Image, ImageOps

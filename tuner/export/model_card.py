@@ -1,4 +1,4 @@
-"""MODEL_CARD.md: what an exported network is, what it can do, and how it is loaded."""
+"""Write MODEL_CARD.md: what an exported network is, how good it is, and how to load it."""
 
 import html
 import re
@@ -25,13 +25,13 @@ _SCORES = {
 
 @dataclass(frozen=True)
 class Confusion:
-    """Test images of one class that were taken for another.
+    """Test images of one class predicted as another.
 
     Attributes:
         label: their class.
-        predicted: what they were taken for.
-        count: how many.
-        of: how many images the class has.
+        predicted: the predicted class.
+        count: the number of such images.
+        of: the number of test images of the class.
     """
 
     label: str
@@ -43,7 +43,13 @@ class Confusion:
 def confusions(
     probabilities: np.ndarray, labels: np.ndarray, classes: Sequence[str]
 ) -> list[Confusion]:
-    """The most frequent mistakes, at most ten, the most frequent first."""
+    """The ten most frequent mistakes, most frequent first.
+
+    Args:
+        probabilities: shape (images, classes).
+        labels: class numbers, shape (images,).
+        classes: their names.
+    """
     totals = np.bincount(labels)
     found = scores_module.confusions(probabilities.argmax(axis=1), labels)
     wrong = [each for each in found if each[0] != each[1]]
@@ -55,12 +61,12 @@ def confusions(
 
 
 def model_card(description: Mapping[str, Any], labels: Sequence[str]) -> str:
-    """The card, in Markdown.
+    """The model card, in Markdown.
 
-    Names of classes are other people's text: nothing in them becomes Markdown or HTML.
+    Class names are untrusted text: they are escaped, so that none becomes Markdown or HTML.
 
     Args:
-        description: what export.json holds.
+        description: the content of export.json.
         labels: class names in the order of the outputs.
     """
     formats = description["formats"]
@@ -71,7 +77,7 @@ def model_card(description: Mapping[str, Any], labels: Sequence[str]) -> str:
         "## How good it is\n\n" + _metrics(description),
         "## Was the search worth it?\n\n" + _opponents(description),
         "## Classes\n\n" + _classes(description["per_class"]),
-        "## What it takes for what\n\n" + _confusions(description["confusions"]),
+        "## Confusions\n\n" + _confusions(description["confusions"]),
         "## Files\n\n" + _files(formats, description),
         "## Loading\n\n" + _loading(formats),
         "## Pixels\n\n" + _pixels(description),
@@ -81,7 +87,7 @@ def model_card(description: Mapping[str, Any], labels: Sequence[str]) -> str:
 
 
 def escaped(text: str) -> str:
-    """Text as Markdown that shows it on one line, and does nothing else."""
+    """Text escaped for Markdown, on one line."""
     line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return re.sub(r"([\\`*_{}\[\]()#+\-.!|~:@/])", r"\\\1", html.escape(line, quote=False))
 
@@ -103,15 +109,13 @@ def _data(description: Mapping[str, Any], labels: Sequence[str]) -> str:
     rows = [f"{images[split]} {split} images" for split in ("train", "validation", "test")]
     names = ", ".join(escaped(label) for label in labels[:_MOST_CLASSES])
     more = len(labels) - _MOST_CLASSES
-    searched = "The search trained on the training images and chose by the validation images."
+    searched = "The search trained on the training images and selected on the validation images."
     if "refit" in description:
-        searched = (
-            "The network was trained again on the training and validation images of a search."
-        )
+        searched = "The network was refitted on the training and validation images of a search."
     if leak and leak["sentence"]:
         searched += f" {leak['sentence']}"
     else:
-        searched += " The test images took no part."
+        searched += " The test images were held out."
     return (
         f"{', '.join(rows)}. Where the data did not name the splits itself, they were drawn with "
         f"seed {split['seed']}: of each class {percent(split['validation_fraction'])} for "
@@ -141,18 +145,18 @@ def _metrics(description: Mapping[str, Any]) -> str:
 
 
 def _validation(description: Mapping[str, Any]) -> list[Sequence[str]]:
-    """No row where nothing validates, as of a network that was trained on everything."""
+    """The row of the validation images; none for a refitted network."""
     accuracy, luck = description["validation_accuracy"], description["luck"]
     if accuracy is None:
         return []
-    # An interval would be that of a network which these images did not choose.
-    known = "none: these images chose it"
+    # An interval would hold only if these images had not selected the network.
+    known = "none: selected on these images"
     if luck is not None and luck["trials"] > 1:
         known = (
-            f"none: {percent(luck['corrected'])} without the luck of the best of {luck['trials']}"
+            f"none: bias-corrected {percent(luck['corrected'])}, best of {luck['trials']} trials"
         )
     chance = percent(description["majority_rate"]["validation"])
-    images = f"{description['images']['validation']} validation (chosen by)"
+    images = f"{description['images']['validation']} validation (selected on)"
     return [(images, percent(accuracy), known, chance)]
 
 
@@ -171,7 +175,7 @@ def _test(description: Mapping[str, Any]) -> list[Sequence[str]]:
 
 def _opponents(description: Mapping[str, Any]) -> str:
     if not description["opponents"]:
-        return "It was compared with nothing."
+        return "There are no baselines to compare with."
     rows = []
     for each in description["opponents"]:
         low, high = (100 * end for end in each["gain_interval"])
@@ -185,14 +189,14 @@ def _opponents(description: Mapping[str, Any]) -> str:
              "exact McNemar p")  # fmt: skip
     parts = [_table(heads, rows), description["verdict"]]
     if "refit" in description:
-        parts.insert(0, "Before it was trained again, as the search left it:")
+        parts.insert(0, "Before the refit, as the search left it:")
     if description["left_out"]:
-        parts.append(f"Could not be asked: {', '.join(description['left_out'])}.")
+        parts.append(f"Skipped: {', '.join(description['left_out'])}.")
     return "\n\n".join(parts)
 
 
 def _classes(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The classes that are found worst come first; of many no more are shown."""
+    """A table of at most 30 classes, worst recall first."""
     worst = sorted(rows, key=lambda row: (row["recall"] is None, row["recall"] or 0.0))
     text = _table(
         ("class", "test images", "recall", "precision"),
@@ -205,7 +209,7 @@ def _classes(rows: Sequence[Mapping[str, Any]]) -> str:
         ],
     )  # fmt: skip
     more = len(rows) - _MOST_ROWS
-    return f"{text}\n\n{more} more, found better, are in `export.json`." if more > 0 else text
+    return f"{text}\n\n{more} more, with better recall, are in `export.json`." if more > 0 else text
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -231,9 +235,9 @@ def _calibration(description: Mapping[str, Any]) -> str:
 
 def _confusions(rows: Sequence[Mapping[str, Any]]) -> str:
     if not rows:
-        return "No test image was taken for another class."
+        return "No test image was misclassified."
     return _table(
-        ("test images of", "taken for", "how many"),
+        ("test images of", "predicted as", "images"),
         [
             (escaped(row["label"]), escaped(row["predicted"]), f"{row['count']} of {row['of']}")
             for row in rows
@@ -244,11 +248,11 @@ def _confusions(rows: Sequence[Mapping[str, Any]]) -> str:
 def _files(formats: Mapping[str, Any], description: Mapping[str, Any]) -> str:
     predicted, network = "validation and test images", "the network that was searched"
     if "refit" in description:
-        predicted, network = "test images", "the network that was trained again"
+        predicted, network = "test images", "the refitted network"
     lines = [
         f"Each file was loaded by its own runtime in another process and predicted the {predicted};"
-        f" {network} is what it is compared with. Where the two best classes are within 0.0001, "
-        "either is right.",
+        f" it is compared with {network}. Where the two best classes are within 0.0001, either "
+        "counts as the same.",
         "",
         "| file | numbers | other class | largest difference | validation | test |",
         "| --- | --- | --- | --- | --- | --- |",
@@ -296,7 +300,7 @@ def _pixels(description: Mapping[str, Any]) -> str:
     return (
         "Everything after decoding is in the files. In another language, decode to RGB values 0 to "
         "255 (uint8, batch x height x width x 3), upright as EXIF's orientation asks, colours of "
-        "an embedded profile converted to sRGB, transparency laid on white "
+        "an embedded profile converted to sRGB, transparency put on white "
         '(`Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))`); '
         "of 16-bit images the upper eight bits. The lines above do the first of these; for files "
         f"of 8 bits in sRGB they and the step for transparency are enough: {plain} of the {images} "
@@ -311,14 +315,18 @@ def _pixels(description: Mapping[str, Any]) -> str:
 
 def _limits(description: Mapping[str, Any]) -> str:
     limits = [
-        "It names one of its classes for every image, whatever the image shows.",
-        "The figures hold for images like those of the data set; photos from elsewhere are named "
-        "worse.",
+        "It predicts one of its classes for every image, whatever the image shows.",
+        "The figures hold for images like those of the data set; accuracy on other photos is "
+        "lower.",
         "The probabilities of images unlike the training images mean little.",
     ]
     leak = description["leaked_test_images"]
     if leak and leak["images"]:
-        limits.append("The test accuracy flatters, by the copies among the test images.")
+        limits.append(
+            "The test accuracy is optimistic: test images have copies among the training images."
+        )
     if "refit" not in description:
-        limits.append("The validation accuracy flatters: it is that of the best of many trials.")
+        limits.append(
+            "The validation accuracy is optimistic: it is that of the best of many trials."
+        )
     return "\n".join(f"- {limit}" for limit in limits)

@@ -1,4 +1,4 @@
-"""Whether an exported file, in its own runtime and another process, gives the network's answers."""
+"""Check that an exported file, in its own runtime and another process, predicts as the network."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -17,26 +17,25 @@ from tuner.metrics.significance import mcnemar_p
 from tuner.untrusted.model_process import ModelProcess, path_request
 from tuner.untrusted.model_server import decode
 
-# Two best classes closer than this may change places with the last bits of a float.
+# Two best classes closer than this may swap by rounding.
 TIE = 1e-4
-# What float formats may differ by: one class in a thousand images, a thousandth of a probability.
+# Tolerance of float32 formats: one class in a thousand images, a thousandth of a probability.
 MOST_DIFFERING = 0.001
 LARGEST_DIFFERENCE = 1e-3
-# Between two classes that the network finds about as probable, half the digits may decide.
+# Quantization may swap classes whose probabilities differ by less.
 NEAR = 0.02
-# Share of the images for which 8 bits may name a class that is not about as probable.
+# Share of images for which int8 may predict a class that is less probable by more than that.
 MOST_FAR = 0.1
 
 
 @dataclass(frozen=True)
 class Reference:
-    """What the network itself makes of the images that an export is checked on.
+    """The network's own predictions for the images that an export is checked on.
 
     Attributes:
-        paths: the images.
+        paths: the images, validation before test.
         labels: their class numbers, shape (images,).
-        validation: how many of them, from the first, are validation images; the others are test
-            images.
+        validation: the number of validation images.
         probabilities: of the network in this process, shape (images, classes).
     """
 
@@ -47,7 +46,7 @@ class Reference:
 
     @cached_property
     def plain(self) -> list[bool]:
-        """Whether a file's pixels are what `tuner.elsewhere.decode` makes of it."""
+        """Whether `model_server.decode` gives the same pixels as our own decoder, by image."""
         return list(on_all_cores(_is_plain, self.paths))
 
     @cached_property
@@ -62,7 +61,7 @@ class Reference:
         return best[:, -1] - best[:, -2] < TIE
 
     def accuracy(self, probabilities: np.ndarray, test: bool) -> float | None:
-        """Share of the validation or the test images named rightly; None where there are none."""
+        """Accuracy on the validation or the test images; None if there are none."""
         part = slice(self.validation, None) if test else slice(self.validation)
         right = probabilities.argmax(axis=1)[part] == self.labels[part]
         return float(right.mean()) if len(right) else None
@@ -70,21 +69,20 @@ class Reference:
 
 @dataclass(frozen=True)
 class Parity:
-    """How a file's answers differ from the network's.
+    """How a file's predictions differ from the network's.
 
     Attributes:
-        images: how many were predicted.
-        differing: how many get another class; where the network's two best probabilities are
-            within 1e-4, either is right.
-        ties: how many images that are.
+        images: the number of images.
+        differing: images with another class, ties left out.
+        ties: images whose two best probabilities are within 1e-4.
         largest: largest difference of a probability.
         milliseconds: median time per image, one at a time, decoding left out.
-        validation_accuracy: share of the validation images that the file names rightly.
-        test_accuracy: the same of the test images; both are None of the signature on encoded
-            bytes, which sees a part of them.
-        lost: how many images the network names rightly and the file does not.
-        gained: how many the file names rightly and the network does not.
-        far: how many get another class, which the network finds less probable by over 0.02.
+        validation_accuracy: of the file, 0 to 1.
+        test_accuracy: of the file; both are None for the signature on encoded bytes, which cannot
+            read every image.
+        lost: images that only the network classifies correctly.
+        gained: images that only the file classifies correctly.
+        far: images with another class that the network finds less probable by over 0.02.
     """
 
     images: int
@@ -100,38 +98,38 @@ class Parity:
 
     @property
     def equal(self) -> bool:
-        """Whether it is close enough for a format in float32."""
+        """Whether it is close enough for float32."""
         few = self.differing <= MOST_DIFFERING * self.images
         return few and self.largest <= LARGEST_DIFFERENCE
 
     @property
     def near(self) -> bool:
-        """Whether it is close enough for float16: classes alone count, and none that was sure."""
+        """Whether it is close enough for float16: only classes count, near ties left out."""
         return self.far <= MOST_DIFFERING * self.images
 
     @property
     def usable(self) -> bool:
-        """Whether it is close enough for int8: the same for nine images of ten."""
+        """Whether it is close enough for int8: as float16, for nine images of ten."""
         return self.far <= MOST_FAR * self.images
 
     @property
     def worse(self) -> bool:
-        """Whether it names fewer images rightly than chance explains (exact McNemar, 5 %)."""
+        """Whether it is significantly less accurate (exact McNemar test, 5 %)."""
         one = np.repeat([True, False], [self.lost, self.gained])
         return self.lost > self.gained and mcnemar_p(one, ~one) < 1 - CONFIDENCE
 
     @property
     def loss(self) -> str:
-        """What it costs in accuracy, in words."""
+        """The loss of accuracy, in words."""
         return (
-            f"of {self.images} images it names {self.lost} wrongly that the network names rightly, "
-            f"and {self.gained} the other way around: {self.lost - self.gained} fewer, which "
-            "chance does not explain"
+            f"of {self.images} images it misclassifies {self.lost} that the network classifies "
+            f"correctly, and the reverse for {self.gained}: {self.lost - self.gained} fewer "
+            "correct, a significant loss"
         )
 
     @property
     def departure(self) -> str:
-        """Where it leaves the network, in words."""
+        """The images with another class, in words."""
         return (
             f"{self.far} of {self.images} images get another class, which the network finds less "
             f"probable by over {NEAR}"
@@ -152,15 +150,16 @@ def check_file(
     path: Path,
     on_progress: Progress = silent,
 ) -> Parity:
-    """Predicts all images with an exported file, in another process that knows nothing of us.
+    """Predict all images with an exported file, in a process that cannot import this package.
 
-    What a plain decoder reads as we do is decoded there; the pixels of all else are sent.
+    Images that Pillow alone decodes to the same pixels are decoded there; of others, pixels are
+    sent.
 
     Args:
-        reference: what is to be given.
+        reference: the expected predictions.
         name: the file's format.
         path: the file.
-        on_progress: is told (done, of how many).
+        on_progress: shows the images done.
 
     Raises:
         TuneError: the file cannot be loaded or used.
@@ -181,10 +180,10 @@ def check_file(
 
 
 def check_encoded(reference: Reference, path: Path) -> Parity | None:
-    """The same of a SavedModel's signature on bytes, for the files that it is made for.
+    """Check a SavedModel's signature on encoded bytes, on the images that it can read.
 
     Returns:
-        None where none of the images is such a file.
+        None if there are none.
     """
     rows = np.array(reference.encoded, int)
     if not len(rows):
@@ -237,7 +236,7 @@ def _predict(
 def _is_plain(path: Path) -> bool:
     try:
         return np.array_equal(decode(path), read_image(path))
-    except Exception:  # Pillow lets out nearly any type; our own decoder has its say later
+    except Exception:  # Pillow raises nearly any type; our own decoder reads it later
         return False
 
 

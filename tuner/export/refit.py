@@ -1,8 +1,7 @@
-"""The winner's configuration trained once more, on every image but those of the test.
+"""Refit: train the winner's configuration again, on all images but the test images.
 
-The search is over: what validated it may train now, or a folder may have grown since. The network
-that comes out has no validation accuracy, as nothing is left that could validate it; the test
-images have stayed out of its training.
+After the search, validation images may train too, and a folder may have grown. The refitted network
+has no validation accuracy; its test images stay held out.
 """
 
 from collections.abc import Mapping
@@ -39,17 +38,17 @@ from tuner.training.sources import FromFeatures, FromImages, Images, Source
 
 @dataclass(frozen=True)
 class Refit:
-    """A network that was trained on everything but the test images.
+    """A network trained on everything but the test images.
 
     Attributes:
         network: from RGB values 0 to 255, (batch, image_size, image_size, 3), to probabilities;
             uncompiled.
-        dataset: what it was trained and tested on; it has no validation images.
-        trial: the winner, whose configuration it has.
-        added: images that the search did not have.
-        test_accuracy: on the test images, 0 to 1.
-        test_balanced_accuracy: the mean of the classes' own accuracies on them.
-        leaked: the test images that have copies among those that it was trained on.
+        dataset: its training and test images; no validation images.
+        trial: the winner.
+        added: the number of images added since the search.
+        test_accuracy: 0 to 1.
+        test_balanced_accuracy: mean recall of the classes, 0 to 1.
+        leaked: test images with copies among the training images.
     """
 
     network: keras.Model
@@ -62,30 +61,30 @@ class Refit:
 
     @property
     def sentence(self) -> str:
-        """What its accuracy is, and what it is not."""
+        """How it was trained, and what its accuracy is measured on."""
         trained, tested = (len(self.dataset.of(split)) for split in ("train", "test"))
         more = f", {self.added} of them added since the search" if self.added else ""
         epochs = counted(self.trial.epochs, "epoch")
-        tests = f"{tested} test images that it was not trained on."
+        tests = f"{tested} held-out test images."
         if self.leaked.sentence is not None:
             tests = f"{tested} test images. {self.leaked.sentence}"
         return (
-            f"Trained again for {epochs} on {trained} images, those that validated among them"
-            f"{more}; its accuracy is not measured on validation any more, but on {tests}"
+            f"Refitted for {epochs} on {trained} images, validation images included{more}; its "
+            f"accuracy is measured on {tests}"
         )
 
 
 def grown_dataset(run: Run, data: Path, cache_dir: Path, on_progress: Progress) -> Dataset:
-    """The images of a folder that has grown since the search, or that lies elsewhere.
+    """The images of a folder that has grown, or moved, since the search.
 
-    It is split as the search split its own, by the same seed. What tested the search still tests,
-    and what it was trained on or validated by still does not, whatever images that were added have
-    moved. A new image goes with its group; with old test images in it, it tests.
+    It is split with the search's own seed; but old test images stay test images, and old training
+    and validation images never become test images. A new image follows its group: to the test if
+    old test images are in it.
 
     Args:
         run: the run.
-        data: a folder or a table, as `tune search` takes it.
-        cache_dir: folder of what is known of images.
+        data: a folder or a table, as for `tune search`.
+        cache_dir: folder of cached facts about images.
         on_progress: shows scanning.
 
     Raises:
@@ -110,13 +109,13 @@ def grown_dataset(run: Run, data: Path, cache_dir: Path, on_progress: Progress) 
     if "test" not in known:
         raise DataError(
             f"{data} holds none of the test images of the run {run.name}. Put them back, as "
-            "nothing else can tell how good the network is."
+            "nothing else can measure how good the network is."
         )
     return replace(new, files=_as_before(new.files, before))
 
 
 def merged(dataset: Dataset) -> Dataset:
-    """The dataset with its validation images among those that are trained on."""
+    """The dataset with its validation images moved to training."""
     files = [
         file if file.split == "test" else replace(file, split="train") for file in dataset.files
     ]
@@ -126,14 +125,14 @@ def merged(dataset: Dataset) -> Dataset:
 def refit(
     run: Run, trial: TrialRecord, dataset: Dataset, cache: Cache, on_progress: Progress
 ) -> Refit:
-    """Trains a trial's configuration again, for as many epochs, and tests it once.
+    """Train a trial's configuration again, for as many epochs, and test it once.
 
     Seeds, views, class weights and batches are those of the search.
 
     Args:
         run: the run.
         trial: its winner.
-        dataset: the run's, or what `grown_dataset` gives; the validation images are trained on too.
+        dataset: the run's, or that of `grown_dataset`.
         cache: keeps images and features.
         on_progress: shows scanning.
 
@@ -185,7 +184,7 @@ def refit_row(refitted: Refit) -> dict[str, Any]:
 def _as_before(
     files: tuple[ImageFile, ...], before: Mapping[str, set[str]]
 ) -> tuple[ImageFile, ...]:
-    """The files, each on the side where the search had it, and new ones on that of their group."""
+    """The files, each in its old split, and new ones in that of their group."""
     beside: dict[str, set[str]] = {}
     for file in files:
         beside.setdefault(group_of(file), set()).update(before.get(file.sha256, ()))
@@ -196,9 +195,9 @@ def _as_before(
 
 
 def _side(were: set[str] | None, beside: set[str], now: str) -> str:
-    """Where an image goes that was there, of whose group others were there, and that is here now.
+    """The split of an image: `were` its old splits, `beside` those of its group, `now` the new one.
 
-    The same bytes may have stood on two sides of a user's own split, and stay there.
+    In a user's own split the same bytes may be in two, and stay there.
     """
     if were is not None and now in were:
         return now
@@ -211,7 +210,7 @@ def _side(were: set[str] | None, beside: set[str], now: str) -> str:
 def _train(
     run: Run, trial: TrialRecord, dataset: Dataset, cache: Cache, on_progress: Progress
 ) -> dict[str, np.ndarray]:
-    """Everything that training has changed, as `Trainer.state` has it."""
+    """The trained state: see `Trainer.state`."""
     source = _source(run, trial, dataset, cache, on_progress)
     rows = source.rows(trial.hyperparameters)
     trainer = source.trainer(trial.hyperparameters, trial.id, trial.batch_size)
@@ -234,8 +233,8 @@ def _source(
     pixels, labels = _pixels(run, dataset, "train", cache, on_progress), dataset.labels("train")
     views = prepare_views(pixels, settings.augment, settings.views, cache, on_progress)
     weights = balanced_weights(labels) if settings.class_weights == "balanced" else None
-    # A trainer wants rows to score after each epoch. Nothing validates here: it gets a few of those
-    # that it is trained on, and nobody reads the score.
+    # A trainer scores rows after each epoch. Nothing validates here: a few training rows stand in,
+    # and the score is not used.
     unread = Rows(pixels[:BATCH], labels[:BATCH])
     images = Images(views, labels, unread, weights)
     if not can_be_cut(space):

@@ -1,13 +1,12 @@
-"""Probabilities that mean what they say: one temperature, fitted on the validation images.
+"""Temperature scaling: calibrate probabilities with one number, fitted on the validation images.
 
 Guo et al. 2017, "On Calibration of Modern Neural Networks", arXiv:1706.04599.
 
-Of few images that temperature is mostly chance: where all of them are named rightly, the least loss
-is that of answers without any doubt. So ten images are added that are labelled as the network
-itself expects them to be, in proportion to its probabilities. That is the conjugate prior of a
-logistic model (Diaconis and Ylvisaker 1979), centred on the temperature 1, and does for many
-classes what the two images do that Platt (1999) adds to smooth his targets: those would be one of
-each class, which takes more from a network of many classes than its temperature ever gains.
+On few images the temperature is mostly noise: if all are classified correctly, the loss falls with
+the temperature without end. So ten pseudo-images are added, labelled in proportion to the network's
+own probabilities. That is the conjugate prior of a logistic model (Diaconis and Ylvisaker 1979),
+centred on the temperature 1. Platt (1999) smooths his targets with one pseudo-image of each class
+instead, which costs a network of many classes more than its temperature gains.
 """
 
 import keras
@@ -18,13 +17,13 @@ from tuner.errors import ExportError
 
 _LEAST, _GREATEST = 0.05, 20.0
 _TINY = 1e-30
-# Of well-calibrated networks of 3 and 10 classes on 20 images, 5 leave twice the harm that 10 do;
-# 20 take back more of what over-confident ones gain.
+# For well-calibrated networks of 3 and 10 classes on 20 images, 5 do twice the harm of 10; 20 take
+# more of what over-confident networks gain.
 _EXPECTED_IMAGES = 10
 
 
 def fit_temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """The temperature by which the logits are divided for the least loss.
+    """The temperature that minimizes the loss of logits / temperature.
 
     Args:
         probabilities: of the network, shape (images, classes).
@@ -49,7 +48,7 @@ def fit_temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:
 
 
 def fold_temperature(network: keras.Model, temperature: float) -> None:
-    """Divides the network's logits by a temperature, in the weights of its last layer.
+    """Divide the network's logits by a temperature, in the weights of its last layer.
 
     Raises:
         ExportError: its last layers are not a Dense and a softmax.

@@ -1,4 +1,4 @@
-"""The winner as files that work without this program, proved equal before they are kept."""
+"""Export the winner as files that run without this package, checked before they are kept."""
 
 import contextlib
 import os
@@ -36,12 +36,12 @@ from tuner.storage.digests import sha256
 from tuner.storage.disk import nearest_existing
 from tuner.training.networks import trained_model
 
-# Training images that tell int8 how large numbers get.
+# Training images from which int8 takes the range of each activation.
 _EXAMPLES = 128
 
 
 def check_target(folder: Path) -> None:
-    """Raises ExportError unless an export can be written to that folder."""
+    """Raise ExportError unless an export can be written to that folder."""
     if not is_writable(folder.parent):
         raise ExportError(f"{folder} cannot be written. Choose another folder for the export.")
     if os.path.lexists(folder) and (not folder.is_dir() or any(folder.iterdir())):
@@ -60,30 +60,29 @@ def export_winner(
     on_progress: Progress = silent,
     refitted: Refit | None = None,
 ) -> Exported:
-    """Writes the winner's files and what describes them, all or nothing.
+    """Write the winner's files and their description, all or nothing.
 
-    The files take RGB values 0 to 255 of any size and give probabilities. Before the folder gets
-    its name, each file predicts the validation and the test images in another process that has its
-    runtime and nothing of this program; its answers have to be those of the network here.
+    The files map RGB values 0 to 255 of any size to probabilities. Before the folder gets its name,
+    each file predicts the validation and test images in a process that cannot import this package,
+    and must agree with the network.
 
     Args:
         run: the run.
         winner: its winner, evaluated.
         dataset: the run's images.
-        folder: is made; must not exist or be empty.
+        folder: is created; must not exist, or be empty.
         cache: holds decoded images.
-        options: what is written; left out, model.keras.
+        options: the formats; None for model.keras.
         on_progress: shows the check of each format.
-        refitted: the winner trained again, which is exported in its place with the images that it
-            was tested on.
+        refitted: the winner trained again, which is exported in its place.
 
     Raises:
         ExportError: the folder cannot be written, or is not empty; or the network cannot be
             calibrated.
         DataError: an image has changed since the search, or is gone.
         RunError: the winner's weights are gone or damaged.
-        TuneError: a file does not give the network's answers, or the network not the recorded
-            accuracy.
+        TuneError: a file does not predict as the network, or the network does not reach the
+            recorded accuracy.
     """
     options, folder = options or ExportOptions(), folder.absolute()
     check_target(folder)
@@ -109,7 +108,7 @@ def export_winner(
 
 @contextlib.contextmanager
 def _whole_or_nothing(folder: Path) -> Iterator[Path]:
-    """A new folder that gets its name when the block ends without error."""
+    """Yield a temporary folder, renamed when the block ends without an error."""
     try:
         existing = nearest_existing(folder.parent)
         temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=existing))
@@ -134,7 +133,7 @@ def _unwritable(folder: Path, error: OSError) -> ExportError:
 
 
 def _check_unchanged(dataset: Dataset) -> None:
-    """Raises DataError unless the images that are checked are those that the search had."""
+    """Raise DataError if a validation or test image has changed since the search."""
     for file in _checked(dataset):
         path = dataset.root / file.path
         try:
@@ -181,7 +180,7 @@ def _calibrated(
     options: ExportOptions,
     again: Callable[[], Reference],
 ) -> tuple[Reference, Calibration]:
-    """What the network that is exported makes of the images, and its calibration."""
+    """The predictions of the exported network, and its calibration."""
     if winner is not None:
         _check_recorded(trained, winner)
     before = _test_error(trained)
@@ -200,8 +199,8 @@ def _check_recorded(reference: Reference, winner: Winner) -> None:
     recorded = round(winner.validation_accuracy * reference.validation)
     if abs(correct - recorded) > reference.ties[part].sum():
         raise TuneError(
-            f"the network names {correct} of {reference.validation} validation images rightly, "
-            f"but the search counted {recorded}; nothing was written."
+            f"the network classifies {correct} of {reference.validation} validation images "
+            f"correctly, but the search counted {recorded}; nothing was written."
         )
 
 

@@ -1,1 +1,1 @@
-"""Model files from elsewhere: inspected before they are opened."""
+"""Foreign model files: vetted for code, then run in a limited process."""

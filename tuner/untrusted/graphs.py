@@ -1,8 +1,8 @@
-"""What a SavedModel, an ONNX and a LiteRT file would do, looked into before they are opened.
+"""Vet a SavedModel, an ONNX or a LiteRT file before its runtime opens it.
 
-Each of them is a graph of operations. A SavedModel's may read and write any file and call Python;
-an ONNX file may keep its numbers in other files; a LiteRT file may call what the program that runs
-it has registered. None of them is run here.
+Each is a graph of operations. A SavedModel's may read and write any file and call Python; an ONNX
+file may keep its weights in other files; a LiteRT file may call custom operations. Nothing is run
+here.
 """
 
 from collections.abc import Iterator, Mapping
@@ -16,8 +16,8 @@ _SAVED_MODEL = "saved_model.pb"
 _MOST_GRAPH_BYTES = 500_000_000
 _DESCRIPTION_OBJECTS = {"variable", "user_object", "bare_concrete_function", "function", "constant"}
 
-# Operations of TensorFlow that compute a result from their inputs, and nothing else: what exports
-# are made of, and what other stock layers are made of.
+# TensorFlow operations that only compute a result from their inputs: those of our exports, and of
+# other stock layers.
 # https://www.tensorflow.org/api_docs/python/tf/raw_ops
 _OPERATIONS = """
     Abs Add AddN AddV2 All Any ArgMax ArgMin Assert AvgPool BatchMatMul BatchMatMulV2
@@ -39,7 +39,7 @@ _OPERATIONS = """
     TopKV2 Transpose TruncateDiv Unpack Unstack Where While ZerosLike
 """
 _COMPUTES = frozenset(_OPERATIONS.split())
-# Variables are made and filled outside of what is computed.
+# Variables are created and assigned outside the functions.
 _VARIABLES = {"AssignVariableOp", "DisableCopyOnRead", "VarHandleOp", "VarIsInitializedOp"}
 _ONNX_DOMAINS = {"", "ai.onnx", "ai.onnx.ml"}
 _LITERT_CUSTOM = 32  # BuiltinOperator.CUSTOM of the LiteRT schema
@@ -47,14 +47,13 @@ _LITERT_DELEGATE = 51
 
 
 def check_savedmodel(folder: Path) -> None:
-    """Refuses a SavedModel that does more than compute.
+    """Refuse a SavedModel that does more than compute.
 
     Args:
-        folder: that of the SavedModel; see `tuner.export.folder` for the files in it.
+        folder: the SavedModel.
 
     Raises:
-        ArchiveError: it holds an operation that could do harm, would fill the memory, or is
-            damaged.
+        ArchiveError: it holds an operation that could do harm, or is damaged.
         OSError: it cannot be read.
     """
     from google.protobuf.message import DecodeError
@@ -79,7 +78,7 @@ def check_savedmodel(folder: Path) -> None:
 
 
 def _check_objects(graph: Any) -> None:
-    """Refuses what is run, or read from a file, as soon as a SavedModel is loaded."""
+    """Refuse objects that run, or read a file, when a SavedModel is loaded."""
     kinds = {node.WhichOneof("kind") for node in graph.object_graph_def.nodes}
     saved_otherwise = any(node.saveable_objects for node in graph.object_graph_def.nodes)
     if not kinds <= _DESCRIPTION_OBJECTS or graph.asset_file_def or saved_otherwise:
@@ -87,7 +86,7 @@ def _check_objects(graph: Any) -> None:
 
 
 def _check_functions(library: Any) -> None:
-    """Refuses functions that pass for an operation: a node's operation may be a function's name."""
+    """Refuse functions named as an operation: TensorFlow would call the function instead."""
     import tensorflow as tf
 
     names = [function.signature.name for function in library.function]
@@ -99,10 +98,10 @@ def _check_functions(library: Any) -> None:
 
 
 def _operations(graph: Any) -> set[str]:
-    """Those of every function, called or not, but how the variables are saved and restored.
+    """The operations of every function except those that save and restore variables.
 
-    That is run by no loader of SavedModels with objects; where anything else calls it, its
-    operations are among these.
+    No loader of SavedModels with objects runs these; if anything else calls them, their operations
+    are included.
     """
     functions = {function.signature.name: function for function in graph.graph_def.library.function}
     waiting, seen = [*_roots(graph)], set[str]()
@@ -124,7 +123,7 @@ def _operations(graph: Any) -> set[str]:
 
 
 def _roots(graph: Any) -> Iterator[str]:
-    """Names of the functions that may be called, saving left out unless an object is made of it."""
+    """Names of the functions that may be called; saving only if an object uses it."""
     library, objects = graph.graph_def.library, graph.object_graph_def
     functions = {function.signature.name for function in library.function}
     saver = {graph.saver_def.save_tensor_name.split(":")[0], graph.saver_def.restore_op_name}
@@ -169,10 +168,10 @@ def _messages(message: Any) -> Iterator[Any]:
 
 
 def check_onnx(path: Path) -> None:
-    """Refuses an ONNX file that needs operations of its own, or numbers from other files.
+    """Refuse an ONNX file that needs custom operations, or weights from other files.
 
     Raises:
-        ArchiveError: it does, it would fill the memory, or it is damaged.
+        ArchiveError: it does, or it is damaged.
         OSError: it cannot be read.
     """
     import onnx
@@ -194,10 +193,10 @@ def check_onnx(path: Path) -> None:
 
 
 def check_litert(path: Path) -> None:
-    """Refuses a LiteRT file that needs operations of its own, or numbers from other files.
+    """Refuse a LiteRT file that needs custom operations, or weights from other files.
 
     Raises:
-        ArchiveError: it does, it would fill the memory, or it is damaged.
+        ArchiveError: it does, or it is damaged.
         OSError: it cannot be read.
     """
     from ai_edge_litert import schema_py_generated as schema  # the format of the file
@@ -220,7 +219,7 @@ def check_litert(path: Path) -> None:
 
 
 def _builtin(code: Any) -> int:
-    """Older files have a field of seven bits alone."""
+    """The operation's number; older files have only a field of seven bits."""
     return max(int(code.BuiltinCode()), int(code.DeprecatedBuiltinCode()))
 
 

@@ -1,8 +1,9 @@
-"""What a `.keras` file holds, looked into before Keras opens it.
+"""Vet a `.keras` file before Keras opens it.
 
-Keras's safe mode refuses code that is stored in the file. This refuses, besides, whatever could run
-code, read or write other files, or fill disk and memory on the way there: a file is a zip archive
-of three members, and its configuration names stock Keras classes that compute, and nothing else.
+Keras's safe mode refuses code stored in the file. This also refuses whatever could run code, or
+read or write other files: the file must be a zip archive of three members, and its configuration
+may name stock Keras classes that compute, and nothing else. `tuner.untrusted.model_process` limits
+the memory.
 """
 
 import copy
@@ -21,11 +22,11 @@ from tuner.storage.atomic import open_file
 
 _CONFIG, _WEIGHTS = "config.json", "model.weights.h5"
 _MEMBERS = {_CONFIG, _WEIGHTS, "metadata.json"}
-# Keras stores its members as they are; this leaves room for a file that was packed again. Of other
-# ways to pack, zipfile undoes a whole member at once, however long it turns out to be.
+# Keras does not compress; a file may have been compressed since. Other methods are decompressed by
+# zipfile in one piece, however long that is.
 _PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _MOST_EXPANSION = 20
-_MOST_TEXT_BYTES = 10_000_000  # in memory, a text of brackets takes twenty times as much
+_MOST_TEXT_BYTES = 10_000_000  # JSON takes up to twenty times as much in memory
 
 _PARTS = (
     "activations|constraints|dtype_policies|initializers|layers|losses|metrics|models|ops|"
@@ -36,14 +37,14 @@ _STOCK_TOP = {
     *("Functional", "Sequential", "Model"),
     *("DTypePolicy", "FloatDTypePolicy", "QuantizedDTypePolicy", "DTypePolicyMap"),
 }
-# How Keras writes values that JSON has no word for.
+# Values that JSON cannot express.
 _VALUES = {"__keras_tensor__", "__tensor__", "__numpy__", "__bytes__", "__ellipsis__", "__slice__"}
-# They hold code, or a path of a file that holds it.
+# They hold code, or the path of a file with code.
 _CODE = {
     *("Lambda", "__lambda__", "__typespec__", "TFSMLayer", "TorchModuleWrapper"),
     *("JaxLayer", "FlaxLayer"),
 }
-# They read a vocabulary from a file that their configuration names.
+# They read a vocabulary file named by their configuration.
 _READERS = {"StringLookup", "IntegerLookup", "IndexLookup", "TextVectorization"}
 
 
@@ -52,31 +53,30 @@ class ArchiveError(ModelError):
 
 
 class CodeError(ArchiveError):
-    """It holds what could run code when it is loaded; `name` is the layer."""
+    """A file holds code, or what could run it; `name` is the layer."""
 
     def __init__(self, name: str) -> None:
-        """Takes the name of the layer's class."""
+        """Take the name of the layer's class."""
         super().__init__(f"holds a {name}, which could run any code when it is loaded")
         self.name = name
 
 
 class OwnClassError(ArchiveError):
-    """It needs a class or function that is not Keras's; `name` is that one's."""
+    """A file needs a class or function that Keras does not have: `name`."""
 
     def __init__(self, name: str) -> None:
-        """Takes the name."""
+        """Take its name."""
         super().__init__(f"needs {name}, which is not a part of Keras")
         self.name = name
 
 
 def check_keras_file(path: Path) -> None:
-    """Refuses a `.keras` file that is not safe to load.
+    """Refuse a `.keras` file that is not safe to load.
 
-    Neither Keras nor TensorFlow is imported, and nothing is unpacked to the disk. What the layers
-    would take of the memory is left to `tuner.untrusted.dry_build`.
+    Neither Keras nor TensorFlow is imported, and nothing is unpacked to disk.
 
     Raises:
-        ArchiveError: why not; see its subclasses.
+        ArchiveError: the reason; see its subclasses.
         OSError: the file cannot be read.
     """
     with open_file(path) as file:
@@ -88,7 +88,7 @@ def check_keras_file(path: Path) -> None:
                 members = {each.filename: _read(archive, each) for each in archive.infolist()}
         except ArchiveError:
             raise
-        except Exception as error:  # zipfile and what unpacks for it let out a dozen types
+        except Exception as error:  # zipfile and its decompressors raise a dozen types
             raise ArchiveError("is damaged or cut short") from error
     config, weights = members[_CONFIG], members[_WEIGHTS]
     _check_config(config)
@@ -99,7 +99,7 @@ def check_keras_file(path: Path) -> None:
 
 
 def _kind(file: Any) -> str:
-    """What a file is instead, where that shows."""
+    """The kind of a file that is not a zip archive, if it can be recognized."""
     file.seek(0)
     start = file.read(2)
     if start[:1] == b"\x80" and 2 <= start[-1] <= 5:
@@ -134,10 +134,9 @@ def _check_members(archive: zipfile.ZipFile, file_bytes: int) -> None:
 
 
 def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
-    """A member's content, which is refused where it is not as long as the archive says.
+    """A member's content, which must be as long as the archive says.
 
-    zipfile cuts off what is longer, but after it has unpacked it; of a member that is read as a
-    whole, up to a gigabyte, as Keras reads it.
+    By itself zipfile cuts off a longer one, after decompressing up to a gigabyte of it.
     """
     longer = copy.copy(member)
     longer.file_size += 1
@@ -161,7 +160,7 @@ def _check_config(text: bytes) -> None:
 
 
 def _objects(value: Any) -> Iterator[dict[str, Any]]:
-    """Every object in a document, itself included."""
+    """Every object in a JSON document, itself included."""
     waiting = [value]
     while waiting:
         value = waiting.pop()
@@ -173,9 +172,9 @@ def _objects(value: Any) -> Iterator[dict[str, Any]]:
 
 
 def _check_class(item: dict[str, Any]) -> None:
-    """Refuses one that is not stock Keras, or that does more than compute.
+    """Refuse a class that is not stock Keras, or that does more than compute.
 
-    A registered name is looked up before the class, so it must not be another.
+    Keras looks up a registered name before the class, so both must be the same.
     """
     name, module = item["class_name"], item.get("module")
     registered = item.get("registered_name")
