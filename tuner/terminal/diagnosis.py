@@ -136,10 +136,12 @@ def _ladder(diagnosis: Diagnosis, width: int) -> Table:
         other = ["" if dependent is None else percent(dependent)] if width >= 80 else []
         table.add_row(
             plain(f"{treatment.name}{' =' * _is_twin(treatment)}"),
-            percent(treatment.val_accuracy), *training,
-            f"{treatment.moved} of {treatment.statistics}", f"{len(treatment.val_accuracies)}",
+            percent(treatment.val_accuracy),
+            *training,
+            f"{treatment.moved} of {treatment.statistics}",
+            f"{len(treatment.val_accuracies)}",
             *other,
-        )  # fmt: skip
+        )
     return table
 
 

@@ -35,9 +35,14 @@ def format_table(exported: Exported) -> Table:
     encoded = exported.encoded
     if encoded is not None:
         table.add_row(
-            "savedmodel, bytes", f"{encoded.differing} of {encoded.images}",
-            f"{encoded.largest:.1e}", "", "", f"{encoded.milliseconds:.1f}", "",
-        )  # fmt: skip
+            "savedmodel, bytes",
+            f"{encoded.differing} of {encoded.images}",
+            f"{encoded.largest:.1e}",
+            "",
+            "",
+            f"{encoded.milliseconds:.1f}",
+            "",
+        )
     return table
 
 
