@@ -53,7 +53,7 @@ PHASES = (
     ("search_spaces.backbone", "PretrainedBackbone", "lend", "set the backbone back"),
     ("tuner.training.sources", "FromFeatures", "rows", "open the rows"),
     ("tuner.features.shards", "StoredRows", "__getitem__", "read rows"),
-    ("tuner.features.store", "RecomputedRows", "__getitem__", "compute rows again"),
+    ("tuner.features.shards", "RecomputedRows", "__getitem__", "compute rows again"),
     ("tuner.training.trainer", "Trainer", "_train_epoch", "training steps"),
     ("tuner.training.trainer", "Trainer", "_measure_statistics", "BatchNorm statistics"),
     ("tuner.training.trainer", "Trainer", "predict", "validation"),
