@@ -50,7 +50,7 @@ def main() -> None:
         rows = []
         for trials in TRIALS:
             for size in sizes:
-                rows.append(luck(pool, trials, size, options.repeats, finalists, random))
+                rows.append(selection_bias(pool, trials, size, options.repeats, finalists, random))
                 progress(f"{title}: best of {trials} on {size} images")
         report.table(f"The best validation score less the truth, points: {title}", rows)
     report.write()
@@ -154,7 +154,7 @@ def promoted(scores: np.ndarray) -> np.ndarray:
     return np.sort(np.concatenate(finalists))
 
 
-def luck(
+def selection_bias(
     pool: Pool, trials: int, size: int, repeats: int, finalists: Any, random: np.random.Generator
 ) -> dict[str, Any]:
     """Biases of the best score of some trials on `size` images, in points."""

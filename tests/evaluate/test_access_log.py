@@ -4,14 +4,14 @@ from pathlib import Path
 
 from tuner.data.dataset import Dataset, ImageFile
 from tuner.evaluate.access_log import (
-    Look,
-    all_looks,
+    AccessRecord,
+    access_now,
+    access_rows,
+    access_sentence,
+    all_accesses,
     fingerprint_of_test,
-    list_look,
-    look_now,
-    look_rows,
-    looks_sentence,
-    note_look,
+    list_access,
+    log_access,
 )
 from tuner.runs.journal import Journal
 from tuner.runs.records import RungRecord
@@ -41,35 +41,35 @@ def test_the_fingerprint_is_that_of_the_test_images_alone() -> None:
 def test_looks_of_all_runs_on_the_same_images(tmp_path: Path) -> None:
     first, second = new_run(tmp_path, "first"), new_run(tmp_path, "second")
     images, others = dataset("aa", "bb"), dataset("cc")
-    assert all_looks(first, images) == []
+    assert all_accesses(first, images) == []
     first.journal.begin_trial({}, slot=(0, 0))
     first.journal.finish_rung(0, RungRecord(0, 1, 0.5, 1.0), [{}], completed=True)
-    look = look_now(first, 0, images)
-    assert (look.run, look.trial, look.trials) == ("first", "0000", 1)
-    list_look(first, look)
-    first.journal.log_evaluation(0, look.__dict__, {})
-    assert all_looks(first, images) == [look]  # noted twice, and one look
-    assert all_looks(second, images) == [look]
-    assert all_looks(second, others) == []
-    earlier = Look("second", "0004", "2020-01-02T03:04:05+00:00", 9, look.test)
-    list_look(second, earlier)
-    assert all_looks(first, images) == [earlier, look]
+    access = access_now(first, 0, images)
+    assert (access.run, access.trial, access.trials) == ("first", "0000", 1)
+    list_access(first, access)
+    first.journal.log_evaluation(0, access.__dict__, {})
+    assert all_accesses(first, images) == [access]  # noted twice, and one look
+    assert all_accesses(second, images) == [access]
+    assert all_accesses(second, others) == []
+    earlier = AccessRecord("second", "0004", "2020-01-02T03:04:05+00:00", 9, access.test)
+    list_access(second, earlier)
+    assert all_accesses(first, images) == [earlier, access]
 
 
 def test_a_look_at_nearly_the_same_images_is_counted(tmp_path: Path) -> None:
     first, second = new_run(tmp_path, "first"), new_run(tmp_path, "second")
     first.journal.begin_trial({}, slot=(0, 0))
     grown, other = dataset("aa", "bb", "cc"), dataset("dd")
-    note_look(first, 0, look_now(first, 0, dataset("aa", "bb")), {})
+    log_access(first, 0, access_now(first, 0, dataset("aa", "bb")), {})
     assert len(first.journal.evaluation_log()) == 1
-    (row,) = look_rows(second, grown)
+    (row,) = access_rows(second, grown)
     assert (row["run"], row["shared"], row["of"]) == ("first", 2, 3)
     assert "images" not in row
-    assert look_rows(second, other) == []
+    assert access_rows(second, other) == []
     second.journal.begin_trial({}, slot=(0, 0))
-    note_look(second, 0, look_now(second, 0, grown), {})
-    rows = look_rows(second, grown)
-    assert "1 of these looks shared 2 of the 3 images." in looks_sentence(rows)
+    log_access(second, 0, access_now(second, 0, grown), {})
+    rows = access_rows(second, grown)
+    assert "1 of these times shared 2 of the 3 images." in access_sentence(rows)
 
 
 def test_a_look_of_an_older_version_is_at_the_same_images_or_at_none(tmp_path: Path) -> None:
@@ -79,14 +79,14 @@ def test_a_look_of_an_older_version_is_at_the_same_images_or_at_none(tmp_path: P
         f'"test": "{fingerprint_of_test(images)}"}}'
     )
     (tmp_path / ".looks.jsonl").write_text(f"{line}\n")
-    (row,) = look_rows(run, images)
+    (row,) = access_rows(run, images)
     assert (row["shared"], row["of"]) == (2, 2)
-    assert look_rows(run, dataset("aa")) == []
+    assert access_rows(run, dataset("aa")) == []
 
 
 def test_a_line_that_was_cut_is_passed_over(tmp_path: Path) -> None:
     run, images = new_run(tmp_path, "first"), dataset("aa")
-    list_look(run, Look("first", "0001", "2020", 3, fingerprint_of_test(images)))
+    list_access(run, AccessRecord("first", "0001", "2020", 3, fingerprint_of_test(images)))
     with (tmp_path / ".looks.jsonl").open("a") as file:
         file.write('{"run": "fir\n[]\n{"run": "first"}\n')
-    assert len(all_looks(run, images)) == 1
+    assert len(all_accesses(run, images)) == 1

@@ -7,8 +7,8 @@ import pytest
 
 from tuner.evaluate.baselines import (
     STRENGTHS,
+    Baseline,
     LeftOut,
-    Opponent,
     compare,
     in_order,
     regression,
@@ -22,13 +22,13 @@ def right(*counts: int) -> np.ndarray:
 
 
 def test_a_comparison_is_kept_as_json() -> None:
-    opponent = compare("plain head", right(90, 10), right(80, 20), trial=3)
-    assert (opponent.accuracy, opponent.gain) == (0.8, pytest.approx(0.1))
-    assert opponent.gain_interval[0] < 0.1 < opponent.gain_interval[1]
-    assert opponent.p_value == pytest.approx(2 / 2**10)
-    kept = json.loads(json.dumps(opponent.to_json()))
+    baseline = compare("plain head", right(90, 10), right(80, 20), trial=3)
+    assert (baseline.accuracy, baseline.gain) == (0.8, pytest.approx(0.1))
+    assert baseline.gain_interval[0] < 0.1 < baseline.gain_interval[1]
+    assert baseline.p_value == pytest.approx(2 / 2**10)
+    kept = json.loads(json.dumps(baseline.to_json()))
     assert kept["trial"] == "0003"
-    assert Opponent.from_json(kept) == opponent
+    assert Baseline.from_json(kept) == baseline
 
 
 @pytest.mark.parametrize(
@@ -45,8 +45,8 @@ def test_what_is_said(winner: np.ndarray, other: np.ndarray, expected: str) -> N
 
 
 def test_a_plain_head_that_won_gained_nothing() -> None:
-    opponents = [compare("blog head", right(90, 10), right(50, 50))]
-    assert verdict(opponents, "plain head") == (
+    baselines = [compare("blog head", right(90, 10), right(50, 50))]
+    assert verdict(baselines, "plain head") == (
         "The plain head itself won: the search found nothing better."
     )
 
@@ -65,19 +65,19 @@ def test_a_large_head_is_not_the_simple_one() -> None:
 
 
 def test_a_verdict_without_the_plain_head_says_so() -> None:
-    opponents = [compare("blog head", right(90, 10), right(80, 20))]
+    baselines = [compare("blog head", right(90, 10), right(80, 20))]
     gone = LeftOut("plain head", "its weights are gone.")
-    assert verdict(opponents, None, [gone]).endswith(
+    assert verdict(baselines, None, [gone]).endswith(
         "Over the plain head it is not known: that was left out."
     )
     regression_gone = LeftOut("logistic regression", "images are gone.")
-    assert verdict(opponents, None, [regression_gone]) == verdict(opponents)
+    assert verdict(baselines, None, [regression_gone]) == verdict(baselines)
 
 
 def test_the_simplest_network_comes_first_whenever_it_was_asked() -> None:
     names = {"majority class": None, "the simple choice": 1, "blog head": 3, "plain head": 0}
-    opponents = [compare(name, right(9), right(9), trial) for name, trial in names.items()]
-    assert [each.name for each in in_order(opponents)] == [
+    baselines = [compare(name, right(9), right(9), trial) for name, trial in names.items()]
+    assert [each.name for each in in_order(baselines)] == [
         "plain head", "blog head", "majority class", "the simple choice"
     ]  # fmt: skip
 

@@ -178,19 +178,19 @@ def test_what_could_not_be_asked_is_told_and_asked_when_it_is_back(
         }  # fmt: skip
         assert "are gone" in first.left_out[0].reason
         assert gone.name in first.left_out[1].reason
-        assert [each.name for each in first.opponents] == ["majority class"]
+        assert [each.name for each in first.baselines] == ["majority class"]
         assert "left out" in first.verdict
         assert evaluate_winner(run, moved, cache) == first  # still gone: nothing is opened
         shutil.copyfile(dataset.root / dataset.of("train")[0].path, gone)
         away.rename(weights)
         again = evaluate_winner(run, moved, cache)
         assert evaluate_winner(run, moved, cache) == again
-    assert [each.name for each in again.opponents] == [
+    assert [each.name for each in again.baselines] == [
         "plain head", "logistic regression", "majority class"
     ]  # fmt: skip
     assert again.left_out == ()
     assert again.trial == other
-    assert len(again.looks) == 2
+    assert len(again.accesses) == 2
     assert again.test_accuracy == first.test_accuracy
 
 

@@ -1,11 +1,11 @@
-"""The luck of the best of many: known where all trials are as good, and taken out of the score."""
+"""Selection bias: known where all trials are equally good, and removed from the score."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tuner.evaluate.selection_bias import Choice, corrected_accuracy, corrections, luck_of
+from tuner.evaluate.selection_bias import Choice, corrected_accuracy, corrections, selection_bias_of
 from tuner.runs.journal import Journal
 from tuner.runs.outcomes import Outcomes
 from tuner.runs.records import RungRecord
@@ -51,7 +51,7 @@ def test_the_luck_of_trials_that_are_equally_good_is_taken_out(trials: int) -> N
         assert abs(np.mean(corrected)) < np.mean(naive) / 4
 
 
-def test_a_winner_without_rivals_has_no_luck() -> None:
+def test_a_winner_without_rivals_has_no_bias() -> None:
     """Whatever the draws: what they say of the winner itself is taken off."""
     random = np.random.default_rng(2)
     right = random.random((3, 72)) < np.array([[0.95], [0.4], [0.4]])
@@ -75,22 +75,25 @@ def journal_of(folder: Path, rights: np.ndarray, keep: bool = True) -> Journal:
 def test_the_luck_of_a_search(tmp_path: Path) -> None:
     rights = np.random.default_rng(1).random((30, 80)) < 0.6
     journal, labels = journal_of(tmp_path, rights), np.zeros(80, np.int32)
-    luck = luck_of(journal, labels, "val_accuracy", "best")
-    assert luck is not None
-    assert (luck.trials, luck.validation) == (30, pytest.approx(rights.mean(axis=1).max()))
-    assert luck.corrected < luck.validation - 0.03
-    assert luck.to_json()["flattery"] == pytest.approx(luck.validation - luck.corrected)
-    assert luck_of(journal, labels, "val_accuracy", "best") == luck
+    bias = selection_bias_of(journal, labels, "val_accuracy", "best")
+    assert bias is not None
+    assert (bias.trials, bias.validation) == (
+        30,
+        pytest.approx(rights.mean(axis=1).max()),
+    )
+    assert bias.corrected < bias.validation - 0.03
+    assert bias.to_json()["flattery"] == pytest.approx(bias.validation - bias.corrected)
+    assert selection_bias_of(journal, labels, "val_accuracy", "best") == bias
     # Every second trial would be near enough to the best: the first has fewest scalars.
-    simple = luck_of(journal, labels, "val_accuracy", "simple")
+    simple = selection_bias_of(journal, labels, "val_accuracy", "simple")
     assert simple is not None
-    assert simple.validation <= luck.validation
-    by_loss = luck_of(journal, labels, "val_loss", "best")
+    assert simple.validation <= bias.validation
+    by_loss = selection_bias_of(journal, labels, "val_loss", "best")
     assert by_loss is not None
-    assert by_loss.validation == luck.validation  # these probabilities say the same
+    assert by_loss.validation == bias.validation  # these probabilities say the same
 
 
 def test_without_outcomes_the_luck_is_not_known(tmp_path: Path) -> None:
     rights = np.ones((2, 5), bool)
     journal = journal_of(tmp_path, rights, keep=False)
-    assert luck_of(journal, np.zeros(5, np.int32), "val_accuracy", "best") is None
+    assert selection_bias_of(journal, np.zeros(5, np.int32), "val_accuracy", "best") is None

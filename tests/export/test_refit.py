@@ -12,7 +12,7 @@ from PIL import Image
 from tests.support.small_search import COLOURS, IMAGES_PER_CLASS, small_search, tune
 from tuner.data.dataset import Dataset, ImageFile
 from tuner.errors import DataError
-from tuner.evaluate.access_log import all_looks
+from tuner.evaluate.access_log import all_accesses
 from tuner.evaluate.leaked_images import Leaked
 from tuner.export.predict import Export
 from tuner.export.refit import Refit, _as_before, grown_dataset, merged, refit
@@ -84,7 +84,9 @@ def test_a_refit_on_copies_of_test_images_says_so(refitted: Refit) -> None:
 
 
 def test_its_test_is_a_look_at_the_test_images(run: Run, refitted: Refit, dataset: Dataset) -> None:
-    assert [look.trial for look in all_looks(run, dataset)] == [trial_name(refitted.trial.id)]
+    assert [access.trial for access in all_accesses(run, dataset)] == [
+        trial_name(refitted.trial.id)
+    ]
     assert [number for number, _ in run.journal.evaluation_log()] == [refitted.trial.id]
 
 

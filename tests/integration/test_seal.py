@@ -159,11 +159,11 @@ def test_a_look_is_noted_and_the_next_one_is_counted(tmp_path: Path) -> None:
         first = evaluate_winner(run, dataset, cache)
         again = evaluate_winner(run, dataset, cache)
         assert again == first
-        assert [look["trial"] for look in first.looks] == [f"{winner_of(run).id:04d}"]
+        assert [access["trial"] for access in first.accesses] == [f"{winner_of(run).id:04d}"]
         # Another run on the same images, whose winner is another's: its look is the second.
         other = runs / "other"
         shutil.copytree(run.folder, other)
         second_run = open_run(runs, "other")
         forget_looks(other)
         second = evaluate_winner(second_run, dataset, cache)
-    assert [look["run"] for look in second.looks] == ["small", "other"]
+    assert [access["run"] for access in second.accesses] == ["small", "other"]

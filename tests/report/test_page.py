@@ -597,7 +597,7 @@ def garbled(run: Run) -> None:
         (empty, "No trial has begun."),
         (all_failed, "every trial failed, the last one with: the loss became <b>NaN</b>"),
         (no_dataset, "The run's description of its images is gone or damaged."),
-        (outcomes_damaged, "How much of its score is luck cannot be told: the journal"),
+        (outcomes_damaged, "The selection bias of its score is unknown: the journal"),
         (evaluation_damaged, "what was measured, if anything, cannot be read: the journal"),
         pytest.param(no_weights, "There are no heat maps", marks=pytest.mark.slow),
         pytest.param(garbled, "The journal is damaged.", marks=pytest.mark.slow),

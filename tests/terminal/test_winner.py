@@ -12,7 +12,7 @@ from tuner.evaluate.baselines import LeftOut, compare
 from tuner.evaluate.evaluation import Winner
 from tuner.evaluate.held_out import details_of
 from tuner.evaluate.leaked_images import Leaked
-from tuner.evaluate.selection_bias import Luck
+from tuner.evaluate.selection_bias import SelectionBias
 from tuner.export.files import Calibration
 from tuner.metrics.intervals import share_interval
 from tuner.runs.records import COMPLETED, RungRecord, TrialRecord
@@ -68,7 +68,7 @@ def scored_winner() -> Winner:
     probabilities /= probabilities.sum(axis=1, keepdims=True)
     right = probabilities.argmax(axis=1) == labels
     details = details_of(probabilities, Dataset(Path(), names, tuple(files)))
-    opponents = (
+    baselines = (
         compare("plain head", right, np.roll(right, 1), trial=0),
         compare("logistic regression", right, labels == 0),
     )
@@ -79,10 +79,10 @@ def scored_winner() -> Winner:
         test_accuracy=float(right.mean()),
         test_images=84,
         test_accuracy_interval=share_interval(int(right.sum()), 84),
-        luck=Luck(60, 0.91, 0.874),
-        opponents=opponents,
+        selection_bias=SelectionBias(60, 0.91, 0.874),
+        baselines=baselines,
         details=details,
-        looks=(LOOK,),
+        accesses=(LOOK,),
     )
 
 
@@ -100,7 +100,9 @@ def test_a_winner_is_one_screen(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_winner_without_selection_bias(capsys: pytest.CaptureFixture[str]) -> None:
-    print_winner(dataclasses.replace(WINNER, luck=Luck(3, 0.91, 0.91)), "val_accuracy")
+    print_winner(
+        dataclasses.replace(WINNER, selection_bias=SelectionBias(3, 0.91, 0.91)), "val_accuracy"
+    )
     text = capsys.readouterr().out
     assert "  bias-corrected      91.0 %: best of 3 trials, not optimistic\n" in text
 
@@ -140,13 +142,13 @@ def test_names_from_a_disk_are_text(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_earlier_test_evaluations_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
-    looks = (LOOK | {"run": "second", "shared": 83}, LOOK)
-    print_winner(dataclasses.replace(WINNER, looks=looks), "val_accuracy")
+    accesses = (LOOK | {"run": "second", "shared": 83}, LOOK)
+    print_winner(dataclasses.replace(WINNER, accesses=accesses), "val_accuracy")
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 80
     said = " ".join(lines)
     assert "opened 2 times (runs: second, first)" in said
-    assert "1 of these looks shared 83 of the 84 images." in said
+    assert "1 of these times shared 83 of the 84 images." in said
 
 
 def test_the_row_of_a_winner_is_json() -> None:

@@ -1,9 +1,9 @@
-"""How often the test images of a run have been looked at, by this run and by others on the same.
+"""Log of every evaluation on the test images, by this run and by others on the same images.
 
-Each look that is followed by more searching makes the next less honest, whatever run it belongs to.
-So besides its own journal a list in the runs folder tells of every look; it outlives runs that are
-deleted or replaced. A look at nearly the same images is a look too: so each names the images that
-it was at, by the beginnings of their hashes.
+An evaluation that is followed by more searching makes the next one less honest, in any run. So
+besides the run's journal, a list in the runs folder logs every access; it outlives runs that are
+deleted or replaced. Access to nearly the same images counts too, so each entry names its images by
+the beginnings of their hashes.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ _DIGITS = 12
 
 
 @dataclass(frozen=True)
-class Look:
+class AccessRecord:
     """One time that test images were opened.
 
     Attributes:
@@ -37,7 +37,7 @@ class Look:
         when: in UTC, ISO 8601, to the second.
         trials: configurations that the run had tried by then.
         test: fingerprint of the test images.
-        images: the beginnings of their hashes, sorted; none in looks of older versions.
+        images: the beginnings of their hashes, sorted; may be empty.
     """
 
     run: str
@@ -48,7 +48,7 @@ class Look:
     images: tuple[str, ...] = ()
 
     @classmethod
-    def from_json(cls, facts: Mapping[str, Any]) -> "Look":
+    def from_json(cls, facts: Mapping[str, Any]) -> "AccessRecord":
         """What `asdict` made of one.
 
         Raises:
@@ -57,7 +57,7 @@ class Look:
         return cls(**{**facts, "images": tuple(facts.get("images", ()))})
 
     def shared(self, dataset: Dataset) -> int:
-        """How many of a dataset's test images it was at; a look without hashes at all or none."""
+        """How many of a dataset's test images it covered; one without hashes covers all or none."""
         tests = _hashes(dataset)
         if not self.images:
             return len(tests) if self.test == fingerprint_of_test(dataset) else 0
@@ -65,9 +65,9 @@ class Look:
         return sum(digits in known for digits in tests)
 
 
-def look_now(run: Run, trial: int, dataset: Dataset) -> Look:
-    """A look at this moment; nothing is written."""
-    return Look(
+def access_now(run: Run, trial: int, dataset: Dataset) -> AccessRecord:
+    """An access at this moment; nothing is written."""
+    return AccessRecord(
         run.name,
         trial_name(trial),
         datetime.now(UTC).isoformat(timespec="seconds"),
@@ -77,36 +77,38 @@ def look_now(run: Run, trial: int, dataset: Dataset) -> Look:
     )
 
 
-def all_looks(run: Run, dataset: Dataset) -> list[Look]:
-    """Every look that is known at test images of a dataset, or at some of them, the oldest first.
+def all_accesses(run: Run, dataset: Dataset) -> list[AccessRecord]:
+    """Every known access to test images of a dataset, or to some of them, oldest first.
 
     Those of the run's journal, and those of other runs in the same folder.
     """
-    own = [Look.from_json(facts) for _, facts in run.journal.evaluation_log()]
-    looks = {*own, *_listed(run.folder.parent)}
-    return sorted((look for look in looks if look.shared(dataset)), key=lambda look: look.when)
+    own = [AccessRecord.from_json(facts) for _, facts in run.journal.evaluation_log()]
+    accesses = {*own, *_listed(run.folder.parent)}
+    return sorted(
+        (access for access in accesses if access.shared(dataset)), key=lambda access: access.when
+    )
 
 
-def look_rows(run: Run, dataset: Dataset) -> list[dict[str, Any]]:
-    """`all_looks` as JSON holds them.
+def access_rows(run: Run, dataset: Dataset) -> list[dict[str, Any]]:
+    """`all_accesses` as JSON holds them.
 
     Returns:
-        In place of each look's hashes "shared", how many of the test images it was at, and "of",
+        Instead of the hashes "shared", how many of the test images it covered, and "of",
         how many there are.
     """
     rows = []
-    for look in all_looks(run, dataset):
-        row = asdict(look) | {"shared": look.shared(dataset), "of": len(dataset.of("test"))}
+    for access in all_accesses(run, dataset):
+        row = asdict(access) | {"shared": access.shared(dataset), "of": len(dataset.of("test"))}
         del row["images"]
         rows.append(row)
     return rows
 
 
-def looks_sentence(rows: Sequence[Mapping[str, Any]]) -> str:
+def access_sentence(rows: Sequence[Mapping[str, Any]]) -> str:
     """How often test images were opened, in a sentence or three.
 
     Args:
-        rows: of `look_rows`, at least one.
+        rows: of `access_rows`, at least one.
     """
     last = f"{rows[-1]['when'][:10]} for trial {rows[-1]['trial']}"
     if len(rows) == 1:
@@ -116,38 +118,40 @@ def looks_sentence(rows: Sequence[Mapping[str, Any]]) -> str:
     partly = ""
     if parts:
         counts = f"{parts[0]}" if len(parts) == 1 else f"{parts[0]} to {parts[-1]}"
-        looks = sum(row["shared"] < row["of"] for row in rows)
-        partly = f" {looks} of these looks shared {counts} of the {rows[-1]['of']} images."
+        accesses = sum(row["shared"] < row["of"] for row in rows)
+        partly = f" {accesses} of these times shared {counts} of the {rows[-1]['of']} images."
     return (
         f"The test images were opened {len(rows)} times (runs: {runs}), last on {last}.{partly} "
-        "Each look before more searching makes the next one less honest: new images alone can tell."
+        "An evaluation before more searching makes the next one less honest; only new images help."
     )
 
 
-def note_look(run: Run, trial: int, look: Look, results: Mapping[int, Mapping[str, Any]]) -> None:
-    """Notes a look in the list of the runs folder and in the run's journal.
+def log_access(
+    run: Run, trial: int, access: AccessRecord, results: Mapping[int, Mapping[str, Any]]
+) -> None:
+    """Log an access in the list of the runs folder and in the run's journal.
 
     Args:
         run: the run.
         trial: number of the trial that it was done for.
-        look: of `look_now`.
+        access: from `access_now`.
         results: see `journal.Journal.log_evaluation`.
 
     Raises:
         RunError: it cannot be written.
     """
-    list_look(run, look)
-    run.journal.log_evaluation(trial, asdict(look), results)
+    list_access(run, access)
+    run.journal.log_evaluation(trial, asdict(access), results)
 
 
-def list_look(run: Run, look: Look) -> None:
-    """Adds a look to the list in the runs folder.
+def list_access(run: Run, access: AccessRecord) -> None:
+    """Add an access to the list in the runs folder.
 
     Raises:
         RunError: it cannot be written.
     """
     path = run.folder.parent / _FILE
-    line = json.dumps(asdict(look)) + "\n"
+    line = json.dumps(asdict(access)) + "\n"
     try:
         # One write of one line at the end of the file: processes do not mix theirs.
         descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
@@ -170,11 +174,11 @@ def _hashes(dataset: Dataset) -> list[str]:
     return sorted(file.sha256[:_DIGITS] for file in dataset.of("test"))
 
 
-def _listed(runs_dir: Path) -> list[Look]:
-    looks = []
+def _listed(runs_dir: Path) -> list[AccessRecord]:
+    accesses = []
     with contextlib.suppress(FileNotFoundError):
         for line in (runs_dir / _FILE).read_text("utf-8", errors="replace").splitlines():
             # A line that a full disk cut short is passed over.
             with contextlib.suppress(ValueError, TypeError, AttributeError):
-                looks.append(Look.from_json(json.loads(line)))
-    return looks
+                accesses.append(AccessRecord.from_json(json.loads(line)))
+    return accesses

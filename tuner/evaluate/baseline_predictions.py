@@ -1,4 +1,4 @@
-"""What the opponents answer for the test images: recipes, logistic regression, the majority class.
+"""The baselines' predictions of the test images: recipes, logistic regression, the majority class.
 
 The backbone passes over the test images once for all of them.
 """
@@ -29,10 +29,10 @@ Counting = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Answer:
-    """What an opponent takes the test images for.
+    """A baseline's predictions of the test images.
 
     Attributes:
-        name: of the opponent.
+        name: of the baseline.
         named: class numbers, shape (images,).
         trial: number of the trial that trained it, or None.
     """
@@ -45,7 +45,7 @@ class Answer:
 def opponents_answers(
     run: Run, dataset: Dataset, cache: Cache, images: np.ndarray, on_progress: Counting | None
 ) -> tuple[list[Answer], list[LeftOut]]:
-    """What every opponent answers, the simplest network first; and which could not be asked.
+    """Every baseline's predictions, simplest network first, and the baselines that were skipped.
 
     Recipes that the run did not train are passed over, and so is what needs pooled features where
     the space cannot be cut.
@@ -55,7 +55,7 @@ def opponents_answers(
         dataset: its images.
         cache: holds the features of the training images, which are computed where it does not.
         images: the test images, uint8, shape (n, image_size, image_size, 3).
-        on_progress: is told (what is done, images done, of how many).
+        on_progress: called with (what is done, images done, of how many).
     """
     answers: list[Answer] = []
     left_out: list[LeftOut] = []
@@ -81,13 +81,13 @@ def can_return(
     run: Run, dataset: Dataset, cache: Cache, left_out: Sequence[LeftOut],
     on_progress: Counting | None,
 ) -> bool:  # fmt: skip
-    """Whether an opponent that was left out can be asked now; opens no test image.
+    """Whether a skipped baseline can be evaluated now; opens no test image.
 
     Args:
         run: the run.
         dataset: its images.
         cache: keeps the training images, where they are needed and there again.
-        left_out: those that could not be asked.
+        left_out: baselines that were skipped.
         on_progress: see `opponents_answers`.
     """
     missing = {each.name for each in left_out if each.may_return}

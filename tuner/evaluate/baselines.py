@@ -1,6 +1,6 @@
 """What the winner has to beat on the same test images, and whether it did.
 
-A search that gains nothing over a plain head is better replaced by it. Each opponent is compared
+A search that gains nothing over a plain head is better replaced by it. Each baseline is compared
 image by image: that needs far fewer images than two accuracies that stand beside each other.
 """
 
@@ -31,8 +31,8 @@ _INSTEAD = {
 
 
 @dataclass(frozen=True)
-class Opponent:
-    """An opponent beside the winner, on the same test images.
+class Baseline:
+    """A baseline beside the winner, on the same test images.
 
     Attributes:
         name: what it is.
@@ -55,13 +55,13 @@ class Opponent:
         return asdict(self) | {"trial": None if self.trial is None else trial_name(self.trial)}
 
     @classmethod
-    def from_json(cls, row: Mapping[str, Any]) -> "Opponent":
+    def from_json(cls, row: Mapping[str, Any]) -> "Baseline":
         """What `to_json` made of one."""
         trial = None if row["trial"] is None else int(row["trial"])
         return cls(**{**row, "trial": trial, "gain_interval": tuple(row["gain_interval"])})
 
     @property
-    def told_apart(self) -> bool:
+    def is_significant(self) -> bool:
         """Whether the difference is more than chance: both the test and the interval say so."""
         low, high = self.gain_interval
         return self.p_value <= SIGNIFICANCE and not low <= 0 <= high
@@ -69,12 +69,12 @@ class Opponent:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """An opponent that could not be asked.
+    """A baseline that was skipped.
 
     Attributes:
         name: what it is.
         reason: why, as a sentence without a capital.
-        may_return: whether it can be asked once what is gone is there again.
+        may_return: whether it can be evaluated once what is missing is back.
     """
 
     name: str
@@ -82,28 +82,28 @@ class LeftOut:
     may_return: bool = True
 
 
-def in_order(opponents: Sequence[Opponent]) -> list[Opponent]:
+def in_order(baselines: Sequence[Baseline]) -> list[Baseline]:
     """The simplest network first: recipes as they were trained, then what is no network."""
     last = (LOGISTIC, MAJORITY, SIMPLE_CHOICE)
 
-    def place(opponent: Opponent) -> tuple[int, int]:
-        if opponent.name in last:
-            return last.index(opponent.name) + 1, 0
-        return 0, opponent.trial or 0
+    def place(baseline: Baseline) -> tuple[int, int]:
+        if baseline.name in last:
+            return last.index(baseline.name) + 1, 0
+        return 0, baseline.trial or 0
 
-    return sorted(opponents, key=place)
+    return sorted(baselines, key=place)
 
 
-def compare(name: str, winner: np.ndarray, other: np.ndarray, trial: int | None = None) -> Opponent:
+def compare(name: str, winner: np.ndarray, other: np.ndarray, trial: int | None = None) -> Baseline:
     """The comparison of two classifiers on the same images.
 
     Args:
-        name: of the opponent.
+        name: of the baseline.
         winner: whether each image is named rightly, bool, shape (images,).
-        other: the same of the opponent.
+        other: the same of the baseline.
         trial: see `Opponent`.
     """
-    return Opponent(
+    return Baseline(
         name,
         trial,
         float(other.mean()),
@@ -114,27 +114,27 @@ def compare(name: str, winner: np.ndarray, other: np.ndarray, trial: int | None 
 
 
 def verdict(
-    opponents: Sequence[Opponent], recipe: str | None = None, left_out: Sequence[LeftOut] = ()
+    baselines: Sequence[Baseline], recipe: str | None = None, left_out: Sequence[LeftOut] = ()
 ) -> str:
-    """What the search gained, in a sentence, over the first opponent: the simplest network.
+    """What the search gained, in a sentence, over the first baseline: the simplest network.
 
     Args:
-        opponents: those that the winner was compared with, at least one.
+        baselines: what the winner was compared with, at least one.
         recipe: the one that the winner is, if it is any.
-        left_out: those that could not be asked.
+        left_out: baselines that were skipped.
     """
     if recipe == PLAIN:
         return f"The {PLAIN} itself won: the search found nothing better."
-    gained = _gained(opponents[0])
+    gained = _gained(baselines[0])
     if any(each.name == PLAIN for each in left_out):
         return f"{gained} Over the {PLAIN} it is not known: that was left out."
     return gained
 
 
-def _gained(first: Opponent) -> str:
+def _gained(first: Baseline) -> str:
     low, high = (100 * end for end in first.gain_interval)
     inside = f"({low:.1f} to {high:.1f})"
-    if not first.told_apart:
+    if not first.is_significant:
         return (
             f"The search gained {100 * first.gain:.1f} points over the {first.name} {inside}: "
             f"nothing that can be told from chance. {_INSTEAD.get(first.name, 'Either will do.')}"

@@ -16,12 +16,12 @@ from tuner.counting import silent
 from tuner.data.dataset import Dataset
 from tuner.data.pixel_store import pixels_of
 from tuner.errors import RunError
-from tuner.evaluate.access_log import look_now, look_rows, note_look
+from tuner.evaluate.access_log import access_now, access_rows, log_access
 from tuner.evaluate.baseline_predictions import Answer, Counting, can_return, opponents_answers
-from tuner.evaluate.baselines import SIMPLE_CHOICE, LeftOut, Opponent, compare, in_order, verdict
+from tuner.evaluate.baselines import SIMPLE_CHOICE, Baseline, LeftOut, compare, in_order, verdict
 from tuner.evaluate.held_out import details_of
 from tuner.evaluate.leaked_images import Leaked, leaked, wrong_paths
-from tuner.evaluate.selection_bias import Luck, luck_of
+from tuner.evaluate.selection_bias import SelectionBias, selection_bias_of
 from tuner.metrics.intervals import share_interval
 from tuner.metrics.scores import balanced_accuracy
 from tuner.runs.ranking import rank, simplest
@@ -50,17 +50,16 @@ class Winner:
             runs of versions that did not record it.
         test_balanced_accuracy: the same on the test images; likewise.
         test_accuracy_interval: 95 % interval of the test accuracy.
-        luck: what being the best of many is worth; None in runs of versions that did not keep what
-            each trial made of each image.
-        opponents: what it is compared with on the test images, the simplest network first.
-        details: everything else that `tested.details_of` tells of the test images, as JSON holds
-            it; empty where an older version evaluated it.
-        looks: every time that these test images, or some of them, were opened, by any run, the
-            oldest first; see `looks.look_rows`.
+        selection_bias: of the validation accuracy; None if it cannot be estimated.
+        baselines: what it is compared with on the test images, the simplest network first.
+        details: everything else that `held_out.details_of` measures on the test images, as JSON
+            holds it; empty where an older version evaluated it.
+        accesses: every time that these test images, or some of them, were opened, by any run, the
+            oldest first; see `access_log.access_rows`.
         preferred: "best" or "simple": how it was chosen.
         leaked: the test images that have copies among those that the search had; None where that
             is not known.
-        left_out: opponents that could not be asked.
+        left_out: baselines that were skipped.
     """
 
     trial: TrialRecord
@@ -73,10 +72,10 @@ class Winner:
     validation_balanced_accuracy: float | None = None
     test_balanced_accuracy: float | None = None
     test_accuracy_interval: tuple[float, float] | None = None
-    luck: Luck | None = None
-    opponents: tuple[Opponent, ...] = ()
+    selection_bias: SelectionBias | None = None
+    baselines: tuple[Baseline, ...] = ()
     details: Mapping[str, Any] = field(default_factory=dict)
-    looks: tuple[Mapping[str, Any], ...] = ()
+    accesses: tuple[Mapping[str, Any], ...] = ()
     preferred: str = BEST
     leaked: Leaked | None = None
     left_out: tuple[LeftOut, ...] = ()
@@ -84,9 +83,9 @@ class Winner:
     @property
     def verdict(self) -> str | None:
         """What the search gained over the simplest network, in a sentence."""
-        if not self.opponents:
+        if not self.baselines:
             return None
-        return verdict(self.opponents, self.trial.recipe, self.left_out)
+        return verdict(self.baselines, self.trial.recipe, self.left_out)
 
 
 def evaluate_winner(
@@ -99,21 +98,21 @@ def evaluate_winner(
 ) -> Winner:
     """Evaluates the winner on the test images, once; later calls answer from the journal.
 
-    They are opened once more where an opponent can be asked that could not before, as its weights
-    or the training images were gone. That counts as a look, like any other.
+    They are opened again for a baseline that was skipped before, as its weights or the training
+    images were gone, and can be evaluated now. That access is logged like any other.
 
     Args:
         run: a run with a finished trial.
         dataset: the run's images.
         cache: holds decoded images.
-        on_progress: is told (done, of how many) while test images are decoded.
+        on_progress: called with (done, of how many) while test images are decoded.
         prefer: "best", or "simple" for the simplest trial within one standard error of the best.
-        on_counting: is told (what is done, images done, of how many) while training images are
-            prepared for the opponents, where the cache has not kept them.
+        on_counting: called with (what is done, images done, of how many) while training images are
+            prepared for the baselines, if the cache does not hold them.
 
     Raises:
-        RunError: no trial has finished, or the winner's weights are gone; or a simple one is asked
-            for and the run was searched by a version that did not keep what is needed to tell.
+        RunError: no trial has finished, or the winner's weights are gone; or a simple one is
+            wanted and the run does not hold what is needed to choose it.
         DataError: a test image has changed since the search, or is gone.
     """
     trial = chosen_trial(run, dataset, prefer)
@@ -147,7 +146,7 @@ def recorded_evaluation(run: Run) -> dict[str, Any] | None:
     Returns:
         As JSON holds it: "trial", "test_accuracy" and "test_accuracy_interval", "test_images",
         "luck", "looks", "leaked_test_images", "verdict"; and, unless an older version evaluated it,
-        "opponents" and what `tested.details_of` describes.
+        "opponents" and what `held_out.details_of` describes.
     """
     if not rank(run.journal.trials(), run.settings.direction):
         return None
@@ -160,10 +159,10 @@ def recorded_evaluation(run: Run) -> dict[str, Any] | None:
         "test_accuracy": winner.test_accuracy,
         "test_accuracy_interval": winner.test_accuracy_interval,
         "test_images": winner.test_images,
-        "luck": winner.luck and winner.luck.to_json(),
-        "looks": list(winner.looks),
+        "luck": winner.selection_bias and winner.selection_bias.to_json(),
+        "looks": list(winner.accesses),
         "leaked_test_images": winner.leaked and winner.leaked.to_json(),
-        "opponents": [opponent.to_json() for opponent in winner.opponents],
+        "opponents": [baseline.to_json() for baseline in winner.baselines],
         "left_out": [asdict(each) for each in winner.left_out],
         "verdict": winner.verdict,
         **winner.details,
@@ -183,7 +182,7 @@ def _may_add(
     results: Mapping[str, Any],
     on_counting: Counting | None,
 ) -> bool:
-    """Whether an opponent that could not be asked before can be now."""
+    """Whether a baseline that was skipped before can be evaluated now."""
     left_out = _left_out(results)
     return (
         bool(left_out)
@@ -220,10 +219,10 @@ def _winner(run: Run, dataset: Dataset, trial: TrialRecord, prefer: str) -> Winn
         metrics.get("val_balanced_accuracy"),
         results.get("test_balanced_accuracy"),
         share_interval(right, images),
-        luck_of(run.journal, labels, run.settings.objective, prefer),
-        tuple(Opponent.from_json(row) for row in results.get("opponents", [])),
+        selection_bias_of(run.journal, labels, run.settings.objective, prefer),
+        tuple(Baseline.from_json(row) for row in results.get("opponents", [])),
         results.get("details", {}),
-        tuple(look_rows(run, dataset)),
+        tuple(access_rows(run, dataset)),
         prefer,
         leaked(dataset, wrong_paths(results)),
         _left_out(results),
@@ -238,7 +237,7 @@ def _look(
     on_progress: Progress | None,
     on_counting: Counting | None,
 ) -> None:
-    """Opens the test images for the winner, the simple choice and all opponents.
+    """Opens the test images for the winner, the simple choice and all baselines.
 
     The winner has to answer, and so has what is wanted, if that is the simple choice.
     """
@@ -266,7 +265,7 @@ def _look(
         )
         for number, answered in probabilities.items()
     }  # fmt: skip
-    note_look(run, best.id, look_now(run, best.id, dataset), results)
+    log_access(run, best.id, access_now(run, best.id, dataset), results)
 
 
 def _networks(
@@ -295,25 +294,25 @@ def _result(
 ) -> dict[str, Any]:
     """What the journal keeps of a trial on the test images.
 
-    Opponents that an earlier look has asked, and this one could not, stay.
+    Baselines that an earlier evaluation measured and this one could not are kept.
     """
     labels = dataset.labels("test")
     right = probabilities.argmax(axis=1) == labels
-    opponents = [
+    baselines = [
         compare(answer.name, right, answer.named == labels, answer.trial)
         for answer in answers
         if answer.trial != trial.id
     ]
     missing = {each.name for each in left_out}
-    earlier = [Opponent.from_json(row) for row in before.get("opponents", [])]
-    opponents += [opponent for opponent in earlier if opponent.name in missing]
-    known = {trial.recipe, *(opponent.name for opponent in opponents)}
+    earlier = [Baseline.from_json(row) for row in before.get("opponents", [])]
+    baselines += [baseline for baseline in earlier if baseline.name in missing]
+    known = {trial.recipe, *(baseline.name for baseline in baselines)}
     return {
         "epochs": trial.epochs,
         "test_correct": int(right.sum()),
         "test_images": len(labels),
         "test_balanced_accuracy": balanced_accuracy(probabilities, labels),
-        "opponents": [opponent.to_json() for opponent in in_order(opponents)],
+        "opponents": [baseline.to_json() for baseline in in_order(baselines)],
         "left_out": [asdict(each) for each in left_out if each.name not in known],
         "details": details_of(probabilities, dataset),
     }

@@ -1,4 +1,4 @@
-"""What a network's answers for the test images tell, and how far those are new to it."""
+"""Metrics of predictions on the test images, and which of those images leaked from training."""
 
 from dataclasses import asdict
 from typing import Any

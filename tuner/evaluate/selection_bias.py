@@ -1,11 +1,11 @@
-"""What being the best of many is worth: the winner's validation score, corrected for its luck.
+"""Selection bias: how much the best of many validation scores is too high, and the corrected score.
 
 The best of 60 validation scores is that of a good trial with lucky images. So the choice is
 repeated on resamples of the validation images, from what each trial made of each. Two estimates
 follow:
 
 BBC         What is chosen on a resample is scored on the images that the resample lacks, where it
-            has no luck (Tsamardinos, Greasidou and Borboudakis 2018, "Bootstrapping the
+            has no bias (Tsamardinos, Greasidou and Borboudakis 2018, "Bootstrapping the
             out-of-sample predictions for efficient and accurate cross-validation"). It says
             somewhat too little: a resample is a noisier judge than all images, as half as many
             would be, so that what it chooses is worse than the winner.
@@ -15,11 +15,11 @@ optimism    The winner's score less how much better what is chosen on a resample
             fewer trials compete on the resamples than did in the search.
 
 Of both the winner's own part is taken off, which is nothing on average: the two differ from the
-score by what is chosen besides alone, and a winner without rivals has no luck, whatever is drawn.
+score by what is chosen besides alone, and a winner without rivals has no bias, whatever is drawn.
 
 Both errors are of about the same size, and what lies halfway is nearer the truth than either:
 `benchmarks/honesty.py` measures it. Only trials that reached the highest rung could win, and they
-alone are resampled. That they were also promoted by the same images is luck that the resamples do
+alone are resampled. That they were also promoted by the same images is a bias that the resamples do
 not see; the benchmark plays whole brackets, too.
 """
 
@@ -36,18 +36,18 @@ from tuner.settings import SIMPLE
 
 DRAWS = 500
 _SEED = 0
-# Scores that float32 cannot tell apart are equal.
+# Scores that are equal in float32 are equal.
 _TIE = 1e-6
 
 
 @dataclass(frozen=True)
-class Luck:
-    """The luck of the best of many.
+class SelectionBias:
+    """Selection bias of the best of many.
 
     Attributes:
         trials: how many could win: those that reached the highest rung.
         validation: the winner's validation accuracy, 0 to 1.
-        corrected: the same without the luck of having been chosen.
+        corrected: the same, corrected for selection bias.
     """
 
     trials: int
@@ -55,17 +55,19 @@ class Luck:
     corrected: float
 
     @property
-    def flattery(self) -> float:
+    def optimism(self) -> float:
         """How much the validation accuracy promises too much."""
         return self.validation - self.corrected
 
     def to_json(self) -> dict[str, float]:
-        """As JSON holds it: its attributes and the flattery."""
-        return asdict(self) | {"flattery": self.flattery}
+        """As JSON holds it: its attributes and the optimism, under the key "flattery"."""
+        return asdict(self) | {"flattery": self.optimism}
 
 
-def luck_of(journal: Journal, labels: np.ndarray, objective: str, prefer: str) -> Luck | None:
-    """The luck of a search's winner.
+def selection_bias_of(
+    journal: Journal, labels: np.ndarray, objective: str, prefer: str
+) -> SelectionBias | None:
+    """Selection bias of a search's winner.
 
     Args:
         journal: of the search.
@@ -92,12 +94,12 @@ def luck_of(journal: Journal, labels: np.ndarray, objective: str, prefer: str) -
     choice = Choice(sign * values, classes, slack, [cost_of(trial) for trial in trials])
     winner = choice.of(np.ones((1, len(labels)), np.float32))[0]
     own = float(right[winner].mean())
-    # Chosen by another score than accuracy, or by few draws, no luck may come out as bad luck.
-    return Luck(len(trials), own, min(own, corrected_accuracy(right, choice)))
+    # Chosen by another score than accuracy, or by few draws, the bias may not come out negative.
+    return SelectionBias(len(trials), own, min(own, corrected_accuracy(right, choice)))
 
 
 def corrected_accuracy(right: np.ndarray, choice: "Choice", draws: int = DRAWS) -> float:
-    """The winner's accuracy without its luck: halfway between the two of `corrections`.
+    """The winner's bias-corrected accuracy: halfway between the two of `corrections`.
 
     Args:
         right: whether each trial names each image rightly, float32, shape (trials, images).

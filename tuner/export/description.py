@@ -8,7 +8,7 @@ from typing import Any
 
 from tuner.data.dataset import Dataset
 from tuner.environment import versions
-from tuner.evaluate.access_log import look_rows, looks_sentence
+from tuner.evaluate.access_log import access_rows, access_sentence
 from tuner.evaluate.evaluation import Winner
 from tuner.evaluate.held_out import details_of
 from tuner.export.files import Exported
@@ -50,7 +50,7 @@ def _description(run: Run, winner: Winner, dataset: Dataset, exported: Exported)
     test = slice(reference.validation, None)
     mistakes = confusions(reference.probabilities[test], reference.labels[test], dataset.classes)
     details = details_of(reference.probabilities[test], dataset)
-    looks = look_rows(run, dataset)
+    accesses = access_rows(run, dataset)
     return {
         "schema": SCHEMA_VERSION,
         "run": run.name,
@@ -77,12 +77,12 @@ def _description(run: Run, winner: Winner, dataset: Dataset, exported: Exported)
         "test_scores": details["scores"],
         "intervals": details["intervals"],
         "per_class": details["per_class"],
-        "luck": winner.luck and winner.luck.to_json(),
-        "opponents": [opponent.to_json() for opponent in winner.opponents],
+        "luck": winner.selection_bias and winner.selection_bias.to_json(),
+        "opponents": [baseline.to_json() for baseline in winner.baselines],
         "left_out": [each.name for each in winner.left_out],  # reasons name folders
         "verdict": winner.verdict,
-        "looks": looks,
-        "looks_sentence": looks_sentence(looks) if looks else None,
+        "looks": accesses,
+        "looks_sentence": access_sentence(accesses) if accesses else None,
         "confusions": [asdict(mistake) for mistake in mistakes],
         "image_size": settings.image_size,
         "crop": settings.crop,

@@ -146,14 +146,14 @@ def _metrics(description: Mapping[str, Any]) -> str:
 
 def _validation(description: Mapping[str, Any]) -> list[Sequence[str]]:
     """The row of the validation images; none for a refitted network."""
-    accuracy, luck = description["validation_accuracy"], description["luck"]
+    accuracy, bias = description["validation_accuracy"], description["luck"]
     if accuracy is None:
         return []
     # An interval would hold only if these images had not selected the network.
     known = "none: selected on these images"
-    if luck is not None and luck["trials"] > 1:
+    if bias is not None and bias["trials"] > 1:
         known = (
-            f"none: bias-corrected {percent(luck['corrected'])}, best of {luck['trials']} trials"
+            f"none: bias-corrected {percent(bias['corrected'])}, best of {bias['trials']} trials"
         )
     chance = percent(description["majority_rate"]["validation"])
     images = f"{description['images']['validation']} validation (selected on)"

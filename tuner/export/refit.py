@@ -20,7 +20,7 @@ from tuner.data.load import scan
 from tuner.data.pixel_store import pixels_of
 from tuner.data.views import prepare_views
 from tuner.errors import DataError, TuneError
-from tuner.evaluate.access_log import look_now, note_look
+from tuner.evaluate.access_log import access_now, log_access
 from tuner.evaluate.leaked_images import Leaked, leaked
 from tuner.features.shards import BATCH
 from tuner.hyperband.pinning import declared_space
@@ -151,7 +151,7 @@ def refit(
         batch_size=run.settings.batch_size,
         verbose=0,
     )
-    note_look(run, trial.id, look_now(run, trial.id, whole), {})
+    log_access(run, trial.id, access_now(run, trial.id, whole), {})
     labels = whole.labels("test")
     right = probabilities.argmax(axis=1) == labels
     wrong = {file.path for file, hit in zip(whole.of("test"), right, strict=True) if not hit}

@@ -26,7 +26,7 @@ class Side:
     """One of the runs.
 
     Attributes:
-        story: what its journal tells.
+        story: what its journal holds.
         answer: how good its winner is.
     """
 

@@ -120,7 +120,7 @@ def gather(run: Run, cache: Cache, on_progress: Progress) -> Contents:
     Args:
         run: in any state.
         cache: holds images and features.
-        on_progress: is told (what is done, done so far, of how many).
+        on_progress: called with (what is done, done so far, of how many).
 
     Raises:
         RunError: there is no journal, or another version wrote it.

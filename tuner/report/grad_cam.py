@@ -32,7 +32,7 @@ def heat_maps(
         model: a whole network of `ResNet50Space`, as `evaluation.trained_model` gives it.
         pixels: uint8, shape (images, image_size, image_size, 3).
         classes: the class that each map is for, shape (images,).
-        on_progress: is told (images done, of how many).
+        on_progress: called with (images done, of how many).
 
     Returns:
         float32, 0 to 1 within each image, shape (images, rows, columns): a 32nd of the image size.

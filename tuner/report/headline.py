@@ -5,9 +5,9 @@ from typing import Any
 
 from tuner.data.dataset import Dataset
 from tuner.errors import TuneError
-from tuner.evaluate.baselines import LeftOut, Opponent, verdict
+from tuner.evaluate.baselines import Baseline, LeftOut, verdict
 from tuner.evaluate.leaked_images import Leaked, leaked, wrong_paths
-from tuner.evaluate.selection_bias import Luck, luck_of
+from tuner.evaluate.selection_bias import SelectionBias, selection_bias_of
 from tuner.report.run_data import Story
 from tuner.report.validation import Interval
 from tuner.runs.records import TrialRecord, trial_name
@@ -17,7 +17,7 @@ from tuner.text import counted, percent
 
 @dataclass(frozen=True)
 class Contender:
-    """The winner or an opponent of it, by accuracy on the same images.
+    """The winner or a baseline, by accuracy on the same images.
 
     Attributes:
         name: what it is.
@@ -37,15 +37,15 @@ class Test:
     Attributes:
         accuracy: with its interval.
         balanced: mean of the classes' own accuracies; None where it was not recorded.
-        opponents: beside the winner on the same images; none from an older version.
+        baselines: beside the winner on the same images; may be empty.
         leaked: the test images that have copies among those of the search; None where the images
             are not known.
-        left_out: opponents that could not be asked.
+        left_out: baselines that were skipped.
     """
 
     accuracy: Interval
     balanced: float | None
-    opponents: tuple[Opponent, ...] = ()
+    baselines: tuple[Baseline, ...] = ()
     leaked: Leaked | None = None
     left_out: tuple[LeftOut, ...] = ()
 
@@ -82,7 +82,7 @@ class Answer:
 
 
 def answer_of(run: Run, story: Story) -> Answer:
-    """Puts the winner beside its opponents; reads no image."""
+    """Put the winner beside the baselines; reads no image."""
     if story.winner is None:
         return Answer(None, None, (), None, (_why_none(story),))
     contenders = _contenders(story)
@@ -153,23 +153,23 @@ def _difference(best: Interval, other: Contender) -> str:
 
 
 def _caution(run: Run, story: Story) -> list[str]:
-    """What a score that was chosen by is worth."""
+    """Cautions about a score that the winner was chosen by."""
     assert story.winner is not None
     lines = []
     try:
-        luck = _luck(run, story)
+        selection_bias = _selection_bias(run, story)
     except TuneError as error:
-        luck = None
-        lines.append(f"How much of its score is luck cannot be told: {error}")
-    if luck is not None and luck.flattery > 0:
+        selection_bias = None
+        lines.append(f"The selection bias of its score is unknown: {error}")
+    if selection_bias is not None and selection_bias.optimism > 0:
         lines.append(
-            f"The winner was chosen by these very images: without that luck, about "
-            f"{percent(luck.corrected)} is to be expected of new ones."
+            "The winner was chosen on these very images: bias-corrected, expect about "
+            f"{percent(selection_bias.corrected)} on new ones."
         )
     elif len(story.trials) > 1:
         lines.append(
-            f"The winner was chosen from {len(story.trials)} trials by these very images, so part "
-            "of its lead is luck: on new images expect a little less."
+            f"The winner was chosen from {len(story.trials)} trials on these very images, so its "
+            "score is optimistic: expect a little less on new ones."
         )
     if story.state in ("running", "interrupted"):
         lines.append("The search has not ended: this is what there is so far.")
@@ -180,12 +180,12 @@ def _caution(run: Run, story: Story) -> list[str]:
     return lines
 
 
-def _luck(run: Run, story: Story) -> Luck | None:
-    """How much the validation accuracy flatters the best of many; None where it is not known."""
+def _selection_bias(run: Run, story: Story) -> SelectionBias | None:
+    """Selection bias of the validation accuracy; None if unknown."""
     if story.dataset is None or story.damage is not None:
         return None
     labels = story.dataset.labels("validation")
-    return luck_of(run.journal, labels, story.objective, "best")
+    return selection_bias_of(run.journal, labels, story.objective, "best")
 
 
 def _test(run: Run, story: Story) -> tuple[Test | None, str]:
@@ -200,10 +200,10 @@ def _test(run: Run, story: Story) -> tuple[Test | None, str]:
     if found is None or found.get("epochs") != story.winner.epochs:
         return None, ""
     accuracy = Interval.of(found["test_correct"], found["test_images"])
-    opponents = tuple(Opponent.from_json(row) for row in found.get("opponents", []))
+    baselines = tuple(Baseline.from_json(row) for row in found.get("opponents", []))
     met = None if story.dataset is None else leaked(story.dataset, wrong_paths(found))
     left_out = tuple(LeftOut(**row) for row in found.get("left_out", []))
-    return Test(accuracy, found.get("test_balanced_accuracy"), opponents, met, left_out), ""
+    return Test(accuracy, found.get("test_balanced_accuracy"), baselines, met, left_out), ""
 
 
 def _of_test(story: Story, test: Test | None, problem: str) -> list[str]:
@@ -220,6 +220,6 @@ def _of_test(story: Story, test: Test | None, problem: str) -> list[str]:
     ]
     if leak:
         lines.append(leak)
-    if test.opponents and story.winner is not None:
-        lines.append(verdict(test.opponents, story.winner.recipe, test.left_out))
+    if test.baselines and story.winner is not None:
+        lines.append(verdict(test.baselines, story.winner.recipe, test.left_out))
     return lines

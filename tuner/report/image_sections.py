@@ -58,7 +58,7 @@ class Winner:
         trial: its winner.
         dataset: its images; the test images are not opened.
         cache: holds decoded images.
-        on_progress: is told (what is done, done so far, of how many).
+        on_progress: called with (what is done, done so far, of how many).
     """
 
     def __init__(

@@ -79,7 +79,7 @@ def importances(
 
     Args:
         trials: those of a run; what failed or has no score is passed over.
-        on_progress: is told (folds done, of how many).
+        on_progress: called with (folds done, of how many).
 
     Returns:
         The importances; None where fewer than 20 trials have a score, or nothing differs.

@@ -68,7 +68,7 @@ def doubtful_labels(
         settings: of the run: image size, crop, weights.
         cache: holds images and features from the search.
         most: how many are wanted.
-        on_progress: is told (what is done, done so far, of how many) of what is not in the cache.
+        on_progress: called with (what is done, done so far, of how many); cached work is skipped.
 
     Raises:
         DataError: an image that has to be decoded has changed or is gone.

@@ -1,4 +1,4 @@
-"""What a run's journal tells: trials with their curves, the schedule, the winner."""
+"""A run's journal, read once: trials with their curves, the schedule, the winner."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,11 +36,11 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Story:
-    """What can be told of a run without its images.
+    """What is known of a run without its images.
 
     Attributes:
         name: of the run.
-        settings: what was asked for.
+        settings: of the search.
         state: "running", "done", "interrupted", "damaged" or "failed": every trial failed.
         damage: what is wrong with the journal; None for a sound one.
         trials: every configuration, the best first.

@@ -37,7 +37,7 @@ def write_report(
         run: the run.
         path: of the page; one that is there is replaced once the new one is whole.
         cache: holds images and features of the search.
-        on_progress: is told (what is done, done so far, of how many).
+        on_progress: called with (what is done, done so far, of how many).
 
     Raises:
         RunError: there is no journal, or another version wrote it.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from tuner.evaluate.access_log import looks_sentence
+from tuner.evaluate.access_log import access_sentence
 from tuner.runs.records import trial_name
 from tuner.settings import SIMPLE
 from tuner.terminal.export import print_export
@@ -83,12 +83,12 @@ def _accuracies(winner: "Winner", objective: str) -> list[str]:
 
 def _bias_corrected(winner: "Winner") -> list[str]:
     """The validation accuracy, corrected for the bias of choosing the best of many."""
-    luck = winner.luck
-    if luck is None or luck.trials == 1:
+    bias = winner.selection_bias
+    if bias is None or bias.trials == 1:
         return []
-    optimistic = f"{100 * luck.flattery:.1f} points" if luck.flattery >= _SHOWN else "not"
+    optimistic = f"{100 * bias.optimism:.1f} points" if bias.optimism >= _SHOWN else "not"
     return [
-        f"  bias-corrected      {percent(luck.corrected)}: best of {luck.trials} trials, "
+        f"  bias-corrected      {percent(bias.corrected)}: best of {bias.trials} trials, "
         f"{optimistic} optimistic"
     ]
 
@@ -105,8 +105,8 @@ def _interval(winner: "Winner") -> list[str]:
 
 def _details(winner: "Winner") -> list[str]:
     """Other scores, the worst classes, the baselines, and the log of test evaluations."""
-    looks = textwrap.wrap(looks_sentence(winner.looks), 79) if winner.looks else []
-    return [*_scores(winner), *_classes(winner), *_baselines(winner), *looks]
+    accesses = textwrap.wrap(access_sentence(winner.accesses), 79) if winner.accesses else []
+    return [*_scores(winner), *_classes(winner), *_baselines(winner), *accesses]
 
 
 def _scores(winner: "Winner") -> list[str]:
@@ -146,15 +146,15 @@ def _share(share: float | None) -> str:
 
 
 def _baselines(winner: "Winner") -> list[str]:
-    if not winner.opponents:
+    if not winner.baselines:
         return []
     lines = ["Baselines              accuracy  gain of the winner (95 %), exact McNemar"]
-    for opponent in winner.opponents:
-        low, high = (100 * end for end in opponent.gain_interval)
-        gain = f"{100 * opponent.gain:+.1f} points ({low:.1f} to {high:.1f})"
+    for baseline in winner.baselines:
+        low, high = (100 * end for end in baseline.gain_interval)
+        gain = f"{100 * baseline.gain:+.1f} points ({low:.1f} to {high:.1f})"
         lines.append(
-            f"  {opponent.name:<20} {percent(opponent.accuracy):>8}  {gain:<28} "
-            f"p = {opponent.p_value:.2g}"
+            f"  {baseline.name:<20} {percent(baseline.accuracy):>8}  {gain:<28} "
+            f"p = {baseline.p_value:.2g}"
         )
     for each in winner.left_out:
         lines += textwrap.wrap(f"skipped: {each.name}, {brief(each.reason)}", 79, **_INDENTED)
@@ -177,11 +177,11 @@ def winner_row(winner: "Winner") -> dict[str, Any]:
         "preferred": winner.preferred,
         "test_accuracy_interval": winner.test_accuracy_interval,
         "validation_majority_rate": winner.validation_majority_rate,
-        "luck": None if winner.luck is None else winner.luck.to_json(),
-        "opponents": [opponent.to_json() for opponent in winner.opponents],
+        "luck": None if winner.selection_bias is None else winner.selection_bias.to_json(),
+        "opponents": [baseline.to_json() for baseline in winner.baselines],
         "left_out": [asdict(each) for each in winner.left_out],
         "verdict": winner.verdict,
-        "looks": list(winner.looks),
+        "looks": list(winner.accesses),
         "leaked_test_images": winner.leaked and winner.leaked.to_json(),
         "test_scores": winner.details.get("scores"),
         **{name: value for name, value in winner.details.items() if name != "scores"},
