@@ -648,7 +648,7 @@ from pathlib import Path
 import numpy as np
 from search_spaces.backbone import build_backbone
 from tuner.storage.cache import Cache
-from tuner.features import FeatureStore
+from tuner.features.store import FeatureStore
 
 def anonymous():
     status = Path("/proc/self/status").read_text()
@@ -667,8 +667,8 @@ store.run(np.zeros((32, 32, 32, 3), np.uint8), 0, 1)
 features = store.open(pixels[:64])
 total = 0.0
 def read(features):
-    order = random.permutation(len(features))
     rows = features.rows(16)
+    order = random.permutation(len(rows))
     return sum(float(rows[order[i : i + 256]].sum()) for i in range(0, len(order), 256))
 read(features)
 before = anonymous()
