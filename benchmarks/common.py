@@ -34,8 +34,13 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))  # for tests.support
 
 RESULTS = Path(__file__).resolve().parent / "results"
 _DISTRIBUTIONS = (
-    "tune-resnet50", "tensorflow", "tensorflow-cpu", "keras", "keras-tuner", "numpy",
-)  # fmt: skip
+    "tune-resnet50",
+    "tensorflow",
+    "tensorflow-cpu",
+    "keras",
+    "keras-tuner",
+    "numpy",
+)
 # Everything beyond SSE that moves the speed of convolutions and matrix products.
 _EXTENSIONS = ("avx", "avx2", "fma", "f16c", "avx_vnni", "avx512", "amx", "asimd", "sve", "bf16")
 

@@ -60,9 +60,12 @@ def draw(plain: dict[str, float], ours: dict[str, float]) -> None:
     _stack(axes[0], 0, ours, (GREEN, BLUE, ORANGE))
     axes[0].set_yticks((1, 0), ("keras_tuner\nHyperband", "tune"))
     axes[0].text(
-        sum(ours.values()) * 1.0 + sum(plain.values()) * 0.01, 0, f"{sum(ours.values()):.0f} s",
-        va="center", fontsize=9,
-    )  # fmt: skip
+        sum(ours.values()) * 1.0 + sum(plain.values()) * 0.01,
+        0,
+        f"{sum(ours.values()):.0f} s",
+        va="center",
+        fontsize=9,
+    )
     axes[0].legend(*_labels(plain, (GREY, BLUE, ORANGE)), loc="lower right", fontsize=8)
     _stack(axes[1], 0, ours, (GREEN, BLUE, ORANGE))
     axes[1].set_yticks((0,), ("tune,\nenlarged",))

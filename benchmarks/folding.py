@@ -63,9 +63,15 @@ def compare(workload: Workload, blocks: int, repeats: int) -> dict[str, Any]:
     def trainer(suffix: keras.Model) -> Trainer:
         activations = keras.Input(cut.shape[1:])
         probabilities = build_head(
-            suffix(activations), workload.classes, layers=1, width=256, batchnorm=False,
-            dropout=0.2, l2=1e-4, seed=0,
-        )  # fmt: skip
+            suffix(activations),
+            workload.classes,
+            layers=1,
+            width=256,
+            batchnorm=False,
+            dropout=0.2,
+            l2=1e-4,
+            seed=0,
+        )
         model = keras.Model(activations, probabilities)
         compile_classifier(model, Configuration(unfreeze_blocks=blocks))
         return Trainer(model, workload.batch_size, (0, 0))

@@ -185,9 +185,11 @@ def selection_bias(
         {"trials": trials, "can win": len(left), "images": size, "naive": means["naive"]}
         | {"+-": 100 * float(np.std(errors["naive"])) / repeats**0.5}
         | {f"{name} / naive": means[name] / means["naive"] for name in names[1:]}
-        | {f"RMS {name}": 100 * float(np.sqrt(np.mean(np.square(each))))
-           for name, each in errors.items()}
-    )  # fmt: skip
+        | {
+            f"RMS {name}": 100 * float(np.sqrt(np.mean(np.square(each))))
+            for name, each in errors.items()
+        }
+    )
 
 
 def cross_validated(right: np.ndarray, choice: Any, random: np.random.Generator) -> float:

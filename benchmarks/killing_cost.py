@@ -22,16 +22,28 @@ def show_cost(
     progress("cost")
     folder.mkdir()
     larger = Workload(
-        workload.image_size, options.cost_train, options.cost_validation, workload.classes, 32,
-        workload.data, workload.weights,
-    )  # fmt: skip
+        workload.image_size,
+        options.cost_train,
+        options.cost_validation,
+        workload.classes,
+        32,
+        workload.data,
+        workload.weights,
+    )
 
     def begin(number: int, space: str) -> Child:
         run = folder / "runs" / f"search-{number}"
         child = Child(
-            timed_search, larger, space, options.cost_epochs, run, folder / "cache",
-            folder / f"{number}.json", log=folder / f"{number}.log", hold_at=0,
-        )  # fmt: skip
+            timed_search,
+            larger,
+            space,
+            options.cost_epochs,
+            run,
+            folder / "cache",
+            folder / f"{number}.json",
+            log=folder / f"{number}.log",
+            hold_at=0,
+        )
         assert child.is_held()
         return child
 

@@ -34,9 +34,14 @@ class Plain(Arm):
 
     def begin(self, hold_at: int | None = None) -> Child:
         return Child(
-            plain_search, self._workload, self.images, self.project(), self.ended(),
-            log=self.log(), hold_at=hold_at,
-        )  # fmt: skip
+            plain_search,
+            self._workload,
+            self.images,
+            self.project(),
+            self.ended(),
+            log=self.log(),
+            hold_at=hold_at,
+        )
 
     def paths(self, pid: int) -> list[Path]:
         project = self.project()
@@ -112,9 +117,13 @@ def plain_search(
     with np.load(images) as arrays:
         x, y, x_val, y_val = (arrays[name] for name in ("x", "y", "x_val", "y_val"))
     tuner.search(
-        x, y, validation_data=(x_val, y_val), batch_size=workload.batch_size, verbose=0,
+        x,
+        y,
+        validation_data=(x_val, y_val),
+        batch_size=workload.batch_size,
+        verbose=0,
         callbacks=[events],
-    )  # fmt: skip
+    )
     statuses = Counter(trial.status for trial in tuner.oracle.trials.values())
     result.write_text(json.dumps(found | {"statuses": statuses}))
 

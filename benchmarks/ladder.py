@@ -64,9 +64,11 @@ def measure(
             names = [name for name in TREATMENTS if fold == 0 or name not in END_TO_END]
             evidence = extract_features(space, training, validation, opened)
             ladder = Ladder(
-                evidence, range(seeds),
-                end_to_end_epochs=end_to_end_epochs, end_to_end_seeds=seeds,
-            )  # fmt: skip
+                evidence,
+                range(seeds),
+                end_to_end_epochs=end_to_end_epochs,
+                end_to_end_seeds=seeds,
+            )
             for treatment in ladder.run(names):
                 results[treatment.name].append(treatment)
             progress(f"fold {fold + 1} of {folds} is done")

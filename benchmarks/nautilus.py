@@ -146,9 +146,14 @@ def plain_grid(
         compile_classifier(model, configuration)
         clock = EpochClock()
         model.fit(
-            x, y, batch_size, measured_epochs or plan["epochs"], verbose=0, callbacks=[clock],
+            x,
+            y,
+            batch_size,
+            measured_epochs or plan["epochs"],
+            verbose=0,
+            callbacks=[clock],
             validation_data=validation,
-        )  # fmt: skip
+        )
         seconds = time.perf_counter() - begun
         epoch = median(clock.epochs[1:] or clock.epochs)
         besides = seconds - epoch * len(clock.epochs)

@@ -78,14 +78,16 @@ def _told(parity: Any, reference: Any, quantize: str | None) -> dict[str, Any]:
     """What a check gave, and whether `tune best --export` would keep the file."""
     kept = {None: parity.equal, "float16": parity.near, "int8": parity.usable}[quantize]
     return {
-        "images": parity.images, "other class": parity.differing, "ties": parity.ties,
+        "images": parity.images,
+        "other class": parity.differing,
+        "ties": parity.ties,
         "largest difference": f"{parity.largest:.1e}",
         "right, of those not fitted": _percent(parity.test_accuracy),
         "network": _percent(reference.accuracy(reference.probabilities, test=True)),
         "kept": "yes" if kept else "no",
         "ms per image": round(parity.milliseconds, 1),
         "plainly decoded": sum(reference.plain),
-    }  # fmt: skip
+    }
 
 
 def _network(paths: Sequence[Path], image_size: int, weights: str) -> tuple[Any, Any, np.ndarray]:

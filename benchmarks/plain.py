@@ -131,8 +131,11 @@ class PlainTuner:
         trial = tuner.oracle.create_trial(tuner.tuner_id)
         promoted = {"tuner/trial_id": parent} if parent is not None else {}
         trial.hyperparameters.values = {
-            **rung.values, "tuner/initial_epoch": rung.start, "tuner/epochs": rung.end, **promoted,
-        }  # fmt: skip
+            **rung.values,
+            "tuner/initial_epoch": rung.start,
+            "tuner/epochs": rung.end,
+            **promoted,
+        }
         tuner.on_trial_begin(trial)
         tuner._try_run_and_update_trial(trial, **self._fit, callbacks=[clock], verbose=0)
         tuner.on_trial_end(trial)

@@ -32,10 +32,15 @@ def main() -> None:
         size_bytes = page.stat().st_size
         seconds = first_paints(page, options.loads)
     middle = median(seconds)
-    rows = [{
-        "trials": trials, "images": images, "megabytes": size_bytes / 1e6,
-        "first paint, seconds": middle, "the slowest": max(seconds),
-    }]  # fmt: skip
+    rows = [
+        {
+            "trials": trials,
+            "images": images,
+            "megabytes": size_bytes / 1e6,
+            "first paint, seconds": middle,
+            "the slowest": max(seconds),
+        }
+    ]
     report.table(f"The page, and {options.loads} loads of it", rows)
     report.keep("size_bytes", size_bytes)
     report.keep("first_paint_seconds", seconds)

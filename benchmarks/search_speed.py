@@ -281,11 +281,25 @@ def _run_commands(
         progress(f"default: ours, run {number} of {options.runs}")
         runs = scratch / f"runs-{number}"
         command = [
-            *_tune(), "search", folder, "--fix", "unfreeze_blocks=0",
-            "--max-epochs", str(options.max_epochs), "--image-size", str(workload.image_size),
-            "--batch-size", str(workload.batch_size), "--weights", workload.weights,
-            "--runs-dir", str(runs), "--cache-dir", str(scratch / f"cache-{number}"), "--quiet",
-        ]  # fmt: skip
+            *_tune(),
+            "search",
+            folder,
+            "--fix",
+            "unfreeze_blocks=0",
+            "--max-epochs",
+            str(options.max_epochs),
+            "--image-size",
+            str(workload.image_size),
+            "--batch-size",
+            str(workload.batch_size),
+            "--weights",
+            workload.weights,
+            "--runs-dir",
+            str(runs),
+            "--cache-dir",
+            str(scratch / f"cache-{number}"),
+            "--quiet",
+        ]
         seconds = _timed(command)
         journal = Journal.open(runs / "search" / "journal.db", read_only=True)
         results.append({"seconds": seconds, **_of_records(journal.trials())})

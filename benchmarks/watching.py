@@ -118,8 +118,10 @@ def watched_search(workload: Workload, max_epochs: int, folder: str) -> dict[str
             observer=Observers(Clock(), progress, lines),
         )
         parts = {
-            "live view": progress, "JSON lines": lines, BOARD: tuner.summaries,
-        }  # fmt: skip
+            "live view": progress,
+            "JSON lines": lines,
+            BOARD: tuner.summaries,
+        }
         for what, part in parts.items():
             clocked(part, "on_event", what, spent, time.perf_counter)
         x, y, validation = workload.arrays()

@@ -42,8 +42,11 @@ def program(body: str) -> Iterator["subprocess.Popen[str]"]:
     """A process that is ready for signals."""
     with subprocess.Popen(
         [sys.executable, "-c", PROGRAM.format(body=body)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT,
-    ) as process:  # fmt: skip
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    ) as process:
         try:
             assert line_of(process) == "ready"
             yield process

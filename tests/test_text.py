@@ -14,20 +14,44 @@ from tuner.text import counted, duration, parse_size, parse_time, size
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("0", 0), ("512", 512), ("512b", 512), ("1kb", 1000), ("500 MB", 500_000_000),
-        (" 20GB ", 20 * 10**9), ("1.5tb", 1_500_000_000_000), ("1e9", 10**9), ("2e3 kb", 2 * 10**6),
-        (".5KB", 500), ("5.KB", 5000),
+        ("0", 0),
+        ("512", 512),
+        ("512b", 512),
+        ("1kb", 1000),
+        ("500 MB", 500_000_000),
+        (" 20GB ", 20 * 10**9),
+        ("1.5tb", 1_500_000_000_000),
+        ("1e9", 10**9),
+        ("2e3 kb", 2 * 10**6),
+        (".5KB", 500),
+        ("5.KB", 5000),
     ],
-)  # fmt: skip
+)
 def test_sizes_are_parsed(text: str, expected: int) -> None:
     assert parse_size(text) == expected
 
 
 @pytest.mark.parametrize(
     "text",
-    ["", "GB", "-1GB", "1 2GB", "1.2.3GB", ".", "1PB", "1d", "1e", "1e-3", "1e16", "nan", "inf",
-     "1e400", "1GB please", "\u0661GB"],
-)  # fmt: skip
+    [
+        "",
+        "GB",
+        "-1GB",
+        "1 2GB",
+        "1.2.3GB",
+        ".",
+        "1PB",
+        "1d",
+        "1e",
+        "1e-3",
+        "1e16",
+        "nan",
+        "inf",
+        "1e400",
+        "1GB please",
+        "\u0661GB",
+    ],
+)
 def test_other_texts_are_no_size(text: str) -> None:
     with pytest.raises(SettingsError, match=r"is not a size\. Give a number with KB, MB, GB or TB"):
         parse_size(text)
@@ -36,12 +60,17 @@ def test_other_texts_are_no_size(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("30d", timedelta(30)), ("12h", timedelta(hours=12)), ("45m", timedelta(minutes=45)),
-        ("90s", timedelta(seconds=90)), ("1.5h", timedelta(minutes=90)),
-        ("2 H", timedelta(hours=2)), ("0s", timedelta(0)),
-        ("1e3s", timedelta(seconds=1000)), ("10000d", timedelta(10_000)),
+        ("30d", timedelta(30)),
+        ("12h", timedelta(hours=12)),
+        ("45m", timedelta(minutes=45)),
+        ("90s", timedelta(seconds=90)),
+        ("1.5h", timedelta(minutes=90)),
+        ("2 H", timedelta(hours=2)),
+        ("0s", timedelta(0)),
+        ("1e3s", timedelta(seconds=1000)),
+        ("10000d", timedelta(10_000)),
     ],
-)  # fmt: skip
+)
 def test_times_are_parsed(text: str, expected: timedelta) -> None:
     assert parse_time(text) == expected
 
@@ -67,11 +96,17 @@ def test_any_text_is_a_quantity_or_refused(text: str) -> None:
 @pytest.mark.parametrize(
     ("count", "expected"),
     [
-        (0, "0 B"), (999, "999 B"), (1000, "1.0 KB"), (1234, "1.2 KB"), (999_949, "999.9 KB"),
-        (999_950, "1.0 MB"), (20 * 10**9, "20.0 GB"), (999_999_999_999, "1.0 TB"),
+        (0, "0 B"),
+        (999, "999 B"),
+        (1000, "1.0 KB"),
+        (1234, "1.2 KB"),
+        (999_949, "999.9 KB"),
+        (999_950, "1.0 MB"),
+        (20 * 10**9, "20.0 GB"),
+        (999_999_999_999, "1.0 TB"),
         (5 * 10**15, "5000.0 TB"),
     ],
-)  # fmt: skip
+)
 def test_sizes_are_formatted(count: int, expected: str) -> None:
     assert size(count) == expected
 
@@ -89,10 +124,17 @@ def test_a_formatted_size_is_below_a_thousand_of_its_unit_and_true(count: int) -
 @pytest.mark.parametrize(
     ("seconds", "expected"),
     [
-        (0, "0.0s"), (9.94, "9.9s"), (9.96, "10s"), (59.4, "59s"), (59.6, "1m00s"),
-        (185, "3m05s"), (754, "12m34s"), (3599.7, "1h00m"), (7620, "2h07m"),
+        (0, "0.0s"),
+        (9.94, "9.9s"),
+        (9.96, "10s"),
+        (59.4, "59s"),
+        (59.6, "1m00s"),
+        (185, "3m05s"),
+        (754, "12m34s"),
+        (3599.7, "1h00m"),
+        (7620, "2h07m"),
     ],
-)  # fmt: skip
+)
 def test_durations(seconds: float, expected: str) -> None:
     assert duration(seconds) == expected
 

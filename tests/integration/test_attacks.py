@@ -526,9 +526,18 @@ def test_hostile_weights_of_a_search(place: Path) -> None:
     write_photos(place / "photos", per_class=8)
     bomb(place / "hostile.weights.h5", place / "canary")
     result = tune(
-        "search", "photos", "--weights", "hostile.weights.h5", "--image-size", 32, "--quiet",
-        "--runs-dir", place / "runs", "--cache-dir", place / "cache",
-    )  # fmt: skip
+        "search",
+        "photos",
+        "--weights",
+        "hostile.weights.h5",
+        "--image-size",
+        32,
+        "--quiet",
+        "--runs-dir",
+        place / "runs",
+        "--cache-dir",
+        place / "cache",
+    )
     assert result.exit_code == 2
     assert WEIGHTS[bomb] in result.stderr.splitlines()[-1]
     assert not (place / "runs").exists()

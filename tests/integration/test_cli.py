@@ -35,9 +35,17 @@ from tuner.search.estimate import Estimate
 from tuner.terminal.search_progress import SearchProgress
 
 TRIAL_FIELDS = {
-    "id", "status", "score", "hyperparameters", "bracket", "recipe", "rungs", "epochs", "seconds",
+    "id",
+    "status",
+    "score",
+    "hyperparameters",
+    "bracket",
+    "recipe",
+    "rungs",
+    "epochs",
+    "seconds",
     "message",
-}  # fmt: skip
+}
 
 
 @pytest.fixture(scope="module")
@@ -219,9 +227,15 @@ def test_a_folder_that_is_no_run_is_never_replaced(place: Path, tmp_path: Path) 
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "kept.txt").write_text("kept")
     result = tune(
-        "search", place / "photos", *SEARCH,
-        "--runs-dir", tmp_path, "--run", "full", "--overwrite",
-    )  # fmt: skip
+        "search",
+        place / "photos",
+        *SEARCH,
+        "--runs-dir",
+        tmp_path,
+        "--run",
+        "full",
+        "--overwrite",
+    )
     assert "is not a run" in sentence(result)
     assert (tmp_path / "full" / "kept.txt").read_text() == "kept"
 
@@ -391,14 +405,29 @@ def test_a_damaged_image_among_good_ones_is_named(place: Path, tmp_path: Path) -
 
 def test_in_a_real_process(place: Path, tmp_path: Path) -> None:
     environment = os.environ | {
-        "https_proxy": "http://127.0.0.1:9", "KERAS_HOME": str(tmp_path / "keras"),
+        "https_proxy": "http://127.0.0.1:9",
+        "KERAS_HOME": str(tmp_path / "keras"),
         "PYTHONPATH": str(ROOT),
-    }  # fmt: skip
+    }
     finished = subprocess.run(
-        [sys.executable, "-c", "from tuner.cli import main; main()", "search", place / "photos",
-         "--image-size", "32", "--runs-dir", tmp_path / "runs", "--cache-dir", tmp_path],
-        capture_output=True, text=True, env=environment, cwd=tmp_path,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-c",
+            "from tuner.cli import main; main()",
+            "search",
+            place / "photos",
+            "--image-size",
+            "32",
+            "--runs-dir",
+            tmp_path / "runs",
+            "--cache-dir",
+            tmp_path,
+        ],
+        capture_output=True,
+        text=True,
+        env=environment,
+        cwd=tmp_path,
+    )
     assert finished.returncode == 2, finished.stderr
     assert finished.stdout == ""
     assert "Traceback" not in finished.stderr
@@ -544,9 +573,21 @@ def search_again(runs: Path, *options: object) -> Any:
     """The command that made the small search, on features that are stored."""
     search = small_search()
     return tune(
-        "search", search.photos, "--run", "small", *SEARCH, "--fix", "unfreeze_blocks=0",
-        "--fix", "head_layers=0", "--runs-dir", runs, "--cache-dir", search.cache, *options,
-    )  # fmt: skip
+        "search",
+        search.photos,
+        "--run",
+        "small",
+        *SEARCH,
+        "--fix",
+        "unfreeze_blocks=0",
+        "--fix",
+        "head_layers=0",
+        "--runs-dir",
+        runs,
+        "--cache-dir",
+        search.cache,
+        *options,
+    )
 
 
 def without_seconds(result: Any) -> list[dict[str, Any]]:
@@ -700,9 +741,14 @@ def test_a_budget_that_is_used_up_before_the_first_trial_says_how_to_go_on(tmp_p
     assert "tune resume small" in message
     assert "The time budget is used up: 2 of 2 planned epochs are left" in result.stderr
     resumed = tune(
-        "resume", "--runs-dir", tmp_path, "--cache-dir", small_search().cache,
-        "--time-budget", "10000d",
-    )  # fmt: skip
+        "resume",
+        "--runs-dir",
+        tmp_path,
+        "--cache-dir",
+        small_search().cache,
+        "--time-budget",
+        "10000d",
+    )
     assert resumed.exit_code == 0, resumed.output
     assert json.loads(tune("trials", "--runs-dir", tmp_path, "--json").stdout)
 
@@ -733,9 +779,13 @@ def test_a_dry_run_as_json(tmp_path: Path) -> None:
     result = search_again(tmp_path / "runs", "--dry-run", "--json", "--time-budget", "1h")
     row = json.loads(result.stdout)
     assert set(row) == {
-        "schedule", "preparation_seconds", "training_seconds", "stored_bytes", "imbalance",
+        "schedule",
+        "preparation_seconds",
+        "training_seconds",
+        "stored_bytes",
+        "imbalance",
         "trials",
-    }  # fmt: skip
+    }
     assert row["imbalance"] is None
     assert row["trials"] == 2
     assert row["schedule"]["brackets"] == [
@@ -797,11 +847,19 @@ def test_runs_as_a_table(several: Path) -> None:
 def test_runs_as_json(several: Path) -> None:
     rows = json.loads(tune("runs", "--runs-dir", several, "--json").stdout)
     assert [(row["name"], row["state"]) for row in rows] == [
-        ("small", "done"), ("begun", "interrupted"), ("broken", "damaged"),
-    ]  # fmt: skip
+        ("small", "done"),
+        ("begun", "interrupted"),
+        ("broken", "damaged"),
+    ]
     assert set(rows[0]) == {
-        "name", "data", "state", "trials", "best_score", "objective", "size_bytes",
-    }  # fmt: skip
+        "name",
+        "data",
+        "state",
+        "trials",
+        "best_score",
+        "objective",
+        "size_bytes",
+    }
 
 
 def test_where_there_are_no_runs_that_is_said(tmp_path: Path) -> None:
@@ -992,9 +1050,17 @@ def test_a_diagnosis_is_shown_and_kept(
     images, cache_dir = place / "photos", tmp_path / "cache"
     command = shlex.join(["tune", "search", str(images), "--weights", "none", "--image-size", "32"])
     result = tune(
-        "diagnose", images, "--weights", "none", "--image-size", "32", "--cache-dir", cache_dir,
-        "--quiet", *filter(None, [option]),
-    )  # fmt: skip
+        "diagnose",
+        images,
+        "--weights",
+        "none",
+        "--image-size",
+        "32",
+        "--cache-dir",
+        cache_dir,
+        "--quiet",
+        *filter(None, [option]),
+    )
     assert result.exit_code == 0, result.output
     assert steps == [True]  # the time left is not that of the whole
     remedy = f"{command} --drop-leaks leaves them out."

@@ -226,10 +226,15 @@ def head_only_distance(
     whole = space.build_whole(CONFIGURATION, pretrained.lend(0), WEIGHTS_SEED)
     compile_classifier(whole, CONFIGURATION)
     whole.fit(
-        x[TRAINING], y[TRAINING], batch_size=BATCH, epochs=4, shuffle=False, verbose=0,
+        x[TRAINING],
+        y[TRAINING],
+        batch_size=BATCH,
+        epochs=4,
+        shuffle=False,
+        verbose=0,
         callbacks=[CurrentStatistics(x[TRAINING])],
         class_weight=None if class_weights is None else dict(enumerate(class_weights.tolist())),
-    )  # fmt: skip
+    )
     expected = logits_of(whole, x[VALIDATION])
     return float(np.abs(found - expected).max()), float(np.abs(found - before).max())
 
@@ -265,8 +270,9 @@ def test_head_only_logits_with_trained_weights_and_drawings(
     pretrained_weights: Path, emoji_folder: Path, tmp_path: Path, in_order: None
 ) -> None:
     classes = sorted(path for path in emoji_folder.iterdir() if path.is_dir())[:CLASSES]
-    files = [(sorted(path.iterdir())[n], label) for n in range(20) for label, path in
-             enumerate(classes)]  # fmt: skip
+    files = [
+        (sorted(path.iterdir())[n], label) for n in range(20) for label, path in enumerate(classes)
+    ]
     x = np.stack([np.asarray(Image.open(path).convert("RGB")) for path, _ in files])
     y = np.array([label for _, label in files])
     space = ResNet50Space(CLASSES, 64, pretrained_weights)

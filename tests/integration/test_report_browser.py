@@ -73,9 +73,12 @@ def losses(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for trial in trials
     }
     story = dataclasses.replace(
-        found.story, settings=dataclasses.replace(found.story.settings, objective="val_loss"),
-        trials=tuple(trials), winner=trials[0], curves=curves,
-    )  # fmt: skip
+        found.story,
+        settings=dataclasses.replace(found.story.settings, objective="val_loss"),
+        trials=tuple(trials),
+        winner=trials[0],
+        curves=curves,
+    )
     file = tmp_path_factory.mktemp("losses") / "page.html"
     made = datetime(2026, 1, 2, tzinfo=UTC)
     file.write_text(report_page.render(dataclasses.replace(found, story=story), made), "utf-8")

@@ -92,8 +92,12 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, A
     here = str(ROOT)
     done = subprocess.run(
         [sys.executable, "-c", WATCHED, here, str(folder)],
-        capture_output=True, text=True, check=False, timeout=500, cwd=Path(here).parent,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=500,
+        cwd=Path(here).parent,
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     return folder, json.loads(done.stdout.splitlines()[-1])
 
@@ -115,9 +119,11 @@ def test_a_search_stores_no_row_of_a_test_image(watched: tuple[Path, dict[str, A
     dataset = open_run(folder / "runs").dataset()
     sealed = {
         np.asarray(resize(read_image(dataset.root / file.path)[np.newaxis], 32))
-        .round().astype(np.uint8).tobytes()
+        .round()
+        .astype(np.uint8)
+        .tobytes()
         for file in dataset.of("test")
-    }  # fmt: skip
+    }
     arrays = [np.load(path, mmap_mode="r") for path in seen["stored"]]
     decoded = [each for each in arrays if each.dtype == np.uint8 and each.shape[1:] == (32, 32, 3)]
     used = [len(dataset.of(split)) for split in ("train", "validation")]

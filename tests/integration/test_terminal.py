@@ -252,11 +252,26 @@ class TestSearch:
         terminal = Terminal(columns, lines)
         try:
             terminal.start(
-                sys.executable, "-c", code, "search", str(folder / "photos"), "--run", "watched",
-                "--weights", "none", "--image-size", "32", "--max-epochs", "27",
-                "--fix", "unfreeze_blocks=0", "--runs-dir", str(folder / "runs"),
-                "--cache-dir", str(folder / "cache"),
-            )  # fmt: skip
+                sys.executable,
+                "-c",
+                code,
+                "search",
+                str(folder / "photos"),
+                "--run",
+                "watched",
+                "--weights",
+                "none",
+                "--image-size",
+                "32",
+                "--max-epochs",
+                "27",
+                "--fix",
+                "unfreeze_blocks=0",
+                "--runs-dir",
+                str(folder / "runs"),
+                "--cache-dir",
+                str(folder / "cache"),
+            )
             yield terminal
         finally:
             terminal.close()

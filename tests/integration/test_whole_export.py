@@ -23,9 +23,16 @@ def exported(folder: Path, *options: object) -> dict[str, Any]:
     """What `tune best` says of an export of the small search's winner."""
     search = small_search()
     result = tune(
-        "best", "--runs-dir", search.runs, "--cache-dir", search.cache, "--export", folder,
-        *options, "--json",
-    )  # fmt: skip
+        "best",
+        "--runs-dir",
+        search.runs,
+        "--cache-dir",
+        search.cache,
+        "--export",
+        folder,
+        *options,
+        "--json",
+    )
     assert result.exit_code == 0, result.output
     found: dict[str, Any] = json.loads(result.stdout)
     return found

@@ -67,8 +67,10 @@ class ArithmeticTrainer:
     def state(self, final: bool = False) -> dict[str, np.ndarray]:
         more = {} if final else {"momentum": self._momentum}
         return more | {
-            "epoch": np.asarray(self.epoch), "weights": self._weights, "drawn": self._drawn,
-        }  # fmt: skip
+            "epoch": np.asarray(self.epoch),
+            "weights": self._weights,
+            "drawn": self._drawn,
+        }
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         self._weights, self._momentum = state["weights"], state["momentum"]
@@ -116,7 +118,13 @@ def arithmetic_search(tell: Callable[[], None], run: Path, cache: Path) -> None:
     x, y = np.zeros((12, 32, 32, 3), np.uint8), np.arange(12) % 3
     with Cache(cache) as opened:
         tuner = HyperbandTuner(
-            Space(3, 32, "none"), max_epochs=2, factor=2, seed=8, cache=opened,
-            directory=run.parent, project_name=run.name, resume=True,
-        )  # fmt: skip
+            Space(3, 32, "none"),
+            max_epochs=2,
+            factor=2,
+            seed=8,
+            cache=opened,
+            directory=run.parent,
+            project_name=run.name,
+            resume=True,
+        )
         tuner.search(x, y, validation_data=(x, y))

@@ -43,9 +43,21 @@ CONTEXT.set_forkserver_preload(
 )
 # Calls that change what is on disk; where a machine has no call of that name, strace leaves it out.
 CHANGING = (
-    "write", "pwrite64", "fsync", "fdatasync", "ftruncate", "openat", "mkdir", "mkdirat", "rename",
-    "renameat", "renameat2", "unlink", "unlinkat", "rmdir",
-)  # fmt: skip
+    "write",
+    "pwrite64",
+    "fsync",
+    "fdatasync",
+    "ftruncate",
+    "openat",
+    "mkdir",
+    "mkdirat",
+    "rename",
+    "renameat",
+    "renameat2",
+    "unlink",
+    "unlinkat",
+    "rmdir",
+)
 _PATIENCE_SECONDS = 120.0
 
 
@@ -222,8 +234,12 @@ def paths_of_run(folder: Path, pid: int, most_trials: int = 30) -> list[Path]:
     new = folder.with_name(f".{folder.name}.{pid}.new")
     old = new.with_suffix(".old")
     names = [
-        "lock", "settings.json", f".settings.json.{pid}", "dataset.json", f".dataset.json.{pid}",
-    ]  # fmt: skip
+        "lock",
+        "settings.json",
+        f".settings.json.{pid}",
+        "dataset.json",
+        f".dataset.json.{pid}",
+    ]
     for journal in ("journal.db", f".journal.db.{pid}"):
         names += [journal, *(f"{journal}-{part}" for part in ("wal", "shm", "journal"))]
     trials = ["trials"]
@@ -272,10 +288,14 @@ def memory(folder: Path) -> dict[str, Any]:
         and not path.name.startswith(("events.out.tfevents.", "mistakes-"))
     )
     return {
-        "trials": trials, "epochs": epochs, "outcomes": outcomes, "notes": notes, "states": states,
+        "trials": trials,
+        "epochs": epochs,
+        "outcomes": outcomes,
+        "notes": notes,
+        "states": states,
         "files": files,
         "curves": {number: curves(folder, number, len(of)) for number, of in epochs.items()},
-    }  # fmt: skip
+    }
 
 
 def curves(folder: Path, trial: int, end: int) -> dict[str, list[tuple[int, float]]]:

@@ -55,8 +55,10 @@ def with_a_function_named(name: str, folder: Path, canary: Path) -> Path:
                     node.op = name
                     node.attr.clear()
                     for user in caller.node_def:
-                        inputs = [i.replace(f"{node.name}:output", f"{node.name}:{output}")
-                                  for i in user.input]  # fmt: skip
+                        inputs = [
+                            i.replace(f"{node.name}:output", f"{node.name}:{output}")
+                            for i in user.input
+                        ]
                         user.input[:] = inputs
 
     return changed(folder, rename)
@@ -97,8 +99,10 @@ def onnx_model(**changes: Any) -> Any:
     weight = onnx.numpy_helper.from_array(np.ones(3, "float32"), "w")
     inner = make.make_graph(
         [make.make_node("Neg", ["x"], ["z"], domain=changes.get("inside", ""))],
-        "inner", [], [make.make_tensor_value_info("z", onnx.TensorProto.FLOAT, [3])],
-    )  # fmt: skip
+        "inner",
+        [],
+        [make.make_tensor_value_info("z", onnx.TensorProto.FLOAT, [3])],
+    )
     nodes = [
         make.make_node("Mul", ["x", "w"], ["y"], domain=changes.get("domain", "")),
         make.make_node("If", ["c"], ["z"], then_branch=inner, else_branch=inner),

@@ -59,9 +59,20 @@ def small_search() -> SmallSearch:
     write_photos(photos)
     with hidden("test"):
         result = tune(
-            "search", photos, "--run", "small", *SEARCH, "--fix", "unfreeze_blocks=0",
-            "--fix", "head_layers=0", "--runs-dir", runs, "--cache-dir", cache,
-        )  # fmt: skip
+            "search",
+            photos,
+            "--run",
+            "small",
+            *SEARCH,
+            "--fix",
+            "unfreeze_blocks=0",
+            "--fix",
+            "head_layers=0",
+            "--runs-dir",
+            runs,
+            "--cache-dir",
+            cache,
+        )
     assert result.exit_code == 0, result.output
     return SmallSearch(photos, runs, cache, result)
 

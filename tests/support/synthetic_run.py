@@ -138,9 +138,12 @@ def _metrics(number: int, values: dict[str, object], epoch: int) -> dict[str, fl
     level = 0.85 - 0.08 * (rate + 3) ** 2 - 0.3 * math.exp(-(epoch + 1) / 4)
     accuracy = float(np.clip(level + noise, 0.05, 0.99))
     return {
-        "loss": 1 - accuracy, "accuracy": min(accuracy + 0.05, 1.0), "val_loss": 1.1 - accuracy,
-        "val_accuracy": accuracy, "val_balanced_accuracy": accuracy - 0.01,
-    }  # fmt: skip
+        "loss": 1 - accuracy,
+        "accuracy": min(accuracy + 0.05, 1.0),
+        "val_loss": 1.1 - accuracy,
+        "val_accuracy": accuracy,
+        "val_balanced_accuracy": accuracy - 0.01,
+    }
 
 
 def _outcomes(score: float, dataset: Dataset) -> Outcomes:
@@ -150,9 +153,10 @@ def _outcomes(score: float, dataset: Dataset) -> Outcomes:
     predicted = np.where(right, labels, (labels + 1) % len(CLASSES))
     confidence = random.uniform(0.3, 1.0, len(labels))
     return Outcomes(
-        predicted.astype("<u2"), confidence.astype("<f2"),
+        predicted.astype("<u2"),
+        confidence.astype("<f2"),
         np.where(right, confidence, 1 - confidence).astype("<f2"),
-    )  # fmt: skip
+    )
 
 
 @functools.cache
