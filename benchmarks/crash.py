@@ -51,11 +51,11 @@ def main() -> None:
     with scratch_folder(options) as scratch:
         workload = workload_of(options, scratch)
         folder = run_arm(_write_images, workload=workload, folder=str(scratch / "images"))
-        if options.kills or options.opponent_kills:
+        if options.kills or options.plain_kills:
             report = Report("crash", QUESTION, options)
             if options.kills:
                 _show(report, Ours(Path(folder), workload, scratch / "ours"), options)
-            if options.opponent_kills:
+            if options.plain_kills:
                 show_plain(report, Plain(workload, scratch / "plain"), options)
             report.write()
         if options.cost_epochs:
@@ -186,7 +186,7 @@ def _parse() -> argparse.Namespace:
     parser = arguments(__doc__, image_size=32, training=40, validation=20)
     add = parser.add_argument
     add("--kills", type=int, default=200, help="of ours; 0 leaves this part out (200)")
-    add("--opponent-kills", type=int, default=40, help="of the plain tuner, or 0 (40)")
+    add("--plain-kills", type=int, default=40, help="of the plain tuner, or 0 (40)")
     add("--cost-epochs", type=int, default=30, help="max_epochs of the cost's search, or 0 (30)")
     add("--cost-train", type=int, default=1140, help="its training images (1140)")
     add("--cost-validation", type=int, default=248, help="its validation images (248)")

@@ -45,7 +45,7 @@ def main() -> None:
         plain = run_arm(
             plain_trials,
             workload=workload,
-            configurations=[rung["values"] for rung in ours["rungs"][: options.opponent_trials]],
+            configurations=[rung["values"] for rung in ours["rungs"][: options.plain_trials]],
             folder=str(scratch / "plain"),
         )
         _show(report, ours, plain)
@@ -160,7 +160,7 @@ def _show(report: Report, ours: dict[str, Any], plain: dict[str, Any]) -> None:
 def _parse() -> argparse.Namespace:
     parser = arguments(__doc__, image_size=64, training=600, validation=200)
     parser.add_argument("--max-epochs", type=int, default=10, help="of Hyperband (10)")
-    parser.add_argument("--opponent-trials", type=int, default=3, help="of Keras Tuner (3)")
+    parser.add_argument("--plain-trials", type=int, default=3, help="of Keras Tuner (3)")
     return parser.parse_args()
 
 

@@ -133,9 +133,9 @@ def show_plain(report: Report, plain: Plain, options: argparse.Namespace) -> Non
     kills = inside = unreadable = forgotten = complete = failed = running = again = twice = 0
     complaints: list[str] = []
     plain.number += 1
-    while kills < options.opponent_kills or plain.ended().exists():
+    while kills < options.plain_kills or plain.ended().exists():
         knew = _trials_ended(plain.ended())
-        if kills < options.opponent_kills:
+        if kills < options.plain_kills:
             in_a_call = kills % 2 == 0
             child, killed = plain.strike(in_a_call)
         else:

@@ -146,15 +146,15 @@ def _trials(report: Report, workload: Workload, options: argparse.Namespace, scr
     )
     start = min(10, max(1, options.trials // 6))
     rows = [_growth("ours", ours, start)]
-    if options.opponent_trials:
+    if options.plain_trials:
         progress("trials: the plain tuner")
         plain = run_arm(
             plain_trials,
             workload=workload,
-            trials=options.opponent_trials,
+            trials=options.plain_trials,
             folder=str(scratch / "plain"),
         )
-        rows.append(_growth("keras_tuner", plain, max(1, options.opponent_trials // 3)))
+        rows.append(_growth("keras_tuner", plain, max(1, options.plain_trials // 3)))
         report.keep("plain_rss_anon_bytes", plain)
     report.table("RssAnon over trials with heads of 2,048 units", rows)
     report.note(f"Aim {AIM_MB} MB, least {LEAST_MB} MB from the 10th to the 60th trial.")
@@ -220,7 +220,7 @@ def _parse() -> argparse.Namespace:
     add = parser.add_argument
     add("--trials", type=int, default=60, help="trials of ours; 0 leaves this part out (60)")
     add("--epochs", type=int, default=1, help="of each trial (1)")
-    add("--opponent-trials", type=int, default=12, help="of the plain tuner, or 0 (12)")
+    add("--plain-trials", type=int, default=12, help="of the plain tuner, or 0 (12)")
     add("--images", type=int, nargs="*", default=[1000, 4000, 16000], help="(1000 4000 16000)")
     add("--cuts", nargs="+", default=["0", "3,0"], help="sets of stored cuts (0 3,0)")
     return parser.parse_args()

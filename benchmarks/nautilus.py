@@ -11,7 +11,7 @@ theirs, on their machine, and stands in the table for comparison only.
 Ours: features at the cuts that the cost model chooses, then each trial on its suffix, all 24 of
 them, everything from building the backbone on the clock. The baseline: `build` and `fit` for each
 configuration, from the images. Its epochs are measured for each depth and batch size and added up
-over the learning rates, which do not change them; --full-opponent trains them all.
+over the learning rates, which do not change them; --full-plain trains them all.
 """
 
 import argparse
@@ -57,7 +57,7 @@ def main() -> None:
             plain_grid,
             workload=workload,
             plan=plan,
-            measured_epochs=None if options.full_opponent else options.measured_epochs,
+            measured_epochs=None if options.full_plain else options.measured_epochs,
         )
         _show(report, runs, plain, plan, options)
         report.write()
@@ -196,7 +196,7 @@ def _show(
         [
             {
                 "fit, s": plain["seconds"],
-                "of it added up": "no, all of it ran" if options.full_opponent else "yes",
+                "of it added up": "no, all of it ran" if options.full_plain else "yes",
                 "ours, s (median)": seconds,
                 "of it features": median([run["preparing"] for run in runs]),
                 "cuts stored": str(runs[-1]["stored"]),
@@ -209,7 +209,7 @@ def _show(
     )
     report.keep("ours", runs)
     report.keep("plain", plain)
-    if not options.full_opponent:
+    if not options.full_plain:
         report.note(
             f"The baseline's time is added up from {options.measured_epochs} epochs of each depth "
             "and batch size, tracing and building counted once for each configuration."
@@ -247,7 +247,7 @@ def _parse() -> argparse.Namespace:
     add("--epochs", type=int, default=5, help="of each trial (5)")
     add("--runs", type=int, default=1, help="runs of ours; the median counts (1)")
     add("--measured-epochs", type=int, default=2, help="of the baseline; the first traces (2)")
-    add("--full-opponent", action="store_true", help="train the baseline's whole grid")
+    add("--full-plain", action="store_true", help="train the baseline's whole grid")
     return parser.parse_args()
 
 

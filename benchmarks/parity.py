@@ -65,16 +65,16 @@ def _rows(
             path = target / FORMATS[key].file
             size = sum(file.stat().st_size for file in (path, *path.rglob("*")) if file.is_file())
             row = {"file": f"{key} {quantize or ''}".strip(), "MB": round(size / 1e6, 1)}
-            rows.append(row | _told(check_file(reference, key, path), reference, quantize))
+            rows.append(row | _row(check_file(reference, key, path), reference, quantize))
         if "savedmodel" in formats:
             encoded = check_encoded(reference, target / FORMATS["savedmodel"].file)
             if encoded is not None:
                 row = {"file": "savedmodel, encoded bytes", "MB": ""}
-                rows.append(row | _told(encoded, reference, None))
+                rows.append(row | _row(encoded, reference, None))
     return rows
 
 
-def _told(parity: Any, reference: Any, quantize: str | None) -> dict[str, Any]:
+def _row(parity: Any, reference: Any, quantize: str | None) -> dict[str, Any]:
     """What a check gave, and whether `tune best --export` would keep the file."""
     kept = {None: parity.equal, "float16": parity.near, "int8": parity.usable}[quantize]
     return {

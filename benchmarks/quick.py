@@ -52,11 +52,11 @@ def main() -> int:
 
 def _measure(options: argparse.Namespace, scratch: Path) -> dict[str, float]:
     options.runs, options.samples, options.sample_epochs, options.max_epochs = 2, 1, 3, 4
-    options.full_opponent = False
+    options.full_plain = False
     workload = workload_of(options, scratch)
     progress("head-only search")
     search = search_speed.measure_case("head", workload, options, scratch)
-    options.trials, options.epochs, options.extra_epochs, options.opponent_trials = 8, 2, 3, 2
+    options.trials, options.epochs, options.extra_epochs, options.plain_trials = 8, 2, 3, 2
     progress("trial overhead")
     trials = trial_overhead.measure(workload, options, scratch)
     theirs = [row["overhead"] for row in trials["plain"]]

@@ -15,7 +15,7 @@ whole     Every unfreeze depth; the baseline trains the configurations that our 
 
 Ours runs in full, each time in a fresh process with a fresh cache folder; the median of --runs is
 reported. The baseline's rungs are measured by kind of network and added up over the same schedule;
---full-opponent runs it whole instead: its own search for head and stored, the same configurations
+--full-plain runs it whole instead: its own search for head and stored, the same configurations
 for default and whole.
 """
 
@@ -329,7 +329,7 @@ def _run_script(
         "rungs": rungs,
         "samples": options.samples,
         "epochs": options.sample_epochs,
-        "full": options.full_opponent,
+        "full": options.full_plain,
         "folder": str(scratch / "plain"),
     }
     plan_file, result_file = scratch / "plan.json", scratch / "plain.json"
@@ -341,7 +341,7 @@ def _run_script(
     result |= {
         "start_up_seconds": start_up,
         "seconds": start_up + result["schedule_seconds"],
-        "extrapolated": not options.full_opponent,
+        "extrapolated": not options.full_plain,
     }
     return result
 
@@ -384,7 +384,7 @@ def _timed(command: list[str]) -> float:
 
 
 def _full_mode(case: str, options: argparse.Namespace) -> str | None:
-    if not options.full_opponent:
+    if not options.full_plain:
         return None
     return "list" if case == "whole" else "search"
 
@@ -398,7 +398,7 @@ def _parse() -> argparse.Namespace:
     add("--runs", type=int, default=3, help="runs of ours; the median counts (3)")
     add("--samples", type=int, default=2, help="configurations measured for each kind (2)")
     add("--sample-epochs", type=int, default=3, help="epochs of each; the first traces (3)")
-    add("--full-opponent", action="store_true", help="run the whole baseline: tens of minutes")
+    add("--full-plain", action="store_true", help="run the whole baseline: tens of minutes")
     return parser.parse_args()
 
 

@@ -62,7 +62,7 @@ def measure(workload: Workload, options: argparse.Namespace, scratch: Path) -> d
     plain = run_arm(
         plain_trials,
         workload=workload,
-        configurations=[row["values"] for row in runs[0][: options.opponent_trials]],
+        configurations=[row["values"] for row in runs[0][: options.plain_trials]],
         epochs=options.extra_epochs + 1,
         folder=str(scratch / "plain"),
     )
@@ -201,7 +201,7 @@ def _parse() -> argparse.Namespace:
     add("--epochs", type=int, default=2, help="of each (2)")
     add("--extra-epochs", type=int, default=3, help="epochs that show the pace (3)")
     add("--runs", type=int, default=3, help="runs of ours (3)")
-    add("--opponent-trials", type=int, default=5, help="trials of the plain tuner (5)")
+    add("--plain-trials", type=int, default=5, help="trials of the plain tuner (5)")
     return parser.parse_args()
 
 
