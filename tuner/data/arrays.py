@@ -22,10 +22,9 @@ def labelled_images(
     classes: int | None = None,
     image_size: int | None = None,
 ) -> tuple[list[np.ndarray], np.ndarray]:
-    """Check images and labels, and read a tf.data.Dataset into arrays.
+    """Check images and labels, and read a tf.data.Dataset, once and in its order, into arrays.
 
-    A Dataset is read once, in its order. If it shuffles, another process reads another order: such
-    a search can be resumed only with a seed and without `reshuffle_each_iteration`.
+    If a Dataset shuffles, only one with a seed and without `reshuffle_each_iteration` can resume.
 
     Args:
         name: of the argument, for messages.
@@ -70,17 +69,7 @@ def labelled_images(
 def labelled_pair(
     name: str, data: Any, classes: int | None = None, image_size: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Check (images, labels), or a Dataset of such pairs, as `labelled_images` does.
-
-    Args:
-        name: of the argument, for messages.
-        data: the pair, with one view of the images, or a tf.data.Dataset.
-        classes: number of classes, if it is known.
-        image_size: height and width, if they are known.
-
-    Raises:
-        DataError: images or labels are unsuitable.
-    """
+    """Check (images, labels), or a Dataset of such pairs, as `labelled_images` does."""
     pair = (data, None) if isinstance(data, tf.data.Dataset) else data
     if not isinstance(pair, tuple | list) or len(pair) != 2:
         raise DataError(f"{name} must be a pair (images, labels), or a tf.data.Dataset of them.")
@@ -92,10 +81,6 @@ def labelled_pair(
 
 def class_numbers(name: str, y: Any) -> np.ndarray:
     """Class numbers, shape (n,), from integers, a column of integers, or one-hot rows.
-
-    Args:
-        name: of the argument, for messages.
-        y: a label for each image.
 
     Raises:
         DataError: the labels are multi-label or regression targets, text, or negative.
@@ -133,7 +118,6 @@ def _from_one_hot(name: str, rows: np.ndarray) -> np.ndarray:
 
 
 def _views(name: str, x: Any) -> list[np.ndarray]:
-    """The views as a list of arrays of checked shape."""
     views: Sequence[Any] = [x] if isinstance(x, np.ndarray) else x
     if not isinstance(views, list | tuple) or not all(isinstance(v, np.ndarray) for v in views):
         raise DataError(
@@ -178,7 +162,6 @@ def _check_values(name: str, images: np.ndarray) -> None:
 
 
 def _read(name: str, dataset: tf.data.Dataset) -> tuple[np.ndarray, np.ndarray]:
-    """All images as uint8, and all labels unchanged."""
     if dataset.cardinality() == tf.data.INFINITE_CARDINALITY:
         raise DataError(f"{name} never ends: leave out repeat(), or add take(n).")
     spec = dataset.element_spec
@@ -199,7 +182,6 @@ def _read(name: str, dataset: tf.data.Dataset) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _batches(name: str, dataset: tf.data.Dataset) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Batches; single elements become batches of one."""
     for images, labels in dataset.as_numpy_iterator():
         if images.ndim == 3:
             images, labels = images[np.newaxis], np.asarray(labels)[np.newaxis]

@@ -22,11 +22,9 @@ def check_table(path: Path) -> None:
 
 
 def write_table(dataset: Dataset, path: Path) -> None:
-    """Write the images of a dataset with their splits as a CSV file that `load_dataset` reads.
+    """Write rows of path,label,split,group, which `load_dataset` reads; paths are relative to it.
 
-    Args:
-        dataset: written in rows of path,label,split,group; the group is empty if it is one image.
-        path: of the file, see `check_table`; paths in it are relative to its folder.
+    The group is empty if it is one image.
 
     Raises:
         DataError: a name cannot be written in a table, or the file cannot be written.

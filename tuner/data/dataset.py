@@ -25,14 +25,9 @@ _SCHEMA = 1
 
 @dataclass(frozen=True)
 class ImageFile:
-    """One image.
+    """One image: its path relative to the dataset's root, class, split and SHA-256.
 
-    Attributes:
-        path: relative to the dataset's root, with `/`.
-        label: name of its class.
-        split: "train", "validation" or "test".
-        sha256: of the file.
-        group: its group, whose images share a split: the least SHA-256 of the members.
+    Its group, whose images share a split, is named by the least SHA-256 of its members.
     """
 
     path: str
@@ -70,11 +65,7 @@ class Dataset:
         return {file.path for file in self.files}
 
     def of(self, split: str) -> tuple[ImageFile, ...]:
-        """The files of "train", "validation" or "test", in the order of their content hashes.
-
-        This is as good as shuffled, while sorted by path neighbours would be of one class; and a
-        renamed file keeps its place.
-        """
+        """The files of a split, in the order of their content hashes: as good as shuffled."""
         if split not in SPLITS:
             raise ValueError(f"Expected one of {', '.join(SPLITS)}, but got {split!r}")
         files = (file for file in self.files if file.split == split)
@@ -95,11 +86,7 @@ class Dataset:
         return {name: splits["train"] for name, splits in self.counts().items()}
 
     def majority_rate(self, split: str = "validation") -> float:
-        """Accuracy of always predicting the most frequent class of `split`.
-
-        Raises:
-            DataError: the split has no images.
-        """
+        """Accuracy of always predicting the most frequent class of `split`."""
         labels = self.labels(split)
         if not len(labels):
             raise DataError(
@@ -125,11 +112,7 @@ class Dataset:
 
     @classmethod
     def from_json(cls, root: Path | None, data: Mapping[str, Any]) -> "Dataset":
-        """The dataset of a dataset.json, without what was left out of it.
-
-        Args:
-            root: folder of its files; None for the folder they were in.
-            data: the result of `to_json`.
+        """The dataset of a dataset.json; its files lie in `root`, or where they were.
 
         Raises:
             DataError: a newer version wrote it, or it is damaged.
@@ -140,12 +123,7 @@ class Dataset:
                     f"dataset.json has schema {data['schema']}, but this version reads up to "
                     f"{_SCHEMA}: upgrade this program."
                 )
-            files = tuple(
-                ImageFile(
-                    row["path"], row["label"], row["split"], row["sha256"], row.get("group", "")
-                )
-                for row in data["files"]
-            )
+            files = tuple(ImageFile(**row) for row in data["files"])
             return cls(root or Path(data["root"]), tuple(data["classes"]), files)
         except (KeyError, TypeError) as error:
             raise DataError(f"dataset.json is damaged ({error}): start a new run.") from error
@@ -159,13 +137,8 @@ class SplitOptions:
         val_fraction: share of each class for validation, at least one image; above 0.
         test_fraction: share of each class for the test; 0 for no test.
         split_seed: changes the split.
-        drop_leaks: whether to leave out training images whose picture is also in a given
-            validation or test split.
-        keep_conflicts: whether to train on pictures with two labels; they are never in validation
-            or test.
-
-    Raises:
-        SettingsError: the fractions leave no validation or no training images.
+        drop_leaks: leave out training images whose picture is also in a given other split.
+        keep_conflicts: train on pictures with two labels; they are never in validation or test.
     """
 
     val_fraction: float = 0.15
@@ -235,14 +208,12 @@ def _may_train(picture: Picture) -> bool:
 
 
 def _fixed_split(picture: Picture, conflicting: bool, shares: Mapping[str, float]) -> str | None:
-    """The split of a picture that may not be moved, else None."""
     if not _may_train(picture):
         return picture.split
     return None if shares and not conflicting else "train"
 
 
 def _check_splits(dataset: Dataset, splits: Sequence[str]) -> None:
-    """Raise DataError if a class has no image in one of the splits."""
     for name, counts in dataset.counts().items():
         for split in splits:
             if not counts[split]:

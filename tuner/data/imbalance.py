@@ -11,17 +11,7 @@ _UNEVEN = 5
 
 
 def imbalance_note(counts: Mapping[str, int], objective: str, class_weights: str) -> str | None:
-    """A warning about unequal classes, with the options that help.
-
-    Args:
-        counts: training images by class.
-        objective: of the search.
-        class_weights: of the search, "none" or "balanced".
-
-    Returns:
-        None if the largest class has at most 5 times the images of the smallest, or if the search
-        uses both options.
-    """
+    """A warning about unequal classes, with the options that help; None if none is needed."""
     largest, smallest = max(counts, key=counts.__getitem__), min(counts, key=counts.__getitem__)
     remedies = []
     if not Objective(objective).is_balanced:

@@ -28,14 +28,7 @@ SPLIT_NAMES = {
 
 @dataclass(frozen=True)
 class Candidate:
-    """A file that is expected to be an image.
-
-    Attributes:
-        path: relative to the manifest's root, with `/`.
-        label: name of its class.
-        split: "train", "validation" or "test" if it is given, else None.
-        group: its group, whose images share a split, if it is given.
-    """
+    """A file that is expected to be an image, with its class, and its split and group if given."""
 
     path: str
     label: str
@@ -100,8 +93,7 @@ class Manifest:
 def folder_manifest(root: Path) -> Manifest:
     """List a folder of class folders, or of split folders that hold class folders.
 
-    Links are followed, each folder once for each class, so that loops end. Hidden files,
-    `__MACOSX` and other files are counted as ignored.
+    Links are followed, each folder once for each class, so that loops end.
 
     Raises:
         DataError: the folder is missing or unreadable, or lacks images in at least two classes.

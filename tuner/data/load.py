@@ -3,9 +3,11 @@
 import tempfile
 from pathlib import Path
 
+import numpy as np
+from PIL import Image
+
 from tuner.counting import Progress, silent
 from tuner.data.dataset import Dataset, SplitOptions, split_survey
-from tuner.data.digits import _write_digits
 from tuner.data.survey import survey
 from tuner.settings import SearchSettings
 from tuner.storage.cache import Cache, storage_errors
@@ -20,12 +22,6 @@ def load_dataset(
 ) -> Dataset:
     """Find, read and split the images of a folder or a table.
 
-    Args:
-        data: a folder or a table, as for `tuner.data.survey.survey`.
-        options: how they are split.
-        cache: keeps what was found in each file.
-        on_progress: counts images read.
-
     Raises:
         DataError: as for `survey`; or a class has too few different images to split.
         CacheError: the cache folder is full, or is not writable.
@@ -39,18 +35,7 @@ def digits_dataset(
     *,
     on_progress: Progress = silent,
 ) -> Dataset:
-    """The 1,797 handwritten digits that come with scikit-learn, as a demo that needs no download.
-
-    Written once, as class folders of 32 x 32 PNG files, to `cache_dir / "digits"`.
-
-    Args:
-        cache_dir: created if it is missing.
-        options: how they are split.
-        on_progress: counts images read.
-
-    Raises:
-        CacheError: `cache_dir` is full, or is not writable.
-    """
+    """The 1,797 handwritten digits of scikit-learn, written once to `cache_dir / "digits"`."""
     folder = cache_dir / "digits"
     if not folder.is_dir():
         with storage_errors(cache_dir):
@@ -67,11 +52,7 @@ def digits_dataset(
 
 
 def scan(settings: SearchSettings, cache_dir: Path, on_progress: Progress = silent) -> Dataset:
-    """Find, check and split the images of a search's settings.
-
-    Raises:
-        DataError: the folder or its images are unusable.
-    """
+    """Find, check and split the images of a search's settings."""
     options = SplitOptions(
         settings.val_fraction,
         settings.test_fraction,
@@ -83,3 +64,17 @@ def scan(settings: SearchSettings, cache_dir: Path, on_progress: Progress = sile
         return digits_dataset(cache_dir, options, on_progress=on_progress)
     with Cache(cache_dir) as cache:
         return load_dataset(Path(settings.data), options, cache=cache, on_progress=on_progress)
+
+
+def _write_digits(folder: Path) -> None:
+    """Write PNG files: grey values 0 to 16 scaled to 0 to 255, each pixel as a square of 4 x 4."""
+    from sklearn.datasets import load_digits
+
+    images, labels = load_digits(return_X_y=True)
+    grey = np.round(images.reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)
+    for number, (pixels, label) in enumerate(zip(grey, labels, strict=True)):
+        path = folder / str(label) / f"{number:04}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Uncompressed: compressed bytes differ between versions of zlib, and the split with them.
+        image = Image.fromarray(pixels.repeat(4, axis=0).repeat(4, axis=1))
+        image.save(path, compress_level=0)

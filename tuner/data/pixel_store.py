@@ -2,12 +2,12 @@
 
 import hashlib
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
@@ -39,20 +39,13 @@ def prepare_images(
     crop: bool = False,
     what: str = "decoding images",
 ) -> np.ndarray:
-    """The pixels of `files`, from the cache, or decoded into it on all cores.
+    """The pixels of `files` in `root`, from the cache, or decoded into it on all cores.
 
-    Args:
-        files: with paths relative to `root`.
-        root: folder of the dataset.
-        image_size: height and width of the result, in pixels.
-        cache: holds the images until it is closed.
-        on_progress: counts images decoded.
-        crop: whether to take the centre square of each image instead of squashing it.
-        what: name of the work for `on_progress`.
+    An image that has this size already keeps its exact pixels. `crop` takes the centre square of
+    each image instead of squashing it; `what` names the work for `on_progress`.
 
     Returns:
-        A read-only memory map, uint8, shape (len(files), image_size, image_size, 3), in the order
-        of `files`. An image that has this size already keeps its exact pixels.
+        A read-only memory map, uint8, shape (len(files), image_size, image_size, 3).
 
     Raises:
         DataError: a file has changed since the survey, or is gone.
@@ -61,12 +54,55 @@ def prepare_images(
     key = _key(files, image_size, crop)
     folder = cache.entry(_KIND, key)
     if folder is None:
-        progress = partial(on_progress, what)
-        parts = _Parts(files, root, cache, image_size=image_size, crop=crop, on_progress=progress)
-        folder = cache.get_or_create(_KIND, key, parts.join)
-        parts.remove()
+        load = partial(_load, root=root, resizer=_Resizer(image_size, crop))
+        parts = [files[start : start + _PART] for start in range(0, len(files), _PART)]
+        keys = [_key(part, image_size, crop) for part in parts]
+
+        def decode(number: int, target: Path) -> None:
+            part = batches(parts[number], lambda file: root / file.path)
+            images = chain.from_iterable(on_all_cores(load, part))
+            on_image = partial(report, number)
+            write_images(target / _FILE_NAME, images, len(parts[number]), image_size, on_image)
+
+        def report(number: int, done: int) -> None:
+            on_progress(what, number * _PART + done, len(files))
+
+        def decoded() -> Iterator[np.ndarray]:
+            for number, part_key in enumerate(keys):
+                part = cache.entry(_PART_KIND, part_key)
+                if part is None:
+                    part = cache.get_or_create(_PART_KIND, part_key, partial(decode, number))
+                else:
+                    report(number, len(parts[number]))
+                yield from np.load(part / _FILE_NAME, mmap_mode="r")
+
+        def join(target: Path) -> None:
+            write_images(target / _FILE_NAME, decoded(), len(files), image_size)
+
+        folder = cache.get_or_create(_KIND, key, join)
+        for part_key in keys:
+            cache.remove(_PART_KIND, part_key)
     images: np.ndarray = np.load(folder / _FILE_NAME, mmap_mode="r")
     return images
+
+
+def write_images(
+    path: Path,
+    images: Iterable[np.ndarray],
+    count: int,
+    image_size: int,
+    on_image: Callable[[int], None] = lambda done: None,
+) -> None:
+    """Write square images, uint8, as one .npy file.
+
+    It is not memory-mapped, so that a full disk raises an error instead of SIGBUS.
+    """
+    header = {"descr": "|u1", "fortran_order": False, "shape": (count, image_size, image_size, 3)}
+    with path.open("wb") as stream:
+        np.lib.format.write_array_header_1_0(stream, header)
+        for done, image in enumerate(images, start=1):
+            stream.write(np.ascontiguousarray(image).data)
+            on_image(done)
 
 
 def pixels_of(
@@ -76,12 +112,7 @@ def pixels_of(
     cache: Cache,
     on_progress: Progress = silent,
 ) -> np.ndarray:
-    """The pixels of a split for a search with these settings: see `prepare_images`.
-
-    Example:
-        >>> pixels_of(dataset, "validation", run.settings, cache).shape
-        (120, 224, 224, 3)
-    """
+    """The pixels of a split for a search with these settings: see `prepare_images`."""
     return prepare_images(
         dataset.of(split),
         dataset.root,
@@ -96,67 +127,6 @@ def pixels_of(
 def _key(files: Sequence[ImageFile], image_size: int, crop: bool) -> str:
     cropped = ("crop",) if crop else ()
     return key_of(_VERSION, image_size, [file.sha256 for file in files], *cropped)
-
-
-class _Parts:
-    """Images decoded part by part, each a cache entry, so that a killed process loses one at most.
-
-    Files are written, not memory-mapped: a full disk raises an error instead of SIGBUS.
-    """
-
-    def __init__(
-        self,
-        files: Sequence[ImageFile],
-        root: Path,
-        cache: Cache,
-        *,
-        image_size: int,
-        crop: bool,
-        on_progress: Callable[[int, int], None],
-    ) -> None:
-        self._files = files
-        self._root = root
-        self._cache = cache
-        self._on_progress = on_progress
-        self._shape = (image_size, image_size, 3)
-        self._load = partial(_load, root=root, resizer=_Resizer(image_size, crop))
-        self._parts = [files[start : start + _PART] for start in range(0, len(files), _PART)]
-        self._keys = [_key(part, image_size, crop) for part in self._parts]
-
-    def join(self, folder: Path) -> None:
-        """Write all images to one file."""
-        with (folder / _FILE_NAME).open("wb") as stream:
-            _write_header(stream, len(self._files), self._shape)
-            for number, key in enumerate(self._keys):
-                part = self._cache.entry(_PART_KIND, key)
-                if part is None:
-                    fill = partial(self._decode, number)
-                    part = self._cache.get_or_create(_PART_KIND, key, fill)
-                else:
-                    self._report(number, len(self._parts[number]))
-                stream.write(np.load(part / _FILE_NAME, mmap_mode="r").data)
-
-    def remove(self) -> None:
-        """Remove the parts once they are joined."""
-        for key in self._keys:
-            self._cache.remove(_PART_KIND, key)
-
-    def _decode(self, number: int, folder: Path) -> None:
-        part = self._parts[number]
-        with (folder / _FILE_NAME).open("wb") as stream:
-            _write_header(stream, len(part), self._shape)
-            loaded = on_all_cores(self._load, batches(part, lambda file: self._root / file.path))
-            for done, image in enumerate(chain.from_iterable(loaded), start=1):
-                stream.write(image.data)
-                self._report(number, done)
-
-    def _report(self, number: int, done: int) -> None:
-        self._on_progress(number * _PART + done, len(self._files))
-
-
-def _write_header(stream: BinaryIO, count: int, shape: tuple[int, ...]) -> None:
-    header = {"descr": "|u1", "fortran_order": False, "shape": (count, *shape)}
-    np.lib.format.write_array_header_1_0(stream, header)
 
 
 class _Resizer:

@@ -17,13 +17,7 @@ SPLITS = ("train", "validation", "test")
 
 @dataclass(frozen=True)
 class Member:
-    """An image to split.
-
-    Attributes:
-        label: name of its class.
-        group: name of its group.
-        split: its fixed split, or None.
-    """
+    """An image to split: its class, its group, and its split if that is fixed."""
 
     label: str
     group: str
@@ -71,7 +65,7 @@ def split_members(members: Sequence[Member], shares: Mapping[str, float], seed: 
 
     Class by class, groups without a fixed split fill the splits of `shares`, in the order of a hash
     of the seed and the group's name; the rest is for training. A group of several classes counts
-    for its most frequent one. Groups with a member of a fixed split are not moved.
+    for its most frequent one.
 
     Args:
         members: all images.
@@ -99,7 +93,6 @@ def split_members(members: Sequence[Member], shares: Mapping[str, float], seed: 
 def _carve(
     label: str, sizes: Mapping[str, int], shares: Mapping[str, float], seed: int
 ) -> dict[str, str]:
-    """Split one class; `sizes` is the number of images by group."""
     left = sorted(sizes, key=lambda group: hashlib.sha256(f"{seed}:{group}".encode()).digest())
     least, total = 1 + len(shares), sum(sizes.values())
     if shares and len(left) < least:
@@ -118,7 +111,7 @@ def _carve(
 
 
 def _fill(ranked: Sequence[str], sizes: Mapping[str, int], wanted: int, most: int) -> list[str]:
-    """Groups of about `wanted` images in total, skipping groups that are far too large."""
+    """Groups of about `wanted` images in total, without groups that are far too large."""
     chosen: list[str] = []
     count = 0
     for group in ranked:

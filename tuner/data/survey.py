@@ -34,18 +34,7 @@ _Read = tuple[Candidate, str, Facts | str | bytes]
 
 @dataclass(frozen=True)
 class Picture:
-    """A readable image.
-
-    Attributes:
-        path: relative to the survey's root, with `/`.
-        label: name of its class.
-        split: the given split, or None.
-        group: the given group, whose images share a split, or None.
-        sha256: of the file.
-        format: such as "JPEG".
-        width: in pixels, upright.
-        height: likewise.
-    """
+    """A readable image: as listed, with its SHA-256, format, and upright size in pixels."""
 
     path: str
     label: str
@@ -59,14 +48,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Leak:
-    """A picture that is in two of the given splits.
-
-    Attributes:
-        path: of an image of `split`, "train" or "validation".
-        split: of that image.
-        other: path of an image of the same picture or group.
-        other_split: of the other image, "validation" or "test".
-    """
+    """An image of "train" or "validation" whose picture or group is also in a later given split."""
 
     path: str
     split: str
@@ -155,14 +137,7 @@ class Survey:
 
 
 def listed(data: Path) -> Manifest:
-    """List the images of a folder or a table without reading them.
-
-    Args:
-        data: as for `survey`.
-
-    Raises:
-        DataError: there is no such folder, or it does not hold images in at least two classes.
-    """
+    """List the images of a folder or a table without reading them."""
     with readable(data):
         is_file = data.is_file()
     return table_manifest(data) if is_file and is_table(data) else folder_manifest(data)
@@ -173,11 +148,6 @@ def survey(data: Path, cache: Cache | None = None, on_progress: Progress = silen
 
     Each file is read and hashed, and decoded unless the cache knows its content, on all cores. An
     interrupted survey resumes from the cache.
-
-    Args:
-        data: a folder, see `tuner.data.listing`; or a table, see `tuner.data.table`.
-        cache: keeps what was found.
-        on_progress: counts images read.
 
     Raises:
         DataError: there is no such folder, it does not hold images in at least two classes, or more

@@ -9,7 +9,6 @@ import threading
 from collections.abc import Iterator
 from dataclasses import astuple, dataclass
 from pathlib import Path
-from types import TracebackType
 
 from tuner.storage.cache import Cache, CacheError
 from tuner.storage.digests import key_of
@@ -34,14 +33,7 @@ _ROWS = 256
 
 @dataclass(frozen=True)
 class Facts:
-    """Format, size and fingerprint of a readable image.
-
-    Attributes:
-        format: such as "JPEG".
-        width: in pixels, upright.
-        height: in pixels, upright.
-        fingerprint: see `tuner.data.near_duplicates`.
-    """
+    """Format, upright size in pixels and fingerprint (`near_duplicates`) of a readable image."""
 
     format: str
     width: int
@@ -52,12 +44,8 @@ class Facts:
 class FactStore(contextlib.AbstractContextManager["FactStore"]):
     """Facts by SHA-256, stored in a cache, or in memory without one. Thread-safe.
 
-    Args:
-        cache: holds the database, which is replaced if it is damaged.
-        version: of the fingerprints.
-
-    Raises:
-        CacheError: the cache folder is full, or is not writable; from every method.
+    A database that is damaged, or of other fingerprints than `version`, is not used. Every method
+    raises CacheError if the cache folder is full, or is not writable.
     """
 
     def __init__(self, cache: Cache | None, version: int) -> None:
@@ -82,12 +70,7 @@ class FactStore(contextlib.AbstractContextManager["FactStore"]):
             if len(self._new) >= _ROWS:
                 self._write()
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """Write what is new, even after an interruption."""
         with self._guard:
             if self._connection is not None:

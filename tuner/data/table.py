@@ -31,10 +31,7 @@ def is_table(path: Path) -> bool:
 
 
 def table_manifest(path: Path) -> Manifest:
-    """List the images of a table.
-
-    Returns:
-        Its images, with paths relative to the table's folder. Equal rows count once.
+    """List the images of a table, with paths relative to its folder. Equal rows count once.
 
     Raises:
         DataError: the table is unreadable, lacks a column, or has an invalid row.

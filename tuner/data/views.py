@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image, ImageEnhance
 
 from tuner.counting import Progress, silent
+from tuner.data.pixel_store import write_images
 from tuner.decoding.decode import on_all_cores
 from tuner.errors import SettingsError
 from tuner.storage.cache import Cache
@@ -26,12 +27,10 @@ _FILE = "view.npy"
 
 @dataclass(frozen=True)
 class Strength:
-    """The largest changes of a view, drawn uniformly between minus and plus each value.
+    """Largest changes of a view, drawn uniformly between minus and plus each value.
 
-    Attributes:
-        zoom: share of each side that is cropped.
-        degrees: rotation.
-        colour: relative change of brightness, contrast and saturation.
+    `zoom` is the share of each side that is cropped, `degrees` the rotation, `colour` the relative
+    change of brightness, contrast and saturation.
     """
 
     zoom: float
@@ -54,7 +53,7 @@ def prepare_views(
     cache: Cache,
     on_progress: Progress = silent,
 ) -> list[np.ndarray]:
-    """Draw the views of a set of images, or find them in the cache.
+    """Draw `count` views of a set of images, or find them in the cache.
 
     Args:
         pixels: uint8, shape (n, image_size, image_size, 3).
@@ -65,33 +64,26 @@ def prepare_views(
 
     Returns:
         Read-only memory maps of the same shape, one for each view; for "none" the pixels alone.
-
-    Raises:
-        SettingsError: unknown mode.
-        CacheError: the cache folder is full, or is not writable.
     """
     if mode == "none":
         return [pixels]
     if mode not in MODES:
         raise SettingsError(f"there is no augmentation {mode!r}. Choose none, {', '.join(MODES)}.")
+
+    def report(view: int, done: int) -> None:
+        on_progress("drawing views", view * len(pixels) + done, count * len(pixels))
+
     digest = bytes_digest(pixels)
     views = []
     for view in range(count):
         key = key_of(_VERSION, mode, view, digest)
-        progress = partial(_report, on_progress, view, count)
-        fill = partial(_write_view, pixels, mode, view, progress)
+        fill = partial(_write_view, pixels, mode, view, partial(report, view))
         views.append(np.load(cache.get_or_create("views", key, fill) / _FILE, mmap_mode="r"))
     return views
 
 
 def draw_view(image: np.ndarray, mode: str, view: int) -> np.ndarray:
-    """One view of one image, uint8 of the same shape.
-
-    Args:
-        image: uint8, shape (size, size, 3).
-        mode: a key of MODES.
-        view: number of the view.
-    """
+    """One view of one image, uint8 of the same shape, (size, size, 3)."""
     strength = MODES[mode]
     content = zlib.crc32(image.tobytes())
     random = np.random.default_rng((content, list(MODES).index(mode), view))
@@ -132,24 +124,7 @@ def _border(image: np.ndarray) -> tuple[int, ...]:
 
 
 def _write_view(
-    pixels: np.ndarray,
-    mode: str,
-    view: int,
-    on_progress: Callable[[int, int], None],
-    folder: Path,
+    pixels: np.ndarray, mode: str, view: int, on_image: Callable[[int], None], folder: Path
 ) -> None:
-    header = {"descr": "|u1", "fortran_order": False, "shape": pixels.shape}
-    draw = partial(_draw_number, pixels, mode, view)
-    with (folder / _FILE).open("wb") as stream:
-        np.lib.format.write_array_header_1_0(stream, header)
-        for done, drawn in enumerate(on_all_cores(draw, range(len(pixels))), start=1):
-            stream.write(np.ascontiguousarray(drawn).data)
-            on_progress(done, len(pixels))
-
-
-def _draw_number(pixels: np.ndarray, mode: str, view: int, number: int) -> np.ndarray:
-    return draw_view(pixels[number], mode, view)
-
-
-def _report(on_progress: Progress, view: int, views: int, done: int, count: int) -> None:
-    on_progress("drawing views", view * count + done, views * count)
+    drawn = on_all_cores(lambda number: draw_view(pixels[number], mode, view), range(len(pixels)))
+    write_images(folder / _FILE, drawn, len(pixels), pixels.shape[1], on_image)

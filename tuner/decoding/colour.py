@@ -27,7 +27,6 @@ def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
 
 
 def _base(image: Image.Image) -> Image.Image:
-    """The image in one of the three modes that have profiles."""
     if image.mode == "LAB":
         lab = ImageCms.createProfile("LAB")
         return _applied(ImageCms.buildTransform(lab, _srgb(), "LAB", "RGB"), image)

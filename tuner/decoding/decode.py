@@ -53,20 +53,12 @@ def decode(data: bytes) -> np.ndarray:
 
 
 def read_image(path: Path) -> np.ndarray:
-    """The pixels of a file, as `decode` returns them.
-
-    Raises:
-        DecodeError: the file is unreadable, see `decode`.
-    """
+    """The pixels of a file, as `decode` returns them."""
     return decode(read_bytes(path))
 
 
 def read_bytes(path: Path) -> bytes:
-    """The content of a file.
-
-    Raises:
-        DecodeError: it is unreadable, for example "permission denied".
-    """
+    """The content of a file; DecodeError says why not, for example "permission denied"."""
     try:
         if path.is_file() and path.stat().st_size > _MAX_FILE_BYTES:
             raise DecodeError(f"it has more than the {_MAX_FILE_BYTES // 10**6} MB allowed")

@@ -67,11 +67,7 @@ class DecodeError(DataError):
 
 
 def image_format(header: bytes) -> str | None:
-    """The format of a file: JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, HEIC or None.
-
-    Args:
-        header: the first `HEADER_BYTES` bytes, or all of a shorter file.
-    """
+    """The format by the first `HEADER_BYTES`: "JPEG", "PNG" ...; None if it is no image."""
     for signature, name in _SIGNATURES.items():
         if header.startswith(signature):
             return name
@@ -96,11 +92,7 @@ def not_an_image(data: bytes) -> str:
 
 
 def check_size(width: int, height: int, bytes_per_pixel: int = 1) -> None:
-    """Refuse an image by the size that its header claims, before memory is taken.
-
-    Raises:
-        DecodeError: it has more than `MAX_PIXELS`, or they take over `MAX_MEMORY_BYTES`.
-    """
+    """Refuse an image by the size that its header claims, before memory is taken."""
     claim = f"it claims {width} x {height} pixels"
     if width * height > MAX_PIXELS:
         raise DecodeError(f"{claim}, more than the {MAX_PIXELS // 10**6} million allowed")

@@ -95,15 +95,9 @@ class Room(Protocol):
 
 @dataclass(frozen=True)
 class Opened:
-    """An image with what Pillow does not apply itself.
+    """An image, not yet decoded, with what Pillow does not apply itself.
 
-    Attributes:
-        image: not yet decoded.
-        profile: an ICC profile.
-        bits: depth of an image of mode I;16.
-        white_is_zero: whether its values are inverted.
-        unsigned: whether values of mode I are.
-        box: left, top, right and bottom of what the file holds; white is around it.
+    `unsigned` is of mode I, `bits` of mode I;16; around `box` (left, top, right, bottom) is white.
     """
 
     image: ImageFile
@@ -115,14 +109,11 @@ class Opened:
 
 
 def write_pixels(data: bytes, room: Room) -> np.ndarray:
-    """Decode a file into an array of `room`, and return it.
+    """Decode a file into an array of `room`, and return it; DecodeError says why not.
 
     Integers of 9 to 16 bits keep their upper eight. Fractions between 0 and 1 are multiplied by
     255; other fractions, and integers of 32 bits or with a sign, are stretched from their least to
     their greatest. What is not a number is black.
-
-    Raises:
-        DecodeError: it cannot be decoded.
     """
     name = image_format(data[:HEADER_BYTES])
     if name is None:

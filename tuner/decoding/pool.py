@@ -3,6 +3,10 @@
 They start when they are first needed, one for each thread that decodes, and are kept. They are
 plain child programs: forking would copy the locks of TensorFlow's threads, and `multiprocessing`
 would run the caller's main module again.
+
+A request is a number of files and their lengths, each a `LENGTH`, and the files. Replies come in
+their order, and each begins with a `HEADER`: a kind and two numbers. Before the reply on a large
+image comes LARGE; the caller sends a byte when it may be decoded.
 """
 
 import atexit
@@ -11,6 +15,7 @@ import mmap
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -19,8 +24,14 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from tuner.decoding.formats import NEEDS_MEMORY, TIME_LIMIT_SECONDS, DecodeError
-from tuner.decoding.protocol import HEADER, IN_MEMORY, LARGE, LENGTH, OUT_OF_MEMORY, REASON
 
+LENGTH = struct.Struct("<Q")
+HEADER = struct.Struct("<cII")
+PIXELS = b"p"  # height and width; the pixels follow
+IN_MEMORY = b"m"  # height and width; a file descriptor of the pixels comes with it
+REASON = b"r"  # its bytes; the reason why there are no pixels follows
+LARGE = b"l"
+OUT_OF_MEMORY = 3  # exit code of a process that cannot hold the files
 # Longest wait, for a decoder that sleeps or a busy machine.
 _PATIENCE_SECONDS = 10 * TIME_LIMIT_SECONDS
 _PROGRAM = """
@@ -33,11 +44,7 @@ _ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MALLOC_AREN
 
 
 class Worker:
-    """A decoder process.
-
-    Raises:
-        RuntimeError: it could not start, seen at the first file.
-    """
+    """A decoder process; one that cannot start raises RuntimeError at the first file."""
 
     def __init__(self) -> None:
         self._connection, theirs = socket.socketpair()
@@ -62,11 +69,7 @@ class Worker:
                 self._connection.sendall(file)
 
     def receive(self) -> np.ndarray | DecodeError:
-        """The pixels of the next file, or why there are none.
-
-        Raises:
-            DecodeError: the process died of that file.
-        """
+        """The pixels of the next file, or why there are none."""
         try:
             return self._pixels()
         except TimeoutError as error:
@@ -124,9 +127,6 @@ def decode_each(files: Sequence[bytes]) -> Iterator[np.ndarray | DecodeError]:
 
     All are sent at once to a process that is idle or new, which is faster for small files. If one
     kills its decoder, the files after it get another.
-
-    Raises:
-        RuntimeError: a decoder process could not start.
     """
     done = 0
     while done < len(files):

@@ -1,7 +1,7 @@
 """The program of a decoder process: files come in over a socket, pixels go back.
 
-Its memory and the processor time of each file are limited by the operating system, which holds for
-any decoder and any file. `tuner.decoding.pool` starts it, and replaces it if it dies.
+Memory, and processor time for each file, are limited by the operating system, which holds for any
+decoder. `tuner.decoding.pool` starts it, and replaces it if it dies.
 """
 
 import contextlib
@@ -18,15 +18,7 @@ import numpy as np
 
 from tuner.decoding.formats import MEMORY_LIMIT_BYTES, TIME_LIMIT_SECONDS, DecodeError
 from tuner.decoding.pixels import write_pixels
-from tuner.decoding.protocol import (
-    HEADER,
-    IN_MEMORY,
-    LARGE,
-    LENGTH,
-    OUT_OF_MEMORY,
-    PIXELS,
-    REASON,
-)
+from tuner.decoding.pool import HEADER, IN_MEMORY, LARGE, LENGTH, OUT_OF_MEMORY, PIXELS, REASON
 
 # Pixels of which are sent along; above, they are shared in memory.
 _SMALL_PIXELS = 100_000

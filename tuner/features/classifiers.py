@@ -17,13 +17,7 @@ _ITERATIONS, _TOLERANCE = 200, 1e-3
 
 
 def projection(features: np.ndarray) -> Any:
-    """Fit standardisation and principal components.
-
-    Example:
-        >>> components = projection(training).transform(validation)
-
-    Args:
-        features: to fit on, float32, shape (rows, channels).
+    """Fit standardisation and principal components on features, float32, shape (rows, channels).
 
     Returns:
         Fitted scikit-learn transformer to at most 512 components, float32.
@@ -40,11 +34,7 @@ def projection(features: np.ndarray) -> Any:
 
 
 def logistic_regression(strength: float) -> Any:
-    """Unfitted logistic regression for projected features.
-
-    Args:
-        strength: scikit-learn's `C`, the inverse of the L2 penalty.
-    """
+    """Unfitted logistic regression for projected features; `strength` is scikit-learn's `C`."""
     from sklearn.linear_model import LogisticRegression
 
     return LogisticRegression(C=strength, max_iter=_ITERATIONS, tol=_TOLERANCE)
@@ -100,12 +90,7 @@ def out_of_fold(
 ) -> np.ndarray:
     """Cross-validated class probabilities: each row's by a classifier fitted without it.
 
-    Args:
-        classifier: unfitted scikit-learn classifier.
-        features: shape (rows, channels).
-        labels: int class numbers, shape (rows,).
-        parts: of `folds`.
-        on_fold: called after each fold.
+    `on_fold` is called after each fold of `parts` (see `folds`).
 
     Returns:
         float64, shape (rows, classes). NaN for rows whose class the fitted rows lack, or whose

@@ -16,13 +16,7 @@ WRITE_SECONDS_PER_BYTE = 1 / 0.3e9
 
 @dataclass(frozen=True)
 class Segment:
-    """The part of the network that ends at a cut.
-
-    Attributes:
-        cut: unfreeze depth of that cut.
-        multiply_accumulates: of its convolutions, for one image.
-        output_bytes: of its activations, for one image.
-    """
+    """The part of the network that ends at `cut` (an unfreeze depth); its cost for one image."""
 
     cut: int
     multiply_accumulates: int
@@ -31,13 +25,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class Costs:
-    """Costs of computing and storing features.
-
-    Attributes:
-        seconds_per_multiply_accumulate: measured on a forward pass.
-        images: number of images, of all splits and views.
-        limit_bytes: most bytes that may be stored, or None.
-    """
+    """Measured speed, images of all splits and views, and most bytes to store (None: any)."""
 
     seconds_per_multiply_accumulate: float
     images: int
@@ -73,20 +61,15 @@ def choose_cuts(
 def compute_seconds(
     segments: Sequence[Segment], begin: int, end: int, seconds_each: float
 ) -> float:
-    """Seconds to compute one image's activations from one cut to another.
+    """Seconds to compute one image's activations from the end of segment `begin` to that of `end`.
 
-    Args:
-        segments: from the images to the pooled features.
-        begin: index of the segment that ends at the first cut; -1 for the images.
-        end: index of the segment that ends at the second cut.
-        seconds_each: per multiply-accumulate.
+    -1 stands for the images; `seconds_each` is per multiply-accumulate.
     """
     work = sum(segment.multiply_accumulates for segment in segments[begin + 1 : end + 1])
     return work * seconds_each
 
 
 def _bytes(segments: Sequence[Segment], chosen: Sequence[int]) -> int:
-    """Bytes of the chosen cuts for one image."""
     return sum(segment.output_bytes for segment in segments if segment.cut in chosen)
 
 

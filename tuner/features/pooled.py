@@ -16,11 +16,7 @@ def pooled(
     cache: Cache,
     on_progress: Progress = silent,
 ) -> list[np.ndarray]:
-    """Pooled features of image sets, computed once and cached.
-
-    Example:
-        >>> images = {"training features": training, "validation features": validation}
-        >>> training_features, validation_features = pooled(backbone, images, cache)
+    """Pooled features of image sets under the frozen backbone, computed once and cached.
 
     Args:
         backbone: the pretrained backbone.
@@ -30,9 +26,6 @@ def pooled(
 
     Returns:
         For each set float32, shape (n, 2048).
-
-    Raises:
-        CacheError: the cache folder is full or cannot be written.
     """
     store = FeatureStore(backbone.lend(0), cache)
     store.stored = (0,)

@@ -14,63 +14,45 @@ BATCH = 32
 DATA, _CHECK = "rows.npy", "check.json"
 
 
-class StoredRows:
-    """Rows of memory-mapped shards, indexed like one array.
+class _Rows:
+    """Rows in parts of one length, indexed like one array; shape (rows, ...), float32."""
 
-    Args:
-        shards: of equal length; the last may be shorter, and is padded at its end.
-        count: number of rows without the padding.
-    """
-
-    def __init__(self, shards: Sequence[np.ndarray], count: int) -> None:
-        self._shards = shards
-        self._size = len(shards[0])
-        self.shape = (count, *shards[0].shape[1:])
-        self.dtype = shards[0].dtype
+    def __init__(
+        self, part: Callable[[int], np.ndarray], size: int, shape: tuple[int, ...]
+    ) -> None:
+        self._part, self._size = part, size
+        self.shape = shape
+        self.dtype = np.dtype(np.float32)
 
     def __len__(self) -> int:
-        """Number of rows."""
         return self.shape[0]
 
     def __getitem__(self, chosen: Any) -> np.ndarray:
         """A copy of the chosen rows, by slice or index array."""
         indices = np.arange(len(self))[chosen]
-        if len(self._shards) == 1:
-            return self._shards[0][indices]
+        parts, offsets = np.divmod(indices, self._size)
+        numbers = np.unique(parts)
+        if len(numbers) == 1:
+            return self._part(int(numbers[0]))[offsets]
         rows = np.empty((len(indices), *self.shape[1:]), self.dtype)
-        shards, offsets = np.divmod(indices, self._size)
-        for shard in np.unique(shards):
-            here = shards == shard
-            rows[here] = self._shards[shard][offsets[here]]
+        for number in numbers:
+            here = parts == number
+            rows[here] = self._part(int(number))[offsets[here]]
         return rows
 
 
-class RecomputedRows:
-    """Rows at a cut that is not stored, computed in whole batches on each access.
+class StoredRows(_Rows):
+    """The first `count` rows of memory-mapped shards of equal length; the last may be shorter."""
 
-    Args:
-        block: computes the rows of an aligned batch, by its number.
-        shape: of all rows.
-    """
+    def __init__(self, shards: Sequence[np.ndarray], count: int) -> None:
+        super().__init__(shards.__getitem__, len(shards[0]), (count, *shards[0].shape[1:]))
+
+
+class RecomputedRows(_Rows):
+    """Rows at a cut that is not stored, computed by `block` in whole batches on each access."""
 
     def __init__(self, block: Callable[[int], np.ndarray], shape: tuple[int, ...]) -> None:
-        self._block = block
-        self.shape = shape
-        self.dtype = np.dtype(np.float32)
-
-    def __len__(self) -> int:
-        """Number of rows."""
-        return self.shape[0]
-
-    def __getitem__(self, chosen: Any) -> np.ndarray:
-        """The chosen rows, by slice or index array."""
-        indices = np.arange(len(self))[chosen]
-        rows = np.empty((len(indices), *self.shape[1:]), self.dtype)
-        blocks, offsets = np.divmod(indices, BATCH)
-        for number in np.unique(blocks):
-            here = blocks == number
-            rows[here] = self._block(int(number))[offsets[here]]
-        return rows
+        super().__init__(block, BATCH, shape)
 
 
 def pad(rows: np.ndarray) -> np.ndarray:
@@ -88,13 +70,7 @@ def rows_on_disk(images: int) -> int:
 
 
 class ShardWriter:
-    """Write a shard's rows batch by batch, and then its size and checksum.
-
-    Args:
-        folder: of the shard.
-        rows: their number, padding included.
-        shape: of a row.
-    """
+    """Write rows (padding included) of a shape batch by batch, then their size and checksum."""
 
     def __init__(self, folder: Path, rows: int, shape: tuple[int, ...]) -> None:
         self._folder = folder
@@ -102,15 +78,17 @@ class ShardWriter:
         described = {"descr": "<f4", "fortran_order": False, "shape": (rows, *shape)}
         header = io.BytesIO()
         np.lib.format.write_array_header_1_0(header, described)
-        self._stream.write(header.getvalue())
-        self._crc = zlib.crc32(header.getvalue())
+        self._crc = 0
+        self._append(header.getbuffer())
 
     def __enter__(self) -> "ShardWriter":
         return self
 
     def write(self, rows: np.ndarray) -> None:
         """Append rows, float32."""
-        data = np.ascontiguousarray(rows, "<f4").data.cast("B")
+        self._append(np.ascontiguousarray(rows, "<f4").data.cast("B"))
+
+    def _append(self, data: memoryview) -> None:
         self._crc = zlib.crc32(data, self._crc)
         self._stream.write(data)
 

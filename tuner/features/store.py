@@ -52,11 +52,6 @@ class FeatureStore:
         >>> store.open(pixels).rows(0)[:].shape  # pooled features: nothing is unfrozen
         (600, 2048)
 
-    Args:
-        backbone: of `search_spaces.backbone.build_backbone`. It must hold the pretrained weights
-            below every cut that is used.
-        cache: keeps the shards.
-
     Attributes:
         stored: unfreeze depths whose cuts are stored, by default all; the others are recomputed on
             each access. Set it before the first `open`.
@@ -98,11 +93,7 @@ class FeatureStore:
         self.stored = choose_cuts(self._segments, epochs, costs)
 
     def measure(self, image_size: int) -> None:
-        """Measure the speed of a forward pass, for `choose_stored` and the estimates.
-
-        Args:
-            image_size: in pixels.
-        """
+        """Measure the speed of a forward pass, for `choose_stored` and the estimates."""
         batch = np.zeros((BATCH, image_size, image_size, 3), np.uint8)
         seconds = 0.0
         for _ in range(2):  # the first pass compiles the programs
@@ -138,12 +129,13 @@ class FeatureStore:
         """Open the features of a set of images; compute those that are not cached in one pass.
 
         A killed pass resumes at the shard that it was computing. If two processes open the same
-        images, one computes each shard and the other waits for it.
+        images, one computes each shard and the other waits for it. `what` names the images for
+        `on_progress`, which is called after each shard from the first computed one on.
 
         Args:
             pixels: uint8, shape (n, image_size, image_size, 3).
-            on_progress: called with `what` after each shard, from the first computed one on.
-            what: names the images for `on_progress`.
+            on_progress: counts images.
+            what: names the images.
 
         Raises:
             CacheError: the cache folder is full or cannot be written.

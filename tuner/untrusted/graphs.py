@@ -47,15 +47,7 @@ _LITERT_DELEGATE = 51
 
 
 def check_savedmodel(folder: Path) -> None:
-    """Refuse a SavedModel that does more than compute.
-
-    Args:
-        folder: the SavedModel.
-
-    Raises:
-        ArchiveError: it holds an operation that could do harm, or is damaged.
-        OSError: it cannot be read.
-    """
+    """Refuse a SavedModel that does more than compute, or is damaged, with an ArchiveError."""
     from google.protobuf.message import DecodeError
     from tensorflow.core.protobuf import saved_model_pb2  # the format of the file
 
@@ -168,12 +160,7 @@ def _messages(message: Any) -> Iterator[Any]:
 
 
 def check_onnx(path: Path) -> None:
-    """Refuse an ONNX file that needs custom operations, or weights from other files.
-
-    Raises:
-        ArchiveError: it does, or it is damaged.
-        OSError: it cannot be read.
-    """
+    """Refuse an ONNX file of custom operations, or with weights in other files, or damaged."""
     import onnx
     from google.protobuf.message import DecodeError
 
@@ -193,12 +180,7 @@ def check_onnx(path: Path) -> None:
 
 
 def check_litert(path: Path) -> None:
-    """Refuse a LiteRT file that needs custom operations, or weights from other files.
-
-    Raises:
-        ArchiveError: it does, or it is damaged.
-        OSError: it cannot be read.
-    """
+    """Refuse a LiteRT file of custom operations, or with weights in other files, or damaged."""
     from ai_edge_litert import schema_py_generated as schema  # the format of the file
 
     content = _read(path)

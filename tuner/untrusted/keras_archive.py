@@ -71,13 +71,9 @@ class OwnClassError(ArchiveError):
 
 
 def check_keras_file(path: Path) -> None:
-    """Refuse a `.keras` file that is not safe to load.
+    """Refuse a `.keras` file that is not safe to load, with an ArchiveError.
 
     Neither Keras nor TensorFlow is imported, and nothing is unpacked to disk.
-
-    Raises:
-        ArchiveError: the reason; see its subclasses.
-        OSError: the file cannot be read.
     """
     with open_file(path) as file:
         if not zipfile.is_zipfile(file):
@@ -99,7 +95,6 @@ def check_keras_file(path: Path) -> None:
 
 
 def _kind(file: Any) -> str:
-    """The kind of a file that is not a zip archive, if it can be recognized."""
     file.seek(0)
     start = file.read(2)
     if start[:1] == b"\x80" and 2 <= start[-1] <= 5:
@@ -160,7 +155,6 @@ def _check_config(text: bytes) -> None:
 
 
 def _objects(value: Any) -> Iterator[dict[str, Any]]:
-    """Every object in a JSON document, itself included."""
     waiting = [value]
     while waiting:
         value = waiting.pop()

@@ -13,7 +13,6 @@ import sys
 import tempfile
 import weakref
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Self
 
 import numpy as np
@@ -70,12 +69,7 @@ class ModelProcess:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def load(self) -> None:
@@ -88,16 +82,9 @@ class ModelProcess:
         self._ask(np.empty(0), answers=1)
 
     def predict(self, request: np.ndarray) -> tuple[np.ndarray, float]:
-        """Class probabilities and the seconds that they took.
+        """Class probabilities, float32, (batch, classes), and their seconds, decoding left out.
 
-        Args:
-            request: uint8 RGB, (batch, height, width, 3), or an image's `path_request`.
-
-        Returns:
-            float32, (batch, classes), and seconds, decoding left out.
-
-        Raises:
-            ArchiveError, TuneError: see `load`.
+        Takes uint8 RGB, (batch, height, width, 3), or an image's `path_request`; raises as `load`.
         """
         probabilities, seconds = self._ask(request, answers=2)
         return probabilities, float(seconds)
@@ -125,13 +112,7 @@ class ModelProcess:
 
 
 def rehearse(path: Path) -> None:
-    """Load a `.keras` file with its optimizer, and run it on an image, in a limited process.
-
-    Call `check_keras_file` first, which refuses code.
-
-    Raises:
-        ArchiveError, TuneError: see `ModelProcess.load`.
-    """
+    """Load and run a `.keras` file, which `check_keras_file` accepted, in a limited process."""
     with ModelProcess("compiled", path) as model:
         model.load()
 

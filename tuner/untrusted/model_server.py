@@ -77,28 +77,24 @@ def load_compiled(path: str) -> Predictor:
 
 def load_savedmodel(path: str) -> Predictor:
     """Load a SavedModel's signature on pixels."""
-    import tensorflow as tf
-
-    compute_in_float32()
-    loaded = tf.saved_model.load(path)
-
-    def predict(images: np.ndarray, kept: Any = loaded) -> np.ndarray:
-        signature = kept.signatures["serving_default"]
-        return signature(rgb=tf.constant(images))["probabilities"].numpy()
-
-    return predict
+    return _signature(path, "serving_default", "rgb")
 
 
 def load_encoded(path: str) -> Callable[[bytes], np.ndarray]:
     """Load a SavedModel's signature on the bytes of one JPEG or PNG file."""
+    encoded = _signature(path, "encoded", "images")
+    return lambda data: encoded([data])
+
+
+def _signature(path: str, name: str, argument: str) -> Callable[[Any], np.ndarray]:
     import tensorflow as tf
 
     compute_in_float32()
     loaded = tf.saved_model.load(path)
 
-    def predict(data: bytes, kept: Any = loaded) -> np.ndarray:
-        signature = kept.signatures["encoded"]
-        return signature(images=tf.constant([data]))["probabilities"].numpy()
+    def predict(value: Any) -> np.ndarray:
+        inputs = {argument: tf.constant(value)}
+        return loaded.signatures[name](**inputs)["probabilities"].numpy()
 
     return predict
 
