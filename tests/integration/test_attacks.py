@@ -28,8 +28,7 @@ from tests.support.hostile_graphs import (
     litert_with_an_array_of,
     litert_with_an_operation_of_its_own,
     onnx_model,
-    onnx_that_makes,
-    onnx_with_an_initializer_of,
+    onnx_with_an_array_of,
     onnx_with_numbers_elsewhere,
     serve,
     with_a_constant_of,
@@ -273,14 +272,10 @@ def has_a_long_constant(folder: Path, canary: Path) -> None:
     with_a_constant_of(30_000_000_000, folder / "savedmodel")
 
 
-def has_a_long_initializer(folder: Path, canary: Path) -> None:
-    (folder / "model.onnx").write_bytes(
-        onnx_with_an_initializer_of(30_000_000_000, 3).SerializeToString()
-    )
-
-
 def makes_a_long_array(folder: Path, canary: Path) -> None:
-    (folder / "model.onnx").write_bytes(onnx_that_makes(30_000_000_000, 3).SerializeToString())
+    (folder / "model.onnx").write_bytes(
+        onnx_with_an_array_of(30_000_000_000, 3).SerializeToString()
+    )
 
 
 def has_a_long_result(folder: Path, canary: Path) -> None:
@@ -294,9 +289,8 @@ GRAPHS: dict[Attack, tuple[str, str]] = {
     has_operations_of_its_own: ("onnx", "holds the operation evil.Mul, which does more than"),
     has_numbers_elsewhere: ("onnx", "keeps numbers in another file"),
     has_a_long_constant: ("savedmodel", "needs more memory than 3 GB"),
-    has_a_long_initializer: ("onnx", "is not a model that onnxruntime can load"),
-    makes_a_long_array: ("onnx", "is not a model that onnxruntime can load"),
-    has_a_long_result: ("litert", "is not a model that ai-edge-litert can load"),
+    makes_a_long_array: ("onnx", "needs more memory than 3 GB"),
+    has_a_long_result: ("litert", "needs more memory than 3 GB"),
     calls_the_program: ("litert", "holds the operation Betainc, which does more than compute"),
 }
 

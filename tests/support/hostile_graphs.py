@@ -122,38 +122,34 @@ def onnx_with_numbers_elsewhere() -> Any:
     return model
 
 
-def onnx_with_an_initializer_of(*shape: int) -> Any:
-    """An ONNX model with a weight of that shape, of which one number is written."""
-    model = onnx_model()
-    weight = model.graph.initializer[0]
-    weight.dims[:] = shape
-    weight.raw_data = bytes(4)
-    return model
-
-
-def onnx_that_makes(*shape: int) -> Any:
-    """An ONNX model that fills an array of that shape."""
+def onnx_with_an_array_of(*shape: int) -> Any:
+    """An ONNX model that onnxruntime opens, and that fills an array of that shape."""
     onnx = pytest.importorskip("onnx")
-    make, model = onnx.helper.make_node, onnx_model()
-    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array(shape), "shape"))
-    model.graph.node.insert(0, make("ConstantOfShape", ["shape"], ["large"]))
-    model.graph.node.insert(1, make("ReduceSum", ["large"], ["sum"], keepdims=0))
-    return model
+    make, of, types = onnx.helper, onnx.helper.make_tensor_value_info, onnx.TensorProto
+    nodes = [
+        make.make_node("ConstantOfShape", ["shape"], ["large"]),
+        make.make_node("ReduceSum", ["large"], ["sum"], keepdims=0),
+        make.make_node("Cast", ["rgb"], ["image"], to=types.FLOAT),
+        make.make_node("Add", ["image", "sum"], ["probabilities"]),
+    ]
+    inputs = [of("rgb", types.UINT8, [None, None, None, 3])]
+    outputs = [of("probabilities", types.FLOAT, None)]
+    sizes = [onnx.numpy_helper.from_array(np.array(shape), "shape")]
+    graph = make.make_graph(nodes, "graph", inputs, outputs, sizes)
+    return make.make_model(graph, ir_version=8, opset_imports=[make.make_opsetid("", 17)])
 
 
 def litert_with_an_array_of(rows: int) -> bytes:
-    """A LiteRT file whose result is an array, (rows, 3)."""
-    schema = pytest.importorskip("ai_edge_litert.schema_py_generated")
-    import flatbuffers
+    """A LiteRT file that the runtime opens, and that makes an array, (rows, 3)."""
+    pytest.importorskip("ai_edge_litert")
 
-    serves = Serves(lambda x: tf.reduce_mean(x, (1, 2))).serve.get_concrete_function()
-    data = tf.lite.TFLiteConverter.from_concrete_functions([serves]).convert()
-    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(data))
-    graph = model.subgraphs[0]
-    graph.tensors[graph.outputs[0]].shape = np.array([rows, 3], "int32")
-    builder = flatbuffers.Builder()
-    builder.Finish(model.Pack(builder), b"TFL3")
-    return bytes(builder.Output())
+    def fill(x: Any) -> dict[str, Any]:
+        large = tf.broadcast_to(tf.reduce_mean(x), [rows, 3])
+        return {"probabilities": tf.reduce_sum(large, 0, keepdims=True)}
+
+    serves = Serves(fill)
+    serve = serves.serve.get_concrete_function()
+    return bytes(tf.lite.TFLiteConverter.from_concrete_functions([serve], serves).convert())
 
 
 def litert_with_an_operation_of_its_own() -> bytes:

@@ -1,7 +1,6 @@
 """Check the arrays or tf.data.Dataset that a user passes to the tuner.
 
-Images must be whole RGB values 0 to 255 and labels integers from 0. Anything else is refused: a
-network would train on images scaled to 0..1, or on unsuitable targets, without an error.
+Anything but whole RGB values 0 to 255 and class numbers is refused: it would train, without error.
 """
 
 from collections.abc import Iterator, Sequence
@@ -36,9 +35,6 @@ def labelled_images(
 
     Returns:
         The views, arrays unchanged and a Dataset as uint8; and the labels, integers, shape (n,).
-
-    Raises:
-        DataError: images or labels are unsuitable; the message names the remedy.
     """
     if isinstance(x, tf.data.Dataset):
         if y is not None:
@@ -80,11 +76,7 @@ def labelled_pair(
 
 
 def class_numbers(name: str, y: Any) -> np.ndarray:
-    """Class numbers, shape (n,), from integers, a column of integers, or one-hot rows.
-
-    Raises:
-        DataError: the labels are multi-label or regression targets, text, or negative.
-    """
+    """Class numbers, shape (n,), from integers, a column of integers, or one-hot rows."""
     try:
         labels = np.asarray(y)
     except ValueError as error:

@@ -24,8 +24,6 @@ def check_table(path: Path) -> None:
 def write_table(dataset: Dataset, path: Path) -> None:
     """Write rows of path,label,split,group, which `load_dataset` reads; paths are relative to it.
 
-    The group is empty if it is one image.
-
     Raises:
         DataError: a name cannot be written in a table, or the file cannot be written.
     """

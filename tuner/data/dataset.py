@@ -1,8 +1,4 @@
-"""The images of a search with their classes and splits, stored by a run as dataset.json.
-
-A survey is split by content, so that the split can be repeated; the same picture, or the same
-group, is never in two splits.
-"""
+"""The images of a search with their classes and splits, stored by a run as dataset.json."""
 
 import hashlib
 import json
@@ -162,8 +158,7 @@ def split_survey(found: Survey, options: SplitOptions) -> Dataset:
 
     Given splits are kept. Others are drawn within each class, in the order of a hash of
     `split_seed` and the content, so that they depend on these alone, and added images move few
-    others. The same picture, or the same group, stays in one split. A picture with two labels is
-    left out.
+    others. The same picture, or the same group, stays in one split.
 
     Raises:
         DataError: a class has too few different images.

@@ -1,7 +1,4 @@
-"""Split images into training, validation and test without separating groups.
-
-Pure functions of the images' contents: a split can be repeated, and added images move few others.
-"""
+"""Split images without separating groups: pure functions of the contents, which can be repeated."""
 
 import hashlib
 from collections import Counter, defaultdict
@@ -25,12 +22,7 @@ class Member:
 
 
 def components(pairs: Iterable[tuple[int, int]]) -> tuple[tuple[int, ...], ...]:
-    """Connected components of a graph: the numbers of each, sorted, the least first.
-
-    Example:
-        >>> components([(1, 2), (5, 9), (2, 7)])
-        ((1, 2, 7), (5, 9))
-    """
+    """Connected components of a graph: the numbers of each, sorted, the least first."""
     from scipy.sparse import coo_array  # slow to import
     from scipy.sparse.csgraph import connected_components
 
@@ -46,12 +38,7 @@ def components(pairs: Iterable[tuple[int, int]]) -> tuple[tuple[int, ...], ...]:
 
 
 def group_names(keys: Sequence[str], pairs: Iterable[tuple[int, int]]) -> list[str]:
-    """The group of each image, named by the least key of its members.
-
-    Args:
-        keys: of each image, such as its SHA-256.
-        pairs: indices of images of the same group; all other images are alone.
-    """
+    """The group of each image, named by the least of its members' `keys`; `pairs` share a group."""
     names = list(keys)
     for numbers in components(pairs):
         least = min(keys[number] for number in numbers)
@@ -61,19 +48,11 @@ def group_names(keys: Sequence[str], pairs: Iterable[tuple[int, int]]) -> list[s
 
 
 def split_members(members: Sequence[Member], shares: Mapping[str, float], seed: int) -> list[str]:
-    """Choose the split of each member.
+    """Choose the split of each member; DataError if a class has too few groups.
 
-    Class by class, groups without a fixed split fill the splits of `shares`, in the order of a hash
-    of the seed and the group's name; the rest is for training. A group of several classes counts
-    for its most frequent one.
-
-    Args:
-        members: all images.
-        shares: each split's share of each class, at least one group; filled in this order.
-        seed: changes the split.
-
-    Raises:
-        DataError: a class has too few groups.
+    Class by class, groups without a fixed split fill those of `shares` (at least one group each)
+    in the order of a hash of the seed and the group's name; the rest is for training. A group of
+    several classes counts for its most frequent one.
     """
     fixed = {member.group for member in members if member.split is not None}
     labels: dict[str, Counter[str]] = defaultdict(Counter)

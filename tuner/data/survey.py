@@ -1,7 +1,4 @@
-"""Survey of a dataset: read every image once; find damage, copies, conflicting labels and leaks.
-
-`tuner.data.dataset` splits what a survey found, and `tune data` shows it.
-"""
+"""Survey of a dataset: read every image once; find damage, copies, conflicting labels and leaks."""
 
 import hashlib
 from collections import Counter, defaultdict

@@ -27,10 +27,10 @@ _FILE = "view.npy"
 
 @dataclass(frozen=True)
 class Strength:
-    """Largest changes of a view, drawn uniformly between minus and plus each value.
+    """Largest changes, drawn uniformly between minus and plus each value.
 
-    `zoom` is the share of each side that is cropped, `degrees` the rotation, `colour` the relative
-    change of brightness, contrast and saturation.
+    `zoom` is the share of each side that is cropped, `colour` that of brightness, contrast and
+    saturation.
     """
 
     zoom: float
@@ -53,14 +53,7 @@ def prepare_views(
     cache: Cache,
     on_progress: Progress = silent,
 ) -> list[np.ndarray]:
-    """Draw `count` views of a set of images, or find them in the cache.
-
-    Args:
-        pixels: uint8, shape (n, image_size, image_size, 3).
-        mode: "none" or a key of MODES.
-        count: number of views; one for "none".
-        cache: holds them until it is closed.
-        on_progress: counts images drawn.
+    """Draw `count` views of images, uint8, shape (n, size, size, 3), or find them in the cache.
 
     Returns:
         Read-only memory maps of the same shape, one for each view; for "none" the pixels alone.

@@ -26,25 +26,16 @@ _Result = TypeVar("_Result")
 
 
 def decode(data: bytes) -> np.ndarray:
-    """The upright RGB pixels of a JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF or HEIC file.
+    """The upright RGB pixels, uint8, shape (height, width, 3), of a JPEG, PNG, WebP, GIF ... file.
 
     Of several pages, frames or pictures, the first. Colours of an embedded profile become those of
     sRGB, transparency is laid on white; grey, palette and CMYK images become RGB. Of deeper
     integers the upper eight bits are kept, as tf.io and OpenCV do. A JPEG whose pixels would take
     over 1 GB (128 megapixels in colour) is decoded at half, a quarter or an eighth of its size.
 
-    It is decoded in another process, of limited memory and time: see `tuner.decoding.pool`.
-
-    Returns:
-        uint8, shape (height, width, 3).
-
     Raises:
         DecodeError: the bytes are no such image, are damaged or cut short, claim more than
             `MAX_PIXELS` pixels, take too much memory or time, or crash their decoder.
-
-    Example:
-        >>> decode(Path("cat.jpg").read_bytes()).shape
-        (480, 640, 3)
     """
     (pixels,) = decode_each([data])
     if isinstance(pixels, DecodeError):

@@ -235,9 +235,7 @@ def _mend_transparency(image: ImageFile) -> None:
 
 
 def _bmp_profile(data: bytes) -> bytes | None:
-    """The profile in a header of version 5:
-    https://learn.microsoft.com/windows/win32/api/wingdi/ns-wingdi-bitmapv5header
-    """
+    """The profile in a header of version 5 (BITMAPV5HEADER)."""
     if len(data) < 138 or data[14:18] != b"\x7c\0\0\0" or data[70:74] != b"DEBM":
         return None
     start, length = struct.unpack_from("<II", data, 126)

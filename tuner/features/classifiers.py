@@ -17,11 +17,7 @@ _ITERATIONS, _TOLERANCE = 200, 1e-3
 
 
 def projection(features: np.ndarray) -> Any:
-    """Fit standardisation and principal components on features, float32, shape (rows, channels).
-
-    Returns:
-        Fitted scikit-learn transformer to at most 512 components, float32.
-    """
+    """Standardisation and at most 512 principal components, fitted on float32 (rows, channels)."""
     from sklearn.decomposition import PCA
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -59,14 +55,10 @@ def fit(model: Any, features: np.ndarray, labels: np.ndarray | None = None) -> A
 def folds(
     labels: np.ndarray, groups: np.ndarray | None, count: int, seed: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield stratified cross-validation folds: row numbers to fit on, and to predict.
+    """Yield at most `count` stratified folds: row numbers to fit on, and to predict.
 
-    Args:
-        labels: int class numbers, shape (rows,).
-        groups: group of each row, shape (rows,); a group is never split. None: no groups.
-        count: number of folds, reduced to the rows of the largest class and to the groups; below 2
-            there are none.
-        seed: for the shuffle.
+    Rows of one of `groups` (None: no groups) stay together. No class, nor the groups, can give more
+    folds than it has rows; below 2 there are none.
     """
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 

@@ -35,15 +35,12 @@ class Costs:
 def choose_cuts(
     segments: Sequence[Segment], epochs: Mapping[int, float], costs: Costs
 ) -> tuple[int, ...]:
-    """Choose the set of cuts that makes the search fastest, within the limit.
+    """Choose the cuts, as unfreeze depths, that make the search fastest within the limit.
 
     Args:
         segments: from the images to the pooled features.
         epochs: expected epochs of training at each unfreeze depth.
         costs: of computing and storing.
-
-    Returns:
-        Unfreeze depths, from the input to the output.
     """
     cuts = [segment.cut for segment in segments]
     subsets = itertools.chain.from_iterable(

@@ -16,16 +16,9 @@ def pooled(
     cache: Cache,
     on_progress: Progress = silent,
 ) -> list[np.ndarray]:
-    """Pooled features of image sets under the frozen backbone, computed once and cached.
+    """Pooled features, float32, (n, 2048), of image sets under the frozen backbone; cached.
 
-    Args:
-        backbone: the pretrained backbone.
-        sets: images, uint8, shape (n, image_size, image_size, 3), by their name for `on_progress`.
-        cache: keeps the features.
-        on_progress: called with a set's name while its features are computed.
-
-    Returns:
-        For each set float32, shape (n, 2048).
+    `sets` are pixels, uint8, (n, size, size, 3), by their name for `on_progress`.
     """
     store = FeatureStore(backbone.lend(0), cache)
     store.stored = (0,)

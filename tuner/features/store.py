@@ -82,10 +82,7 @@ class FeatureStore:
     def choose_stored(self, epochs: Mapping[int, float], images: int, image_size: int) -> None:
         """Set `stored` to the cuts that make a search fastest and fit into the cache.
 
-        Args:
-            epochs: expected epochs of training at each unfreeze depth.
-            images: rows at a cut, of all splits and views.
-            image_size: in pixels.
+        `epochs` are those expected at each unfreeze depth, `images` those of all splits and views.
         """
         if sum(count > 0 for count in epochs.values()) > 1:
             self.measure(image_size)
@@ -126,19 +123,10 @@ class FeatureStore:
     def open(
         self, pixels: np.ndarray, on_progress: Progress = silent, what: str = "computing features"
     ) -> "FeatureSet":
-        """Open the features of a set of images; compute those that are not cached in one pass.
+        """Open the features of pixels, (n, size, size, 3); compute those that are not cached.
 
         A killed pass resumes at the shard that it was computing. If two processes open the same
-        images, one computes each shard and the other waits for it. `what` names the images for
-        `on_progress`, which is called after each shard from the first computed one on.
-
-        Args:
-            pixels: uint8, shape (n, image_size, image_size, 3).
-            on_progress: counts images.
-            what: names the images.
-
-        Raises:
-            CacheError: the cache folder is full or cannot be written.
+        images, one computes each shard and the other waits for it.
         """
         features = FeatureSet(self, pixels)
         features.prepare(on_progress, what)

@@ -1,8 +1,7 @@
-"""Vet a SavedModel, an ONNX or a LiteRT file before its runtime opens it.
+"""Vet a SavedModel, an ONNX or a LiteRT file before its runtime opens it; nothing is run here.
 
-Each is a graph of operations. A SavedModel's may read and write any file and call Python; an ONNX
-file may keep its weights in other files; a LiteRT file may call custom operations. Nothing is run
-here.
+A SavedModel's operations may read and write any file and call Python; an ONNX file may keep its
+weights in other files; a LiteRT file may call custom operations.
 """
 
 from collections.abc import Iterator, Mapping

@@ -1,9 +1,7 @@
-"""Vet a `.keras` file before Keras opens it.
+"""Vet a `.keras` file before Keras opens it: refuse whatever could run code or touch other files.
 
-Keras's safe mode refuses code stored in the file. This also refuses whatever could run code, or
-read or write other files: the file must be a zip archive of three members, and its configuration
-may name stock Keras classes that compute, and nothing else. `tuner.untrusted.model_process` limits
-the memory.
+It must be a zip archive of three members, whose configuration names stock Keras classes that
+compute, and nothing else. `tuner.untrusted.model_process` limits the memory.
 """
 
 import copy

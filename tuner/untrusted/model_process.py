@@ -26,7 +26,7 @@ _LEAST_MEMORY_BYTES = 4 << 30
 # How runtimes word it when they get no memory.
 _NO_MEMORY = re.compile(
     "MemoryError|ResourceExhausted|bad_alloc|OOM when|allocate memory|Failed to allocate|"
-    "Cannot parse tensor from proto"
+    r"Cannot parse tensor from proto|AllocateTensors\(.*\)\s+RuntimeError\s*\Z"
 )
 
 
@@ -38,10 +38,7 @@ class ModelProcess:
             model.load()
             probabilities, seconds = model.predict(pixels[np.newaxis])
 
-    Args:
-        kind: a key of `model_server.LOADERS`.
-        path: the model's file or folder.
-        limited: whether memory and file size are limited; time always is.
+    Memory and file size are limited if `limited`; time always is.
     """
 
     def __init__(self, kind: str, path: Path, limited: bool = True) -> None:
