@@ -69,8 +69,8 @@ def write_page(path: Path) -> tuple[int, int]:
 
     contents = many_contents()
     path.write_text(render(contents, datetime.now(UTC)), "utf-8")
-    assert contents.story.dataset is not None
-    return len(contents.story.trials), len(contents.story.dataset.files)
+    assert contents.data.dataset is not None
+    return len(contents.data.trials), len(contents.data.dataset.files)
 
 
 def first_paints(path: Path, loads: int) -> list[float]:

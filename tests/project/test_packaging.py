@@ -55,7 +55,7 @@ def test_wheel_holds_every_module_and_nothing_else(wheel: Path, project: dict[st
         for path in (ROOT / "tuner" / "report" / "assets").rglob("*")
         if path.is_file()
     }
-    assert len(assets) >= 8  # templates, style, scripts, and the licences of what is not ours
+    assert len(assets) == 6  # templates, style, script
     assert assets <= names
 
 

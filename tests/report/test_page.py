@@ -40,23 +40,17 @@ from tuner.data.pixel_store import prepare_images
 from tuner.data.splits import SPLITS
 from tuner.diagnose.stored import keep_diagnosis
 from tuner.errors import DataError, SettingsError
+from tuner.metrics.intervals import Proportion
 from tuner.observer import RungEnds, SearchEvent
-from tuner.report import figures, page, thumbnails
-from tuner.report import validation as validation_module
+from tuner.report import axes, charts, page, thumbnails
 from tuner.report.comparison import _sentence, compare
-from tuner.report.contents import (
-    Absent,
-    Contents,
-    Doubtful,
-    Validation,
-    _diagnosis,
-    diagnose_command,
-    gather,
-)
+from tuner.report.contents import Contents, Validation, _diagnosis, diagnose_command, gather
 from tuner.report.headline import Contender, answer_of
+from tuner.report.image_sections import Doubts
 from tuner.report.importance import EPOCHS, LEAST_TRIALS, importances
-from tuner.report.label_doubts import Doubts
-from tuner.report.run_data import story_of
+from tuner.report.run_data import Absent, read_run_data
+from tuner.report.time_shares import time_shares
+from tuner.report.validation import Calibration, Matrix, class_rows, worst
 from tuner.report.write import check_page
 from tuner.runs.notes import Notes
 from tuner.runs.outcomes import Outcomes
@@ -121,10 +115,10 @@ class Outline(HTMLParser):
         (self.code if inside in ("script", "style") else self.text).append(data)
 
 
-def test_the_answer_comes_first_with_its_interval_and_opponents(html: str) -> None:
+def test_the_answer_comes_first_with_its_interval_and_baselines(html: str) -> None:
     text = " ".join(" ".join(Outline(html).text).split())
     answer = text[text.index("The answer") : text.index("Hyperband with factor")]
-    assert re.search(r"names \d+ of 1432 validation images rightly, \d", answer)
+    assert re.search(r"classifies \d+ of 1432 validation images correctly, \d", answer)
     assert "95 % interval" in answer
     assert "more than plain head" in answer
     assert "always the most frequent class" in answer
@@ -132,7 +126,6 @@ def test_the_answer_comes_first_with_its_interval_and_opponents(html: str) -> No
 
 def test_the_test_set_is_not_asked_for(html: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from tuner.data import pixel_store
-    from tuner.report import image_sections
 
     asked: list[str] = []
 
@@ -140,8 +133,7 @@ def test_the_test_set_is_not_asked_for(html: str, monkeypatch: pytest.MonkeyPatc
         asked.extend(file.path for file in files)
         return prepare_images(files, *others, **options)
 
-    for module in (pixel_store, image_sections):
-        monkeypatch.setattr(module, "prepare_images", noting)
+    monkeypatch.setattr(pixel_store, "prepare_images", noting)
     search = small_search()
     run = open_run(search.runs)
     dataset = run.dataset(search.photos)
@@ -169,17 +161,22 @@ def test_what_best_measured_is_shown(synthetic: Run, contents: Contents) -> None
     synthetic.journal.set_evaluation(
         winner.id, {"epochs": winner.epochs, "test_correct": 30, "test_images": 40}
     )
-    found = answer_of(synthetic, contents.story)
+    data = read_run_data(synthetic)
     synthetic.journal.set_evaluation(winner.id, {"epochs": 0})
+    found = answer_of(data)
     assert found.test is not None
-    assert found.test.accuracy.share == 0.75
+    assert found.test.share == 0.75
     assert "not yet" not in " ".join(found.sentences)
-    assert answer_of(synthetic, contents.story).test is None
+    shown = page.render(dataclasses.replace(contents, data=data, answer=found), NOW)
+    numbers = re.findall(r'<div class="figure( main)?"><b>([^<]+)</b>', shown)
+    assert numbers[0] == (" main", "75.0\u00a0%")
+    assert all(not main for main, _ in numbers[1:])
+    assert answer_of(read_run_data(synthetic)).test is None
 
 
 def test_hostile_names_are_text_everywhere(html: str) -> None:
     outline = Outline(html)
-    assert [tag for tag, _ in outline.tags if tag == "script"] == ["script"] * 3
+    assert [tag for tag, _ in outline.tags if tag == "script"] == ["script"] * 2
     assert all(
         attributes["src"] and attributes["src"].startswith("data:image/jpeg;base64,")
         for tag, attributes in outline.tags
@@ -216,30 +213,32 @@ def test_the_policy_names_every_script_and_style(html: str) -> None:
     assert "default-src &#39;none&#39;" in policy
     assert "unsafe" not in policy
     inline = re.findall(r"<style>(.*?)</style>|<script>(.*?)</script>", html, re.DOTALL)
-    assert len(inline) == 3
+    assert len(inline) == 2
     for style, script in inline:
         digest = base64.b64encode(hashlib.sha256((style or script).encode()).digest()).decode()
         assert f"sha256-{digest}" in policy
 
 
 def test_every_bracket_shows_who_was_promoted(contents: Contents) -> None:
-    first = contents.brackets[0]
+    first = charts.brackets(contents.data)[0]
     assert [column.note for column in first.columns] == [
         "27 of 27", "9 of 9", "3 of 3", "1 of 1",
     ]  # fmt: skip
     assert len(first.lines) == 9 + 3 + 1
-    assert len(first.dots) == 27 + 9 + 3 + 1
-    assert first.summary.startswith("27 trials to epoch 1, of these 9 trials to epoch 3")
+    assert len(first.points) == 27 + 9 + 3 + 1
+    assert first.label.startswith("27 trials to epoch 1, of these 9 trials to epoch 3")
 
 
 def test_what_may_still_be_promoted_is_not_said_to_have_ended(tmp_path: Path) -> None:
     run = synthetic_run(tmp_path, trials=9, images=140)
     run.journal.set_notes(Notes(finished_iterations=0))
     found = gathered(run, tmp_path / "cache")
-    assert found.story.state == "interrupted"
+    assert found.data.state == "interrupted"
     text = page.render(found, NOW)
     assert "went no further" not in text
-    assert text.count(", no further so far</title>") == len(found.brackets[0].dots) > 0
+    assert (
+        text.count(", no further so far</title>") == len(charts.brackets(found.data)[0].points) > 0
+    )
     assert "</svg>no further so far</li>" in text
     assert "was not promoted, or not yet." in text
     run.journal.set_notes(Notes(finished_iterations=run.settings.iterations))
@@ -268,110 +267,98 @@ def test_what_was_planned_is_known_before_every_recipe_has_begun(
     assert result.exit_code == 130, result.output
     run = open_run(runs, "begun")
     assert [trial.recipe for trial in run.journal.trials()] == ["plain head"]
-    planned = story_of(run).schedule
+    planned = read_run_data(run).schedule
     assert planned.recipes == ("plain head", "blog head")
     assert (planned.total_trials, planned.total_epochs) == (3, 3)
     run.journal._connection.execute("DELETE FROM notes")  # as of a damaged journal
-    assert story_of(run).schedule.recipes == ("plain head",)
+    assert read_run_data(run).schedule.recipes == ("plain head",)
 
 
-def test_better_scores_are_higher_up_for_losses_too() -> None:
-    ends = (0.0, 1.0)
-    assert figures._height(0.9, ends, False) < figures._height(0.1, ends, False)
-    assert figures._height(0.1, ends, True) < figures._height(0.9, ends, True)
+@pytest.mark.parametrize("objective", ["val_accuracy", "val_loss"])
+def test_better_scores_are_higher_up_for_losses_too(contents: Contents, objective: str) -> None:
+    settings = dataclasses.replace(contents.data.settings, objective=objective)
+    first = charts.brackets(dataclasses.replace(contents.data, settings=settings))[0]
+    rows = {float(tick.text): tick.place for tick in first.rows}
+    best = max(rows) if objective == "val_accuracy" else min(rows)
+    assert rows[best] == min(rows.values())
 
 
 @pytest.mark.parametrize("is_loss", [False, True])
 def test_a_hopeless_score_does_not_flatten_the_others(is_loss: bool) -> None:
     scores = [0.70 + 0.01 * (number % 8) for number in range(24)]
-    low, high = figures.score_ends([*scores, 9.0 if is_loss else 0.01], is_loss)
+    low, high = axes.score_ends([*scores, 9.0 if is_loss else 0.01], is_loss)
     assert low <= 0.70
     assert high >= 0.77
     assert high - low < 0.5
 
 
 def test_time_adds_up(contents: Contents) -> None:
-    story = contents.story
-    before = sum(story.prepared.values())
-    for title, shares in contents.times.items():
+    data = contents.data
+    before = sum(data.prepared.values())
+    for title, shares in time_shares(data).items():
         if title != "The slowest trials":
-            total = story.seconds + (before if title == "All of it" else 0)
+            total = data.seconds + (before if title == "All of it" else 0)
             assert sum(each.share for each in shares) == pytest.approx(1)
             assert sum(each.seconds for each in shares) == pytest.approx(total)
 
 
 def test_what_went_before_the_training_has_its_bars(contents: Contents, html: str) -> None:
-    shown = {share.name: share.seconds for share in contents.times["All of it"]}
-    assert shown == PREPARED | {"training": pytest.approx(contents.story.seconds)}
+    shown = {share.name: share.seconds for share in time_shares(contents.data)["All of it"]}
+    assert shown == PREPARED | {"training": pytest.approx(contents.data.seconds)}
     text = "".join(Outline(html).text)
     assert all(name in text for name in PREPARED)
     assert "images were read and decoded and frozen features computed: 1m22s" in text
 
 
-def test_a_run_that_did_not_note_it_says_so(contents: Contents) -> None:
-    story = dataclasses.replace(contents.story, prepared={})
-    times = figures.time_shares(story)
-    assert next(iter(times)) == "The training, by bracket"
-    shown = page.render(dataclasses.replace(contents, story=story, times=times), NOW)
-    assert "is not in it: this run did not note it." in shown
-
-
 def test_the_versions_are_those_of_the_search(contents: Contents) -> None:
-    story = dataclasses.replace(contents.story, computes={"keras": "3.0.1", "numpy": "2.9"})
+    data = dataclasses.replace(contents.data, versions={"keras": "3.0.1", "numpy": "2.9"})
     versions = {"keras": "3.0.1", "numpy": "2.8"}
-    shown = page.render(dataclasses.replace(contents, story=story, versions=versions), NOW)
+    shown = page.render(dataclasses.replace(contents, data=data, versions=versions), NOW)
     text = " ".join("".join(Outline(shown).text).split())
     assert "keras3.0.1numpy2.9 (this page: 2.8)" in text
 
 
-ANSWERS = validation_module.Answers.of(
-    Outcomes(
-        np.array([0, 0, 1, 1, 2, 1], "<u2"),
-        np.array([0.9, 0.5, 0.8, 0.95, 0.6, 0.99], "<f2"),
-        np.array([0.9, 0.5, 0.1, 0.95, 0.6, 0.0], "<f2"),
-    ),
-    np.array([0, 0, 0, 1, 2, 2]),
+OUTCOMES = Outcomes(
+    np.array([0, 0, 1, 1, 2, 1], "<u2"),
+    np.array([0.9, 0.5, 0.8, 0.95, 0.6, 0.99], "<f2"),
+    np.array([0.9, 0.5, 0.1, 0.95, 0.6, 0.0], "<f2"),
 )
+LABELS = np.array([0, 0, 0, 1, 2, 2])
 
 
 def test_classes_are_counted_as_scikit_learn_counts_them() -> None:
-    labels, predicted = ANSWERS.labels, ANSWERS.predicted
-    counts = validation_module.confusion(ANSWERS, 3)
-    assert (counts == confusion_matrix(labels, predicted)).all()
-    rows = validation_module.class_rows(counts, NAMES)
+    predicted = OUTCOMES.predicted.astype(int)
+    rows = class_rows(predicted, LABELS, NAMES)
     assert [row.recall.share for row in rows] == pytest.approx(
-        recall_score(labels, predicted, average=None)
+        recall_score(LABELS, predicted, average=None)
     )
     assert [row.precision for row in rows] == pytest.approx(
-        precision_score(labels, predicted, average=None)
+        precision_score(LABELS, predicted, average=None)
     )
-    assert [row.f1 for row in rows] == pytest.approx(f1_score(labels, predicted, average=None))
-    assert [(row.taken_for, row.taken) for row in rows] == [("dog", 1), (None, 0), ("dog", 1)]
-    assert validation_module.confused_pairs(counts, NAMES, 9) == [
-        ("cat", "dog", 1),
-        ("hen", "dog", 1),
-    ]
+    assert [row.f1 for row in rows] == pytest.approx(f1_score(LABELS, predicted, average=None))
+    assert [(row.other, row.mistakes) for row in rows] == [("dog", 1), (None, 0), ("dog", 1)]
+    matrix = Matrix.of(confusion_matrix(LABELS, predicted), NAMES)
+    assert matrix.rows == [[2, 1, 0], [0, 1, 0], [0, 1, 1]]
+    assert matrix.shades == [[7, 4, 0], [0, 10, 0], [0, 5, 5]]
+    assert matrix.pairs == [("cat", "dog", 1), ("hen", "dog", 1)]
 
 
 def test_the_worst_mistake_is_the_most_confident_one() -> None:
-    assert list(validation_module.worst(ANSWERS, 9)) == [5, 2]
-    assert list(validation_module.worst(ANSWERS, 1)) == [5]
+    assert list(worst(OUTCOMES, LABELS, 9)) == [5, 2]
+    assert list(worst(OUTCOMES, LABELS, 1)) == [5]
 
 
-def test_reliability_of_a_model_that_is_right_as_often_as_it_says() -> None:
+def test_calibration_of_a_model_that_is_right_as_often_as_it_says() -> None:
     random = np.random.default_rng(0)
     confidence = random.uniform(0.5, 1, 20_000)
     right = random.random(20_000) < confidence
-    honest = validation_module.Answers(
-        np.ones(20_000, int), right.astype(int), confidence, confidence
-    )
-    boastful = dataclasses.replace(honest, confidence=np.sqrt(confidence))
-    assert validation_module.reliability(honest).error < 0.01
-    assert "can be taken at its word" in validation_module.reliability(honest).verdict
-    assert validation_module.reliability(boastful).error == pytest.approx(
-        float((np.sqrt(confidence) - confidence).mean()), abs=0.01
-    )
-    assert "too sure" in validation_module.reliability(boastful).verdict
+    honest, boastful = Calibration.of(confidence, right), Calibration.of(np.sqrt(confidence), right)
+    assert honest.error < 0.01
+    assert "can be trusted" in honest.verdict
+    gap = float((np.sqrt(confidence) - confidence).mean())
+    assert boastful.error == pytest.approx(gap, abs=0.01)
+    assert "overconfident" in boastful.verdict
+    assert Calibration.of(confidence**2, right).verdict.endswith("it is underconfident.")
 
 
 def trial(number: int, score: float, epochs: int = 9, **values: Any) -> TrialRecord:
@@ -409,7 +396,7 @@ def test_noise_is_not_to_be_trusted() -> None:
     assert "do not draw conclusions" in found.trust
 
 
-def test_of_few_trials_nothing_is_told() -> None:
+def test_few_trials_have_no_importances() -> None:
     few = [trial(number, float(number), rate=number) for number in range(LEAST_TRIALS - 1)]
     assert importances(few) is None
     failed = dataclasses.replace(trial(99, 1.0, rate=1), status=FAILED)
@@ -463,8 +450,8 @@ def test_the_diagnosis_that_is_missing_is_made_by_its_command(tmp_path: Path) ->
 
 
 def test_digits_cannot_be_diagnosed(synthetic: Run, tmp_path: Path) -> None:
-    story = story_of(synthetic)
-    digits = dataclasses.replace(story, settings=dataclasses.replace(story.settings, data=None))
+    data = read_run_data(synthetic)
+    digits = dataclasses.replace(data, settings=dataclasses.replace(data.settings, data=None))
     with Cache(tmp_path) as cache:
         found = _diagnosis(digits, cache)
     assert isinstance(found, Absent)
@@ -475,9 +462,9 @@ def test_digits_cannot_be_diagnosed(synthetic: Run, tmp_path: Path) -> None:
 def test_with_a_time_budget_the_same_trials_are_not_promised(contents: Contents) -> None:
     promise = "give the same trials and scores:"
     assert promise in page.render(contents, NOW)
-    settings = dataclasses.replace(contents.story.settings, time_budget_seconds=60.0)
-    story = dataclasses.replace(contents.story, settings=settings)
-    limited = page.render(dataclasses.replace(contents, story=story), NOW)
+    settings = dataclasses.replace(contents.data.settings, time_budget_seconds=60.0)
+    data = dataclasses.replace(contents.data, settings=settings)
+    limited = page.render(dataclasses.replace(contents, data=data), NOW)
     assert promise not in limited
     assert "depends on how fast the machine is" in limited
 
@@ -518,24 +505,6 @@ def test_a_real_run_has_every_section(tmp_path: Path) -> None:
     assert run.journal.evaluation(0) is None
 
 
-@pytest.mark.slow
-def test_the_network_is_asked_where_the_journal_did_not_keep_its_answers(tmp_path: Path) -> None:
-    import contextlib
-    import sqlite3
-
-    search = small_search()
-    runs = search.copy_of_runs(tmp_path)
-    kept = gathered(open_run(runs, "small"), search.cache).validation
-    with contextlib.closing(sqlite3.connect(runs / "small" / "journal.db")) as connection:
-        connection.execute("DELETE FROM outcomes")
-        connection.commit()
-    asked = gathered(open_run(runs, "small"), search.cache).validation
-    assert isinstance(kept, Validation)
-    assert isinstance(asked, Validation)
-    assert asked.matrix == kept.matrix
-    assert asked.reliability.error == pytest.approx(kept.reliability.error, abs=1e-2)
-
-
 def empty(run: Run) -> None:
     with run.journal._transaction() as execute:
         for table in ("outcomes", "epochs", "rungs", "trials"):
@@ -569,7 +538,7 @@ def outcomes_damaged(run: Run) -> None:
 
 
 def evaluation_damaged(run: Run) -> None:
-    winner = story_of(run).winner
+    winner = read_run_data(run).winner
     assert winner is not None
     run.journal.set_evaluation(winner.id, {"epochs": 1, "test_correct": 3, "test_images": 4})
     altered(run, "evaluations")
@@ -596,9 +565,12 @@ def garbled(run: Run) -> None:
     [
         (empty, "No trial has begun."),
         (all_failed, "every trial failed, the last one with: the loss became <b>NaN</b>"),
-        (no_dataset, "The run's description of its images is gone or damaged."),
+        (no_dataset, "The run's description of its images is missing or damaged."),
         (outcomes_damaged, "The selection bias of its score is unknown: the journal"),
-        (evaluation_damaged, "what was measured, if anything, cannot be read: the journal"),
+        (
+            evaluation_damaged,
+            "The result on the test images, if there is one, cannot be read: the journal",
+        ),
         pytest.param(no_weights, "There are no heat maps", marks=pytest.mark.slow),
         pytest.param(garbled, "The journal is damaged.", marks=pytest.mark.slow),
     ],
@@ -641,9 +613,9 @@ def test_the_key_of_the_confusion_matrix_is_not_in_its_scrolling_box(html: str) 
 
 
 def test_no_doubtful_label_is_no_list_of_none(contents: Contents) -> None:
-    none = dataclasses.replace(contents, doubtful=Doubtful((), Doubts((), 0, 23)))
+    none = dataclasses.replace(contents, doubts=Doubts((), 0, 23))
     text = " ".join("".join(Outline(page.render(none, NOW)).text).split())
-    assert "frozen backbone's features: of 23 images none is named. tune diagnose" in text
+    assert "frozen backbone's features: none of 23 images. tune diagnose" in text
     assert "0 most doubtful" not in text
 
 
@@ -657,7 +629,9 @@ def test_what_is_to_be_typed_or_found_is_shown_as_it_is(contents: Contents) -> N
     text = "".join(Outline(page.render(changed, NOW)).text)
     assert "tune search '/photos/at 5 % light'" in text
     assert "at 5 % light.png" in text
-    assert re.search(r"names \d+ of \d+ validation images rightly, [\d.]+\u00a0% \(95\u00a0%", text)
+    assert re.search(
+        r"classifies \d+ of \d+ validation images correctly, [\d.]+\u00a0% \(95\u00a0%", text
+    )
 
 
 def test_a_picture_that_is_gone_or_another_is_refused(tmp_path: Path) -> None:
@@ -718,9 +692,9 @@ def test_runs_on_other_images_cannot_be_compared(tmp_path: Path) -> None:
         synthetic_run(tmp_path / name, trials=30, images=images)
         for name, images in (("a", 140), ("b", 168))
     )
-    found = compare([one, two])
+    found = compare([read_run_data(one), read_run_data(two)])
     assert not found.same_data
-    assert "cannot be compared" in found.data
+    assert "cannot be compared" in found.common
 
 
 def without_images(run: Run, path: Path, split: str, count: int) -> Run:
@@ -736,14 +710,15 @@ def without_images(run: Run, path: Path, split: str, count: int) -> Run:
 def test_runs_that_chose_by_the_same_images_are_compared(tmp_path: Path) -> None:
     one = synthetic_run(tmp_path, trials=30, images=280)
     one.journal.close()
-    found = compare([one, without_images(one, tmp_path / "runs", "train", 5)])
+    other = without_images(one, tmp_path / "runs", "train", 5)
+    found = compare([read_run_data(one), read_run_data(other)])
     assert not found.same_data
-    assert found.data.startswith("All runs chose by the same validation images, so")
+    assert found.common.startswith("All runs chose by the same validation images, so")
     assert found.sentence == "many and other are equal on the validation images."
     ahead = [
         dataclasses.replace(side, answer=dataclasses.replace(side.answer, contenders=(lead,)))
         for side, share in zip(found.sides, (30, 10), strict=True)
-        for lead in [Contender("it", validation_module.Interval.of(share, 40), is_winner=True)]
+        for lead in [Contender("it", Proportion.of(share, 40), is_winner=True)]
     ]
     assert "by 50.0 points on the same validation images" in _sentence(ahead, True)
     assert _sentence(ahead, False) == "many leads other by 50.0 points, on other images."
@@ -757,30 +732,26 @@ def test_the_same_validation_images_under_other_labels_are_others(tmp_path: Path
     file = next(file for file in document["files"] if file["split"] == "validation")
     file["label"] = next(name for name in CLASSES if name != file["label"])
     (other.folder / "dataset.json").write_text(json.dumps(document))
-    assert "cannot be compared" in compare([one, other]).data
+    assert "cannot be compared" in compare([read_run_data(one), read_run_data(other)]).common
 
 
-def test_the_whole_of_a_winners_curve_is_in_a_comparisons_frame(tmp_path: Path) -> None:
-    found = compare([synthetic_run(tmp_path, trials=30, images=280)] * 2)
-    winner = found.sides[0].story.winner
-    assert winner is not None
-    curve = found.sides[0].story.curves[winner.id]
-    curve[0]["val_accuracy"] = 0.01
-    heights = page.comparison_data(found)["heights"]
-    assert heights["min"] <= 0.01
-    assert heights["max"] >= max(epoch["val_accuracy"] for epoch in curve)
+def test_the_whole_of_a_winners_curve_is_in_a_comparisons_frame() -> None:
+    curve = [0.01, *(0.8 + 0.001 * epoch for epoch in range(60))]
+    (line,) = charts.compared_curves({"one": curve}).lines
+    assert len(line.places) == len(curve)
+    assert len({y for _, y in line.places}) == len(curve)
 
 
 def test_curves_that_leave_the_frame_are_counted(contents: Contents) -> None:
-    story = contents.story
-    assert story.winner is not None
-    curves = dict(story.curves)
-    first, *others = curves[story.winner.id]
-    curves[story.winner.id] = [first | {"val_accuracy": -5.0}, *others]
-    changed = dataclasses.replace(story, curves=curves)
-    before = page.chart_data(story)["outside"]
-    assert story.winner.id not in before
-    shown = page.render(dataclasses.replace(contents, story=changed), NOW)
+    data = contents.data
+    assert data.winner is not None
+    curves = dict(data.curves)
+    first, *others = curves[data.winner.id]
+    curves[data.winner.id] = [first | {"val_accuracy": -5.0}, *others]
+    changed = dataclasses.replace(data, curves=curves)
+    before = charts.learning_curves(data)[1]
+    assert data.winner.id not in before
+    shown = page.render(dataclasses.replace(contents, data=changed), NOW)
     text = "".join(Outline(shown).text)
     assert f"a part of {len(before) + 1} of 197 curves, the winner's among them." in text
     assert f"a part of {len(before)} of 197 curves.</p>" in page.render(contents, NOW)
@@ -793,12 +764,12 @@ def test_curves_that_leave_the_frame_are_counted(contents: Contents) -> None:
 def test_no_axis_goes_beyond_what_a_score_can_be(
     scores: list[float], is_loss: bool, ends: tuple[float, float]
 ) -> None:
-    assert figures.score_ends(scores, is_loss) == pytest.approx(ends)
+    assert axes.score_ends(scores, is_loss) == pytest.approx(ends)
 
 
-def test_the_story_tells_the_state(synthetic: Run) -> None:
-    story = story_of(synthetic)
-    assert story.state == "done"
-    assert story.winner is not None
-    assert story.accuracy(story.winner) == story.winner.score
-    assert len(CLASSES) == len(story.dataset.classes if story.dataset else ())
+def test_run_data_has_the_state(synthetic: Run) -> None:
+    data = read_run_data(synthetic)
+    assert data.state == "done"
+    assert data.winner is not None
+    assert data.accuracy(data.winner) == data.winner.score
+    assert len(CLASSES) == len(data.dataset.classes if data.dataset else ())

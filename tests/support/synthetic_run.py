@@ -16,8 +16,8 @@ from PIL import Image
 from tuner.data.dataset import Dataset, ImageFile
 from tuner.hyperband.schedule import Pause, Schedule, Standing, Task, hyperband, next_task
 from tuner.report import thumbnails
-from tuner.report.contents import Contents, Doubtful, Validation, gather
-from tuner.report.label_doubts import Doubts
+from tuner.report.contents import Contents, Validation, gather
+from tuner.report.image_sections import Doubts
 from tuner.runs.journal import Journal
 from tuner.runs.notes import Notes
 from tuner.runs.outcomes import Outcomes
@@ -177,7 +177,7 @@ def many_contents() -> Contents:
     noise = np.random.default_rng(0).integers(0, 256, (thumbnails.SIDE, thumbnails.SIDE, 3))
     heat = thumbnails.data_address(noise.astype(np.uint8))
     shown = tuple(replace(image, heat=heat) for image in found.validation.worst)
-    doubts = Doubtful(found.validation.worst, Doubts((), 321, 8572))
+    doubts = Doubts(found.validation.worst, 321, 8572)
     return replace(
-        found, validation=replace(found.validation, worst=shown, no_heat=""), doubtful=doubts
+        found, validation=replace(found.validation, worst=shown, no_heat=""), doubts=doubts
     )

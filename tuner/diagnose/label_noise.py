@@ -10,7 +10,6 @@ That share holds for all images if labels are wrong whatever the image shows.
 """
 
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +19,7 @@ from tuner.command_lines import Command
 from tuner.counting import Progress, silent
 from tuner.diagnose.finding import WRONG_LABELS, Finding, Remedy
 from tuner.diagnose.head_training import Heads
-from tuner.features.classifiers import folds, logistic_regression, out_of_fold, projection
+from tuner.features.classifiers import FOLDS, cross_validated
 from tuner.metrics.significance import paired_gain
 from tuner.text import percent
 from tuner.training.rows import Rows
@@ -32,9 +31,9 @@ TOLERATED = 0.03
 # 9 % of the most confident predictions differ with 15 images a class, 5 % with 26, 2 % with 40.
 _TOLERATED_IMAGES = 2.0
 _CLEAREST = 0.2  # of all images
-_STRENGTH = 1e-3
+STRENGTH = 1e-3  # of the logistic regression
 _LEAST_IMAGES = 50
-_FOLDS, _REPEATS = 5, 2
+_REPEATS = 2  # divisions into folds
 _CONFIDENCE = 0.95
 
 
@@ -92,13 +91,15 @@ def find_wrong_labels(
         The finding, whose p value is that of more than 3 % of wrong labels, or of more than two
         images of a class where that is more; and the suspects. Fewer than 50 images give no answer.
     """
-    steps = iter(range(1, _FOLDS * _REPEATS + 3))
+    steps = iter(range(1, FOLDS * _REPEATS + 3))
 
     def step() -> None:
-        on_progress("wrong labels", next(steps), _FOLDS * _REPEATS + 2)
+        on_progress("wrong labels", next(steps), FOLDS * _REPEATS + 2)
 
     labels = np.concatenate([training.y, validation.y]).astype(np.int64)
-    probabilities = _probabilities(training, validation, labels, groups, seed, step)
+    features = np.concatenate([training.x[:], validation.x[:]])
+    seeds = range(seed, seed + _REPEATS)
+    probabilities = cross_validated(features, labels, groups, STRENGTH, seeds, lambda *_: step())
     if np.isfinite(probabilities).all(axis=1).sum() < _LEAST_IMAGES:
         return _too_few(len(labels))
     count = _Count.of(labels, probabilities)
@@ -192,24 +193,6 @@ class _Gain:
     @property
     def total(self) -> float:
         return min(self.evaluation + max(0.0, self.training), 1 - self.accuracy)
-
-
-def _probabilities(
-    training: Rows,
-    validation: Rows,
-    labels: np.ndarray,
-    groups: np.ndarray | None,
-    seed: int,
-    on_fold: Callable[[], None],
-) -> np.ndarray:
-    """Out-of-fold class probabilities, the mean of several divisions into folds."""
-    features = np.concatenate([training.x[:], validation.x[:]])
-    projected = projection(features).transform(features)
-    classifier = logistic_regression(_STRENGTH)
-    parts = [folds(labels, groups, _FOLDS, seed + repeat) for repeat in range(_REPEATS)]
-    return np.mean(
-        [out_of_fold(classifier, projected, labels, each, on_fold) for each in parts], axis=0
-    )
 
 
 def _too_few(images: int) -> WrongLabels:

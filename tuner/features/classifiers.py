@@ -6,12 +6,15 @@ half a point. Models are fitted on one thread, so that results do not depend on 
 """
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
+from tuner.counting import Progress, silent
+
 COMPONENTS = 512
+FOLDS = 5  # of `cross_validated`
 # Most steps of the optimizer, and its gradient tolerance; stricter ones change no predicted class.
 _ITERATIONS, _TOLERANCE = 200, 1e-3
 
@@ -98,3 +101,40 @@ def out_of_fold(
             probabilities[np.ix_(known, fitted.classes_)] = found[np.isin(predicted, known)]
         on_fold()
     return probabilities
+
+
+def cross_validated(
+    features: np.ndarray,
+    labels: np.ndarray,
+    groups: np.ndarray | None,
+    strength: float,
+    seeds: Sequence[int],
+    on_progress: Progress = silent,
+) -> np.ndarray:
+    """Out-of-fold class probabilities of logistic regression on projected features.
+
+    Args:
+        features: pooled, float32, shape (rows, channels).
+        labels: int class numbers, shape (rows,).
+        groups: see `folds`.
+        strength: see `logistic_regression`.
+        seeds: one for each division into folds; the result is their mean.
+        on_progress: counts folds.
+
+    Returns:
+        See `out_of_fold`.
+    """
+    projected = projection(features).transform(features)
+    count = FOLDS * len(seeds)
+    done = iter(range(1, count + 1))
+    parts = [
+        out_of_fold(
+            logistic_regression(strength),
+            projected,
+            labels,
+            folds(labels, groups, FOLDS, seed),
+            lambda: on_progress("cross-validation", next(done), count),
+        )
+        for seed in seeds
+    ]
+    return np.mean(parts, axis=0)

@@ -5,16 +5,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tuner.metrics.intervals import Proportion
 from tuner.report.headline import Answer, answer_of
-from tuner.report.run_data import Story, story_of
-from tuner.report.validation import Interval
+from tuner.report.run_data import RunData
 from tuner.runs.records import trial_name
-from tuner.runs.run import Run
 
 _COMMON = {
     "all": "All runs saw the same images in the same split.",
     "validation": "All runs chose by the same validation images, so their scores compare. Their "
-    "other images differ, which may be what makes the difference.",
+    "other images differ, which may explain the difference.",
     "none": "The runs did not see the same images in the same split: their scores cannot be "
     "compared.",
     "unknown": "The images of a run are not known any more: compare with care.",
@@ -23,39 +22,16 @@ _COMMON = {
 
 @dataclass(frozen=True)
 class Side:
-    """One of the runs.
+    """One of the runs, and how good its winner is."""
 
-    Attributes:
-        story: what its journal holds.
-        answer: how good its winner is.
-    """
-
-    story: Story
+    data: RunData
     answer: Answer
 
     @property
-    def validation(self) -> Interval | None:
+    def validation(self) -> Proportion | None:
         """The winner's validation accuracy; None while there is no winner."""
         lead = self.answer.lead
         return None if lead is None else lead.accuracy
-
-
-@dataclass(frozen=True)
-class Row:
-    """Something of each run, side by side.
-
-    Attributes:
-        name: what it is.
-        values: of each run, as they are shown.
-    """
-
-    name: str
-    values: tuple[Any, ...]
-
-    @property
-    def differs(self) -> bool:
-        """Whether the runs differ in it."""
-        return any(value != self.values[0] for value in self.values)
 
 
 @dataclass(frozen=True)
@@ -64,64 +40,59 @@ class Comparison:
 
     Attributes:
         sides: the runs in the order in which they were named.
-        data: which images they have in common, in a sentence.
+        common: which images they have in common, in a sentence.
         same_data: whether they saw the same images in the same split.
-        settings: the settings in which they differ.
-        winners: hyperparameters of the winners.
+        settings: name and values of the settings in which they differ.
+        winners: name and values of the winners' hyperparameters.
         sentence: which is ahead, and whether that may be chance.
+        curves: validation accuracies of the winners after each epoch, by name.
     """
 
     sides: tuple[Side, ...]
-    data: str
+    common: str
     same_data: bool
-    settings: tuple[Row, ...]
-    winners: tuple[Row, ...]
+    settings: dict[str, list[Any]]
+    winners: dict[str, list[Any]]
     sentence: str
+    curves: dict[str, list[float]]
 
 
-def compare(runs: Sequence[Run]) -> Comparison:
-    """Puts runs side by side; opens no image.
-
-    Raises:
-        RunError: a run has no journal, or another version wrote it.
-    """
-    stories = [story_of(run) for run in runs]
-    sides = tuple(
-        Side(story, answer_of(run, story)) for run, story in zip(runs, stories, strict=True)
-    )
-    common = _common(stories)
+def compare(runs: Sequence[RunData]) -> Comparison:
+    """Put runs side by side."""
+    sides = tuple(Side(data, answer_of(data)) for data in runs)
+    common = _common(runs)
+    names = [field.name for field in dataclasses.fields(runs[0].settings)]
+    settings = {name: [_setting(data, name) for data in runs] for name in names}
+    values = [data.winner.hyperparameters if data.winner else {} for data in runs]
+    searched = dict.fromkeys(name for each in values for name in each)
     return Comparison(
-        sides, _COMMON[common], common == "all", _settings(stories),
-        _winners(stories),
+        sides,
+        _COMMON[common],
+        common == "all",
+        {name: row for name, row in settings.items() if any(value != row[0] for value in row)},
+        {name: [each.get(name) for each in values] for name in searched},
         _sentence(sides, common in ("all", "validation")),
-    )  # fmt: skip
+        {
+            f"{data.name}, trial {trial_name(data.winner.id)}": [
+                epoch["val_accuracy"] for epoch in data.curves.get(data.winner.id, ())
+            ]
+            for data in runs
+            if data.winner is not None
+        },
+    )
 
 
-def _winners(stories: Sequence[Story]) -> tuple[Row, ...]:
-    values = [{} if s.winner is None else s.winner.hyperparameters for s in stories]
-    names = dict.fromkeys(name for each in values for name in each)
-    return tuple(Row(name, tuple(each.get(name) for each in values)) for name in names)
-
-
-def _settings(stories: Sequence[Story]) -> tuple[Row, ...]:
-    names = [field.name for field in dataclasses.fields(stories[0].settings)]
-    rows = [Row(name, tuple(_shown(story, name) for story in stories)) for name in names]
-    return tuple(row for row in rows if row.differs)
-
-
-def _shown(story: Story, field: str) -> Any:
-    value = getattr(story.settings, field)
+def _setting(data: RunData, field: str) -> Any:
+    value = getattr(data.settings, field)
     if isinstance(value, dict):
         return ", ".join(f"{name}={pinned}" for name, pinned in value.items()) or "nothing"
-    if field == "data" and value is None:
-        return "scikit-learn's digits"
-    return value
+    return "scikit-learn's digits" if field == "data" and value is None else value
 
 
-def _common(stories: Sequence[Story]) -> str:
+def _common(runs: Sequence[RunData]) -> str:
     """Which images the runs have in common: a key of _COMMON."""
-    known = [story.dataset for story in stories if story.dataset is not None]
-    if len(known) < len(stories):
+    known = [data.dataset for data in runs if data.dataset is not None]
+    if len(known) < len(runs):
         return "unknown"
     if len({dataset.fingerprint for dataset in known}) == 1:
         return "all"
@@ -132,30 +103,21 @@ def _common(stories: Sequence[Story]) -> str:
 
 
 def _sentence(sides: Sequence[Side], same_validation: bool) -> str:
-    known = [side for side in sides if side.validation is not None]
+    known = [(side.validation, side.data.name) for side in sides if side.validation is not None]
     if len(known) < 2:
         return "Fewer than two of the runs have a winner: there is nothing to compare yet."
-    ranked = sorted(known, key=lambda side: -side.validation.share)  # type: ignore[union-attr]
-    first, second = ranked[:2]
-    assert first.validation is not None
-    assert second.validation is not None
-    points = 100 * (first.validation.share - second.validation.share)
+    ranked = sorted(known, key=lambda each: -each[0].share)
+    (first, leader), (second, follower) = ranked[:2]
+    points = 100 * (first.share - second.share)
     if round(points, 1) == 0:
         on = "the validation images" if same_validation else "other images each"
-        return f"{first.story.name} and {second.story.name} are equal on {on}."
-    lead = f"{first.story.name} leads {second.story.name} by {points:.1f} points"
+        return f"{leader} and {follower} are equal on {on}."
+    lead = f"{leader} leads {follower} by {points:.1f} points"
     if not same_validation:
         return f"{lead}, on other images."
-    overlap = second.validation.high >= first.validation.low
-    chance = (
-        "their 95 % intervals overlap, so that may be chance"
-        if overlap
-        else ("their 95 % intervals do not overlap")
-    )
-    return f"{lead} on the same validation images; {chance}."
-
-
-def curve_name(side: Side) -> str:
-    """What the curve of a run's winner is called."""
-    assert side.story.winner is not None
-    return f"{side.story.name}, trial {trial_name(side.story.winner.id)}"
+    if second.high >= first.low:
+        return (
+            f"{lead} on the same validation images; their 95 % intervals overlap, so that may be "
+            "chance."
+        )
+    return f"{lead} on the same validation images; their 95 % intervals do not overlap."

@@ -1,12 +1,9 @@
 """Where the network looked: Grad-CAM (Selvaraju et al. 2017, arXiv:1610.02391).
 
-The heat of a place is the sum of the channels there, each weighed by how much it moves the score of
-the class that was named, before the softmax; what speaks against the class is cut off. The channels
-are those of the last convolution, as in the paper: in conv4 the mean gradient of a channel says so
-little about a place that a quarter of the maps of small drawings had no heat at all.
+The heat of a place is the sum of the last convolution's channels there, each weighted by the mean
+gradient of the predicted class's logit; negative sums are cut off.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -14,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from search_spaces.backbone import preprocess
+from tuner.counting import Progress, silent
 
 _LAYER = "conv5_block3_out"
 _LOGITS = "head_logits"
@@ -24,15 +22,15 @@ def heat_maps(
     model: keras.Model,
     pixels: np.ndarray,
     classes: np.ndarray,
-    on_progress: Callable[[int, int], None] | None = None,
+    on_progress: Progress = silent,
 ) -> np.ndarray:
     """Grad-CAM of each image for one class.
 
     Args:
-        model: a whole network of `ResNet50Space`, as `evaluation.trained_model` gives it.
+        model: a whole network of `ResNet50Space`, as `trained_model` returns it.
         pixels: uint8, shape (images, image_size, image_size, 3).
         classes: the class that each map is for, shape (images,).
-        on_progress: called with (images done, of how many).
+        on_progress: counts images.
 
     Returns:
         float32, 0 to 1 within each image, shape (images, rows, columns): a 32nd of the image size.
@@ -46,8 +44,7 @@ def heat_maps(
     for start in range(0, len(pixels), _BATCH):
         batch = tf.cast(pixels[start : start + _BATCH], tf.float32)
         maps.append(_maps(below, above, head, batch, classes[start : start + _BATCH]))
-        if on_progress is not None:
-            on_progress(min(start + _BATCH, len(pixels)), len(pixels))
+        on_progress("heat maps", min(start + _BATCH, len(pixels)), len(pixels))
     return np.concatenate(maps)
 
 
@@ -60,8 +57,8 @@ def _maps(below: Any, above: Any, head: Any, images: Any, classes: np.ndarray) -
             scores = layer(scores, training=False)
             if layer.name == _LOGITS:
                 break
-        named = tf.gather(scores, classes.astype(np.int32), batch_dims=1)
-    weights = tf.reduce_mean(tape.gradient(named, activations), axis=(1, 2), keepdims=True)
+        logits = tf.gather(scores, classes.astype(np.int32), batch_dims=1)
+    weights = tf.reduce_mean(tape.gradient(logits, activations), axis=(1, 2), keepdims=True)
     heat = tf.nn.relu(tf.reduce_sum(weights * activations, axis=-1)).numpy()
     coldest = heat.min(axis=(1, 2), keepdims=True)
     room = heat.max(axis=(1, 2), keepdims=True) - coldest

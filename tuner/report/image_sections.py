@@ -1,28 +1,33 @@
-"""The sections that show images: the worst mistakes with where the network looked, and doubts."""
+"""The sections that show images: the worst mistakes with heat maps, and doubtful labels."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from search_spaces.backbone import PretrainedBackbone
 from search_spaces.resnet50 import can_be_cut
+from tuner.counting import Progress
 from tuner.data.dataset import Dataset, ImageFile
-from tuner.data.pixel_store import prepare_images
+from tuner.data.pixel_store import pixels_of
+from tuner.diagnose.label_noise import STRENGTH, suspects
 from tuner.errors import RunError, TuneError
+from tuner.features.classifiers import cross_validated
+from tuner.features.pooled import pooled
 from tuner.report.grad_cam import heat_maps
-from tuner.report.label_doubts import Doubts, doubtful_labels
 from tuner.report.thumbnails import data_address, overlay, picture
-from tuner.report.validation import Answers, worst
+from tuner.report.validation import worst
 from tuner.runs.outcomes import Outcomes
 from tuner.runs.records import TrialRecord
 from tuner.runs.run import Run
+from tuner.settings import SearchSettings
 from tuner.storage.cache import Cache
 from tuner.training.networks import space_of, trained_model
 
-Progress = Callable[[str, int, int], None]
 MOST = 24  # mistakes, and doubtful labels, that are shown
-_LEAST_SIZE = 64  # the last convolution has a 32nd of the image's places: here two by two
+PIXELS_PER_PLACE = 32  # the last convolution has a 32nd of the image's resolution
+_LEAST_PLACES = 4  # a side; a map of fewer does not show where the network looked
 
 
 @dataclass(frozen=True)
@@ -31,8 +36,8 @@ class Shown:
 
     Attributes:
         path: of the file, relative to the dataset's root.
-        label: the class that its label names.
-        other: the class that the model, or the other images, give it.
+        label: its class.
+        other: the class that the model, or the other images, predict.
         confidence: the probability of that class, 0 to 1.
         own: the probability of the label's class.
         picture: JPEG as a data: address; None where the file cannot be shown.
@@ -49,128 +54,117 @@ class Shown:
     heat: str | None = None
     problem: str = ""
 
-
-class Winner:
-    """The winner's network and the validation images, each made when it is first wanted.
-
-    Args:
-        run: the run.
-        trial: its winner.
-        dataset: its images; the test images are not opened.
-        cache: holds decoded images.
-        on_progress: called with (what is done, done so far, of how many).
-    """
-
-    def __init__(
-        self, run: Run, trial: TrialRecord, dataset: Dataset, cache: Cache, on_progress: Progress
-    ) -> None:
-        self._run, self._trial, self._dataset = run, trial, dataset
-        self._cache, self._on_progress = cache, on_progress
-        self._files = dataset.of("validation")
-        self._labels = dataset.labels("validation").astype(np.int64)
-        self._model: Any = None
-        self._pixels: np.ndarray | None = None
-
-    def answers(self) -> Answers:
-        """What the winner says of every validation image.
-
-        From the journal, or asked of the network where an earlier version did not keep it.
-
-        Raises:
-            TuneError: that is damaged; or the network's weights, or an image, are gone.
-        """
-        kept = self._run.journal.outcomes(self._trial.id)
-        return Answers.of(self._computed() if kept is None else kept, self._labels)
-
-    def mistakes(self, answers: Answers) -> tuple[tuple[Shown, ...], str]:
-        """The worst mistakes, and why they have no heat maps; the latter is empty if they have."""
-        rows = worst(answers, MOST)
-        heats, reason = self._heats(rows, answers)
-        shown = []
-        for place, row in enumerate(rows):
-            self._tell("drawing mistakes", place + 1, len(rows))
-            told = answers.confidence[row], answers.probability[row]
-            other = self._dataset.classes[int(answers.predicted[row])]
-            heat = None if heats is None else heats[place]
-            shown.append(self._show(self._files[row], other, told, heat))
-        return tuple(shown), reason
-
-    def doubts(self) -> tuple[tuple[Shown, ...], Doubts]:
-        """The images with the most doubtful labels.
-
-        Raises:
-            TuneError: they cannot be found; an image has changed, say.
-        """
-        settings = self._run.settings
-        if not can_be_cut(self._space()):
-            raise RunError(f"The space {settings.space} has no frozen backbone to judge labels by.")
-        found = doubtful_labels(self._dataset, settings, self._cache, MOST, self._on_progress)
-        shown = [
-            self._show(each.file, each.suggested, (each.confidence, each.own))
-            for each in found.shown
-        ]
-        return tuple(shown), found
-
-    def _heats(self, rows: np.ndarray, answers: Answers) -> tuple[np.ndarray | None, str]:
-        if not len(rows):
-            return None, ""
-        if not can_be_cut(self._space()):
-            return None, "There are no heat maps: the space builds its networks itself."
-        if self._run.settings.image_size < _LEAST_SIZE:
-            return None, "There are no heat maps: the last convolution sees so small images whole."
-        try:
-            return (
-                heat_maps(
-                    self._network(), self._images()[rows], answers.predicted[rows],
-                    lambda done, count: self._tell("heat maps", done, count),
-                ),
-                "",
-            )  # fmt: skip
-        except TuneError as error:
-            return None, f"There are no heat maps: {error}"
-
-    def _computed(self) -> Outcomes:
-        pixels, model = self._images(), self._network()
-        batch = self._run.settings.batch_size
-        parts = []
-        for start in range(0, len(pixels), batch):
-            parts.append(model.predict_on_batch(pixels[start : start + batch]))
-            self._tell("naming validation images", min(start + batch, len(pixels)), len(pixels))
-        return Outcomes.of(np.concatenate(parts), self._labels)
-
-    def _space(self) -> Any:
-        return space_of(self._run.settings, len(self._dataset.classes))
-
-    def _network(self) -> Any:
-        if self._model is None:
-            self._model = trained_model(self._run, self._trial, len(self._dataset.classes))
-        return self._model
-
-    def _images(self) -> np.ndarray:
-        if self._pixels is None:
-            settings = self._run.settings
-            self._pixels = prepare_images(
-                self._files, self._dataset.root, settings.image_size, self._cache,
-                self._tell, crop=settings.crop, what="decoding validation images",
-            )  # fmt: skip
-        return self._pixels
-
-    def _show(
-        self,
-        file: ImageFile,
-        other: str,
-        told: Sequence[Any],
-        heat: np.ndarray | None = None,
-    ) -> Shown:
+    @classmethod
+    def of(
+        cls, file: ImageFile, dataset: Dataset, crop: bool, predicted: int, confidence: float,
+        own: float, heat: np.ndarray | None = None,
+    ) -> "Shown":  # fmt: skip
+        """With its picture, if that can still be read."""
         seen, hot, problem = None, None, ""
         try:
-            pixels = picture(file, self._dataset.root, self._run.settings.crop)
+            pixels = picture(file, dataset.root, crop)
             seen = data_address(pixels)
             hot = None if heat is None else data_address(overlay(pixels, heat))
         except TuneError as error:
             problem = str(error)
-        confidence, own = map(float, told)
-        return Shown(file.path, file.label, other, confidence, own, seen, hot, problem)
+        other = dataset.classes[predicted]
+        return cls(file.path, file.label, other, confidence, own, seen, hot, problem)
 
-    def _tell(self, what: str, done: int, count: int) -> None:
-        self._on_progress(what, done, count)
+
+@dataclass(frozen=True)
+class Doubts:
+    """Labels that other images contradict.
+
+    Attributes:
+        shown: the most doubtful ones, the first one first.
+        found: how many labels are doubtful in all.
+        images: of how many training and validation images.
+    """
+
+    shown: tuple[Shown, ...]
+    found: int
+    images: int
+
+
+def mistakes(
+    run: Run, trial: TrialRecord, dataset: Dataset, outcomes: Outcomes, cache: Cache,
+    on_progress: Progress,
+) -> tuple[tuple[Shown, ...], str]:  # fmt: skip
+    """The worst mistakes, and why they have no heat maps; the latter is empty if they have."""
+    rows = worst(outcomes, dataset.labels("validation"), MOST)
+    heats: Sequence[np.ndarray | None] = [None] * len(rows)
+    reason = _no_heat(run.settings, len(dataset.classes))
+    if len(rows) and not reason:
+        try:
+            pixels = pixels_of(dataset, "validation", run.settings, cache, on_progress)[rows]
+            model = trained_model(run, trial, len(dataset.classes))
+            heats = list(heat_maps(model, pixels, outcomes.predicted[rows], on_progress))
+        except TuneError as error:
+            reason = f"There are no heat maps: {error}"
+    files, shown = dataset.of("validation"), []
+    for place, (row, heat) in enumerate(zip(rows, heats, strict=True), start=1):
+        confidence, own = float(outcomes.confidence[row]), float(outcomes.probability[row])
+        predicted = int(outcomes.predicted[row])
+        crop = run.settings.crop
+        shown.append(Shown.of(files[row], dataset, crop, predicted, confidence, own, heat))
+        on_progress("drawing mistakes", place, len(rows))
+    return tuple(shown), reason
+
+
+def _no_heat(settings: SearchSettings, num_classes: int) -> str:
+    if not can_be_cut(space_of(settings, num_classes)):
+        return "There are no heat maps: the space builds its networks itself."
+    places = settings.image_size // PIXELS_PER_PLACE
+    if places < _LEAST_PLACES:
+        return (
+            f"There are no heat maps: at {settings.image_size} px they would have {places} x "
+            f"{places} places, too few to show where the network looked."
+        )
+    return ""
+
+
+def doubtful_labels(
+    dataset: Dataset, settings: SearchSettings, cache: Cache, on_progress: Progress
+) -> Doubts:
+    """The training and validation images whose labels the other images contradict.
+
+    Cross-validated logistic regression on the frozen backbone's pooled features predicts each image
+    without having seen it; confident learning ranks the labels that differ. With weak features,
+    hard images are listed too.
+
+    Args:
+        dataset: of the run; its test images are not opened.
+        settings: of the run: image size, crop, weights.
+        cache: holds images and features from the search.
+        on_progress: called with (what is done, done so far, of how many); cached work is skipped.
+
+    Raises:
+        RunError: the space has no frozen backbone.
+        DataError: an image that has to be decoded has changed or is gone.
+        WeightsError: the pretrained weights are gone.
+    """
+    space: Any = space_of(settings, len(dataset.classes))
+    if not can_be_cut(space):
+        raise RunError(f"The space {settings.space} has no frozen backbone to judge labels by.")
+    splits = ("train", "validation")
+    files = [file for split in splits for file in dataset.of(split)]
+    labels = np.concatenate([dataset.labels(split) for split in splits]).astype(np.int64)
+    groups = np.unique([file.group or file.sha256 for file in files], return_inverse=True)[1]
+    images = {
+        f"features of {split} images": pixels_of(dataset, split, settings, cache, on_progress)
+        for split in splits
+    }
+    backbone = PretrainedBackbone(space.build_backbone())
+    features = np.concatenate(pooled(backbone, images, cache, on_progress))
+    probabilities = cross_validated(
+        features, labels, groups, STRENGTH, seeds=[0],
+        on_progress=lambda _, done, count: on_progress("judging labels", done, count),
+    )  # fmt: skip
+    rows = suspects(labels, probabilities, len(labels))
+    shown = []
+    for row in rows[:MOST]:
+        found = probabilities[row]
+        predicted, own = int(found.argmax()), float(found[labels[row]])
+        image = Shown.of(files[row], dataset, settings.crop, predicted, float(found.max()), own)
+        shown.append(image)
+    return Doubts(tuple(shown), len(rows), len(files))

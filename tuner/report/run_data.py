@@ -1,18 +1,28 @@
-"""A run's journal, read once: trials with their curves, the schedule, the winner."""
+"""A run, read once: everything that a report shows of it, except what needs its images."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from tuner.data.dataset import Dataset
-from tuner.errors import DamagedJournalError, InputError
+from tuner.errors import DamagedJournalError, InputError, TuneError
+from tuner.evaluate.selection_bias import SelectionBias, selection_bias_of
 from tuner.hyperband.schedule import Schedule, hyperband, shortened
-from tuner.metrics.scores import chance_rate
 from tuner.runs.notes import Notes
+from tuner.runs.outcomes import Outcomes
 from tuner.runs.ranking import rank, rank_all
 from tuner.runs.records import COMPLETED, FAILED, TrialRecord
 from tuner.runs.run import Run
 from tuner.settings import SearchSettings
+
+Part = TypeVar("Part")
+
+
+@dataclass(frozen=True)
+class Absent:
+    """A part of the report that is missing, and why."""
+
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -29,13 +39,13 @@ class Parameter:
 
     name: str
     values: tuple[Any, ...]
-    is_range: bool
-    is_log: bool
+    is_range: bool = False
+    is_log: bool = False
     pinned: Any = None
 
 
 @dataclass(frozen=True)
-class Story:
+class RunData:
     """What is known of a run without its images.
 
     Attributes:
@@ -49,10 +59,11 @@ class Story:
         schedule: what was planned.
         parameters: what was searched, in the order of declaration.
         dataset: images and split; None where their description is gone.
-        chance: score of always answering the most frequent class; None where there is none.
-        computes: versions and processor of the search, as it noted them.
-        prepared: seconds that went before the training, by what was done; none of a run that did
-            not note them.
+        versions: versions and processor of the search.
+        prepared: seconds before the training, by what was done.
+        outcomes: the winner's predictions for the validation images.
+        selection_bias: of the winner's validation accuracy; None if unknown.
+        evaluation: what `tune best` measured of the winner; None if nothing.
     """
 
     name: str
@@ -65,9 +76,11 @@ class Story:
     schedule: Schedule
     parameters: tuple[Parameter, ...]
     dataset: Dataset | None
-    chance: float | None
-    computes: dict[str, str]
+    versions: dict[str, str]
     prepared: dict[str, float]
+    outcomes: Outcomes | Absent
+    selection_bias: SelectionBias | Absent | None
+    evaluation: Mapping[str, Any] | Absent | None
 
     @property
     def objective(self) -> str:
@@ -76,7 +89,7 @@ class Story:
 
     @property
     def is_loss(self) -> bool:
-        """Whether the score is the better the smaller it is."""
+        """Whether a smaller score is better."""
         return self.settings.direction == "min"
 
     @property
@@ -95,14 +108,19 @@ class Story:
         return sum(trial.epochs for trial in self.trials)
 
     @property
-    def recipes(self) -> tuple[TrialRecord, ...]:
-        """The known-good configurations that were trained to the end."""
-        return tuple(trial for trial in self.trials if trial.recipe and trial.status == COMPLETED)
+    def scored(self) -> list[TrialRecord]:
+        """The trials that have a score, the best first."""
+        return [trial for trial in self.trials if trial.rungs]
 
     @property
-    def failures(self) -> tuple[TrialRecord, ...]:
+    def recipes(self) -> list[TrialRecord]:
+        """The known-good configurations that were trained to the end."""
+        return [trial for trial in self.trials if trial.recipe and trial.status == COMPLETED]
+
+    @property
+    def failures(self) -> list[TrialRecord]:
         """The trials that failed."""
-        return tuple(trial for trial in self.trials if trial.status == FAILED)
+        return [trial for trial in self.trials if trial.status == FAILED]
 
     def accuracy(self, trial: TrialRecord) -> float | None:
         """Validation accuracy at the epoch that gave a trial its score."""
@@ -112,8 +130,18 @@ class Story:
         return curve[trial.epochs - 1]["val_accuracy"] if 0 < trial.epochs <= len(curve) else None
 
 
-def story_of(run: Run) -> Story:
-    """Reads a run's journal, or what is left of it.
+def attempt(make: Callable[[], Part]) -> Part | Absent:
+    """What a function returns, or why it cannot."""
+    try:
+        return make()
+    except TuneError as error:
+        return Absent(str(error))
+    except OSError as error:
+        return Absent(f"{error.filename or 'A file'} cannot be read: {error.strerror}.")
+
+
+def read_run_data(run: Run) -> RunData:
+    """Read a run's journal, or what is left of it.
 
     Raises:
         RunError: there is no journal, or another version wrote it.
@@ -122,21 +150,53 @@ def story_of(run: Run) -> Story:
     curves: dict[int, list[dict[str, float]]] = {}
     notes = Notes()
     try:
-        journal = run.journal
-        records = journal.trials()
-        curves = {record.id: journal.epochs(record.id) for record in records}
-        notes = journal.notes()
+        records = run.journal.trials()
+        curves = {record.id: run.journal.epochs(record.id) for record in records}
+        notes = run.journal.notes()
         state = _state(run, records)
     except DamagedJournalError as error:
         records, damage, state = run.salvaged(), str(error), "damaged"
-    dataset = _dataset(run)
-    return Story(
-        run.name, settings, state, damage, tuple(rank_all(records, settings.direction)),
-        next(iter(rank(records, settings.direction)), None), curves,
+    try:
+        dataset = run.dataset()
+    except InputError:
+        dataset = None
+    winner = next(iter(rank(records, settings.direction)), None)
+    return RunData(
+        run.name,
+        settings,
+        state,
+        damage,
+        tuple(rank_all(records, settings.direction)),
+        winner,
+        curves,
         _schedule(settings, records, notes),
-        _parameters(notes, records), dataset, _chance(dataset, settings),
-        dict(notes.versions or {}), dict(notes.prepared_seconds or {}),
-    )  # fmt: skip
+        _parameters(notes, records),
+        dataset,
+        dict(notes.versions or {}),
+        dict(notes.prepared_seconds or {}),
+        *_of_winner(run, winner, dataset, damage),
+    )
+
+
+def _of_winner(
+    run: Run, winner: TrialRecord | None, dataset: Dataset | None, damage: str | None
+) -> tuple[Any, Any, Any]:
+    """Its outcomes, selection bias and evaluation."""
+    if winner is None:
+        return Absent("Not yet measured: there is no winner."), None, None
+    if damage is not None:
+        return Absent(damage), None, Absent(damage)
+    journal, number = run.journal, winner.id
+    bias = None
+    if dataset is not None:
+        labels, objective = dataset.labels("validation"), run.settings.objective
+        bias = attempt(lambda: selection_bias_of(journal, labels, objective, "best"))
+    outcomes = attempt(lambda: journal.outcomes(number))
+    evaluation = attempt(lambda: journal.evaluation(number))
+    if isinstance(evaluation, dict) and evaluation.get("epochs") != winner.epochs:
+        evaluation = None
+    missing = Absent("The winner's predictions were not recorded.")
+    return missing if outcomes is None else outcomes, bias, evaluation
 
 
 def _state(run: Run, records: Sequence[TrialRecord]) -> str:
@@ -148,49 +208,32 @@ def _state(run: Run, records: Sequence[TrialRecord]) -> str:
     return "failed" if all_failed else "interrupted"
 
 
-def _dataset(run: Run) -> Dataset | None:
-    try:
-        return run.dataset()
-    except InputError:
-        return None
-
-
-def _chance(dataset: Dataset | None, settings: SearchSettings) -> float | None:
-    if dataset is None:
-        return None
-    counts = {name: splits["validation"] for name, splits in dataset.counts().items()}
-    return chance_rate(counts, settings.objective)
-
-
 def _schedule(settings: SearchSettings, records: Sequence[TrialRecord], notes: Notes) -> Schedule:
-    recipes, plan = notes.recipes, notes.plan
+    recipes = notes.recipes
     if recipes is None:  # a damaged journal
         recipes = [record.recipe for record in records if record.recipe]
     brackets = hyperband(settings.max_epochs, settings.factor)
     schedule = Schedule(brackets, settings.iterations, tuple(recipes))
-    return schedule if plan is None else shortened(schedule, settings.factor, *plan)
+    return schedule if notes.plan is None else shortened(schedule, settings.factor, *notes.plan)
 
 
 def _parameters(notes: Notes, records: Sequence[TrialRecord]) -> tuple[Parameter, ...]:
-    """As the search noted them; where it did not, what the trials show."""
-    pinned = dict(notes.pinned or {})
-    declared = [_declared(each["config"], pinned) for each in notes.space or ()]
+    """The declared hyperparameters, and those that only trials have, as in a damaged journal."""
+    declared = [_declared(each["config"], notes.pinned or {}) for each in notes.space or ()]
     known = {parameter.name for parameter in declared}
     used = dict.fromkeys(name for record in records for name in record.hyperparameters)
     for name in (name for name in used if name not in known):
         values = {record.hyperparameters.get(name) for record in records} - {None}
-        declared.append(Parameter(name, tuple(sorted(values, key=str)), False, False))
+        declared.append(Parameter(name, tuple(sorted(values, key=str))))
     return tuple(declared)
 
 
-def _declared(config: dict[str, Any], pinned: dict[str, Any]) -> Parameter:
-    name = config["name"]
+def _declared(config: Mapping[str, Any], pinned: Mapping[str, Any]) -> Parameter:
+    name, value = config["name"], pinned.get(config["name"])
     if "values" in config:
-        return Parameter(name, tuple(config["values"]), False, False, pinned.get(name))
+        return Parameter(name, tuple(config["values"]), pinned=value)
     if "min_value" in config:
-        ends = (config["min_value"], config["max_value"])
         is_log = "log" in str(config.get("sampling"))
-        return Parameter(name, ends, True, is_log, pinned.get(name))
+        return Parameter(name, (config["min_value"], config["max_value"]), True, is_log, value)
     is_boolean = isinstance(config.get("default"), bool)
-    values = (False, True) if is_boolean else (config.get("value"),)
-    return Parameter(name, values, False, False, pinned.get(name))
+    return Parameter(name, (False, True) if is_boolean else (config.get("value"),), pinned=value)

@@ -6,7 +6,7 @@ import io
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from tuner.data.dataset import ImageFile
 from tuner.decoding.decode import decode, read_bytes
@@ -44,11 +44,8 @@ def picture(file: ImageFile, root: Path, crop: bool = False) -> np.ndarray:
         image = Image.fromarray(decode(data))
     except DecodeError as error:
         raise DataError(f"{file.path} can no longer be read: {error.reason}.") from error
-    if crop:
-        side = min(image.size)
-        left, top = (image.width - side) // 2, (image.height - side) // 2
-        image = image.crop((left, top, left + side, top + side))
-    return np.asarray(image.resize((SIDE, SIDE), Image.Resampling.LANCZOS))
+    size, resample = (SIDE, SIDE), Image.Resampling.LANCZOS
+    return np.asarray(ImageOps.fit(image, size, resample) if crop else image.resize(size, resample))
 
 
 def overlay(pixels: np.ndarray, heat: np.ndarray) -> np.ndarray:
@@ -65,7 +62,7 @@ def overlay(pixels: np.ndarray, heat: np.ndarray) -> np.ndarray:
     warm = np.clip(np.asarray(smooth), 0, 1)[..., np.newaxis]
     places = np.linspace(0, 1, len(_HEAT))
     colours = np.stack([np.interp(warm[..., 0], places, _HEAT[:, c]) for c in range(3)], axis=-1)
-    grey = pixels.mean(axis=-1, keepdims=True)  # the picture's own colours would be taken for heat
+    grey = pixels.mean(axis=-1, keepdims=True)  # the picture's own colours would look like heat
     return ((1 - _OPACITY) * grey + _OPACITY * colours).round().astype(np.uint8)
 
 

@@ -1,71 +1,56 @@
-"""What the winner makes of the validation images: confusions, classes, doubts, calibration."""
+"""The winner on the validation images: confusions, classes, mistakes, calibration."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from tuner.metrics.intervals import share_interval
+from tuner.metrics.intervals import Proportion
+from tuner.metrics.scores import per_class, reliability, reliability_gap
 from tuner.runs.outcomes import Outcomes
 from tuner.text import percent
 
-# Bins of the reliability diagram, as Guo et al. 2017 (arXiv:1706.04599) draw it with 15; a hundred
-# images fill no more than ten.
-_BINS = 10
+# Rows of the confusion matrix that a screen holds; of more classes those with most mistakes.
+_MOST_CLASSES = 24
+_MOST_PAIRS = 12
 
 
 @dataclass(frozen=True)
-class Answers:
-    """What a model said of each image.
+class Matrix:
+    """The confusion matrix, or its rows and columns with the most mistakes.
 
     Attributes:
-        labels: class numbers as the folders have them, int, shape (images,).
-        predicted: class numbers as the model gives them, int, shape (images,).
-        confidence: probability of the predicted class, 0 to 1, shape (images,).
-        probability: probability of the labelled class, 0 to 1, shape (images,).
+        names: of the classes shown.
+        rows: images by label and predicted class.
+        shades: share of the label's images in tenths, for the colour of each cell.
+        left_out: how many classes are not shown.
+        pairs: the most frequent confusions: label, predicted class, images.
     """
 
-    labels: np.ndarray
-    predicted: np.ndarray
-    confidence: np.ndarray
-    probability: np.ndarray
-
-    @property
-    def right(self) -> np.ndarray:
-        """Whether each image is named as its label says, bool, shape (images,)."""
-        return self.predicted == self.labels
+    names: tuple[str, ...]
+    rows: list[list[int]]
+    shades: list[list[int]]
+    left_out: int
+    pairs: list[tuple[str, str, int]]
 
     @classmethod
-    def of(cls, outcomes: Outcomes, labels: np.ndarray) -> "Answers":
-        """From what the journal keeps of a trial, and the labels in the same order."""
-        return cls(
-            labels.astype(np.int64),
-            outcomes.predicted.astype(np.int64),
-            outcomes.confidence.astype(np.float64),
-            outcomes.probability.astype(np.float64),
-        )
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A share with its 95 % interval (Wilson 1927).
-
-    Attributes:
-        share: of all, 0 to 1.
-        low: lower end.
-        high: upper end.
-        count: of how many.
-    """
-
-    share: float
-    low: float
-    high: float
-    count: int
-
-    @classmethod
-    def of(cls, successes: int, count: int) -> "Interval":
-        """So many successes of `count`, at least 1."""
-        return cls(successes / count, *share_interval(successes, count), count)
+    def of(cls, counts: np.ndarray, names: Sequence[str]) -> "Matrix":
+        """From images by label and predicted class, shape (classes, classes)."""
+        wrong = counts - np.diag(counts.diagonal())
+        mistakes = wrong.sum(axis=0) + wrong.sum(axis=1)
+        chosen = np.sort(np.argsort(-mistakes, kind="stable")[:_MOST_CLASSES])
+        shown = counts[np.ix_(chosen, chosen)]
+        share = shown / np.maximum(counts.sum(axis=1)[chosen, np.newaxis], 1)
+        order = np.argsort(-wrong, axis=None, kind="stable")[:_MOST_PAIRS]
+        pairs = [
+            (names[row], names[column], int(wrong[row, column]))
+            for row, column in zip(*np.unravel_index(order, wrong.shape), strict=True)
+            if wrong[row, column]
+        ]
+        shades = np.ceil(share * 10).astype(int).tolist()
+        kept = tuple(names[number] for number in chosen)
+        return cls(kept, shown.tolist(), shades, len(names) - len(chosen), pairs)
 
 
 @dataclass(frozen=True)
@@ -74,132 +59,83 @@ class ClassRow:
 
     Attributes:
         name: of the class.
-        images: how many have its label.
-        recall: share of them that are named rightly, with its interval.
-        precision: share of what is named so that is rightly named so; None where nothing is.
+        recall: share of its images that are classified correctly.
+        precision: share of the images predicted as it that belong to it; None where there are none.
         f1: harmonic mean of the two.
-        taken_for: the class that its images are most often taken for; None where none is wrong.
-        taken: how many are.
+        other: the class that its images are most often misclassified as; None where none is.
+        mistakes: how many are.
     """
 
     name: str
-    images: int
-    recall: Interval
+    recall: Proportion
     precision: float | None
     f1: float
-    taken_for: str | None
-    taken: int
+    other: str | None
+    mistakes: int
+
+
+def class_rows(predicted: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> list[ClassRow]:
+    """A row for each class that has images."""
+    found = []
+    for number, row in enumerate(per_class(predicted, labels, len(names))):
+        wrong = np.bincount(predicted[labels == number], minlength=len(names))
+        wrong[number] = 0
+        other = int(wrong.argmax())
+        if row["images"]:
+            recall = Proportion.of(row["right"], row["images"])
+            name = names[other] if wrong[other] else None
+            found.append(
+                ClassRow(
+                    names[number], recall, row["precision"], row["f1"], name, int(wrong[other])
+                )
+            )
+    return found
+
+
+def worst(outcomes: Outcomes, labels: np.ndarray, most: int) -> np.ndarray:
+    """Numbers of the misclassified images, the most confident first."""
+    wrong = np.flatnonzero(outcomes.predicted != labels)
+    order = np.lexsort((outcomes.probability[wrong], -outcomes.confidence[wrong]))
+    return wrong[order][:most]
 
 
 @dataclass(frozen=True)
-class Bin:
-    """The images whose confidence lies between two values.
-
-    Attributes:
-        low: lower end of the bin.
-        high: upper end.
-        confidence: mean of theirs.
-        accuracy: share that is named rightly, with its interval.
-    """
-
-    low: float
-    high: float
-    confidence: float
-    accuracy: Interval
-
-
-@dataclass(frozen=True)
-class Reliability:
+class Calibration:
     """Whether a confidence means what it says.
 
     Attributes:
-        bins: those that hold an image.
-        error: expected calibration error: the mean distance between confidence and accuracy over
-            the bins, by their images, 0 to 1.
+        bins: "from", "to", mean "confidence" and "accuracy", a `Proportion`, of each bin that holds
+            an image.
+        error: expected calibration error, 0 to 1.
         confidence: mean of all images.
         accuracy: of all images.
     """
 
-    bins: tuple[Bin, ...]
+    bins: list[dict[str, Any]]
     error: float
     confidence: float
     accuracy: float
+
+    @classmethod
+    def of(cls, confidence: np.ndarray, right: np.ndarray) -> "Calibration":
+        """From the probability of each predicted class, and whether it is right."""
+        rows = reliability(confidence, right)
+        error = reliability_gap(rows)
+        bins = [
+            row | {"accuracy": Proportion.of(round(row["accuracy"] * row["images"]), row["images"])}
+            for row in rows
+            if row["images"]
+        ]
+        return cls(bins, error, float(confidence.astype(float).mean()), float(right.mean()))
 
     @property
     def verdict(self) -> str:
         """The same in words."""
         gap = self.confidence - self.accuracy
         mean = (
-            f"Its mean confidence is {percent(self.confidence)}, and {percent(self.accuracy)} are "
-            "right"
+            f"Its mean confidence is {percent(self.confidence)}, and {percent(self.accuracy)} of "
+            "its predictions are correct"
         )
         if abs(gap) < 0.02:
-            return f"{mean}: on the whole, its confidence can be taken at its word."
-        if gap > 0:
-            return f"{mean}: it is too sure of itself."
-        return f"{mean}: it is surer than it says."
-
-
-def confusion(answers: Answers, classes: int) -> np.ndarray:
-    """Images by label (row) and predicted class (column), int, shape (classes, classes)."""
-    flat = np.bincount(answers.labels * classes + answers.predicted, minlength=classes**2)
-    return flat.reshape(classes, classes)
-
-
-def class_rows(counts: np.ndarray, names: Sequence[str]) -> list[ClassRow]:
-    """A row for each class that has images.
-
-    Args:
-        counts: as `confusion` gives them.
-        names: of the classes.
-    """
-    return [
-        _class_row(counts, number, names) for number in range(len(names)) if counts[number].sum()
-    ]
-
-
-def _class_row(counts: np.ndarray, number: int, names: Sequence[str]) -> ClassRow:
-    images, named = int(counts[number].sum()), int(counts[:, number].sum())
-    right = int(counts[number, number])
-    wrong = counts[number].copy()
-    wrong[number] = 0
-    other = int(wrong.argmax())
-    return ClassRow(
-        names[number], images, Interval.of(right, images), right / named if named else None,
-        2 * right / (images + named), names[other] if wrong[other] else None, int(wrong[other]),
-    )  # fmt: skip
-
-
-def confused_pairs(
-    counts: np.ndarray, names: Sequence[str], most: int
-) -> list[tuple[str, str, int]]:
-    """The most frequent confusions: label, predicted class, images."""
-    wrong = counts * (1 - np.eye(len(counts), dtype=int))
-    order = np.argsort(-wrong, axis=None, kind="stable")[:most]
-    places = [divmod(int(place), len(counts)) for place in order]
-    return [(names[row], names[column], int(wrong[row, column])) for row, column in places
-            if wrong[row, column]]  # fmt: skip
-
-
-def worst(answers: Answers, most: int) -> np.ndarray:
-    """Numbers of the images that are named wrongly, the most confident first."""
-    wrong = np.flatnonzero(~answers.right)
-    order = np.lexsort((answers.probability[wrong], -answers.confidence[wrong]))
-    return wrong[order][:most]
-
-
-def reliability(answers: Answers) -> Reliability:
-    """Confidence against accuracy in ten bins of equal width."""
-    confidence, right = answers.confidence, answers.right
-    places = np.minimum((confidence * _BINS).astype(int), _BINS - 1)
-    bins = []
-    for number in range(_BINS):
-        inside = places == number
-        if inside.any():
-            found = Interval.of(int(right[inside].sum()), int(inside.sum()))
-            mean = float(confidence[inside].mean())
-            bins.append(Bin(number / _BINS, (number + 1) / _BINS, mean, found))
-    gaps = [abs(each.confidence - each.accuracy.share) * each.accuracy.count for each in bins]
-    return Reliability(
-        tuple(bins), sum(gaps) / len(right), float(confidence.mean()), float(right.mean())
-    )
+            return f"{mean}: on the whole, its confidence can be trusted."
+        return f"{mean}: it is {'overconfident' if gap > 0 else 'underconfident'}."

@@ -1,13 +1,15 @@
 """Write the report of a run, or the comparison of several."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
+from tuner.counting import Progress
 from tuner.errors import SettingsError
 from tuner.report.comparison import compare
 from tuner.report.contents import gather
 from tuner.report.page import render, render_comparison
+from tuner.report.run_data import read_run_data
 from tuner.runs.run import Run, is_writable
 from tuner.storage.atomic import write_text
 from tuner.storage.cache import Cache
@@ -26,16 +28,12 @@ def check_page(path: Path) -> None:
         raise SettingsError(f"{path.parent} cannot be written. Choose another file: --out FILE.")
 
 
-def write_report(
-    run: Run, path: Path, cache: Cache, on_progress: Callable[[str, int, int], None]
-) -> None:
-    """Writes the report of a run, in whatever state it is.
-
-    The test images are not opened: what `tune best` measured is shown, or that nobody has.
+def write_report(run: Run, path: Path, cache: Cache, on_progress: Progress) -> None:
+    """Write the report of a run in any state; the test images are not opened.
 
     Args:
         run: the run.
-        path: of the page; one that is there is replaced once the new one is whole.
+        path: of the page; it is replaced once the new one is whole.
         cache: holds images and features of the search.
         on_progress: called with (what is done, done so far, of how many).
 
@@ -43,22 +41,10 @@ def write_report(
         RunError: there is no journal, or another version wrote it.
         OSError: the page cannot be written.
     """
-    write_text(path, render(gather(run, cache, on_progress), _now()))
+    write_text(path, render(gather(run, cache, on_progress), datetime.now().astimezone()))
 
 
 def write_comparison(runs: Sequence[Run], path: Path) -> None:
-    """Writes a page that puts runs side by side; no image is opened.
-
-    Args:
-        runs: at least two.
-        path: of the page, as for `write_report`.
-
-    Raises:
-        RunError: as for `write_report`.
-        OSError: the page cannot be written.
-    """
-    write_text(path, render_comparison(compare(runs), _now()))
-
-
-def _now() -> datetime:
-    return datetime.now().astimezone()
+    """Write a page that compares at least two runs, without opening images; as `write_report`."""
+    comparison = compare([read_run_data(run) for run in runs])
+    write_text(path, render_comparison(comparison, datetime.now().astimezone()))

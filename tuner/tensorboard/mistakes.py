@@ -12,7 +12,7 @@ from PIL import Image
 from tensorboard.compat.proto.event_pb2 import Event
 
 from tuner.data.dataset import Dataset
-from tuner.report.validation import Answers, worst
+from tuner.report.validation import worst
 from tuner.runs.journal import Journal
 from tuner.runs.outcomes import Outcomes
 from tuner.runs.ranking import rank
@@ -55,7 +55,7 @@ def find_mistakes(outcomes: Outcomes, dataset: Dataset, most: int = MOST) -> lis
             dataset.classes[outcomes.predicted[number]],
             float(outcomes.confidence[number]),
         )
-        for number in worst(Answers.of(outcomes, labels), most)
+        for number in worst(outcomes, labels, most)
     ]
 
 
