@@ -121,8 +121,8 @@ def timed_search(
     """In a child: a search whose journal and checkpoints are timed from its first trial on."""
     from search_spaces import load_space
     from tuner.observer import SearchBegins, SearchEvent, SearchObserver
-    from tuner.runs import checkpoint
     from tuner.runs.journal import Journal
+    from tuner.search import rung
     from tuner.search.tuner import HyperbandTuner
     from tuner.storage.cache import Cache
 
@@ -160,7 +160,7 @@ def timed_search(
 
     Journal._transaction = timed_transaction  # type: ignore[method-assign]
     Journal._read = wrapped("journal, reading", read)  # type: ignore[method-assign]
-    checkpoint.write_checkpoint = wrapped("checkpoints", checkpoint.write_checkpoint)
+    rung.write_checkpoint = wrapped("checkpoints", rung.write_checkpoint)
     x, y, validation = workload.arrays()
     space = load_space(space_name, workload.class_count(), workload.image_size, workload.weights)
     clock = Clock()
@@ -177,6 +177,7 @@ def timed_search(
         )
         tuner.search(x, y, validation)
         seconds = time.perf_counter() - clock.begun
+    assert all(count for count, _ in parts.values()), f"something was not timed: {parts}"
     records = tuner.oracle.records()
     document = {
         "seconds": seconds,
