@@ -72,7 +72,6 @@ def show_cost(
             }
         ],
     )
-    report.note("Aim: under 2 % of a head-only search from features.")
 
 
 def _ended(child: Child) -> None:
