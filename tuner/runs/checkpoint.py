@@ -1,8 +1,7 @@
 """Checkpoints: a trial's weights, optimizer, seeds and latest epochs on disk.
 
-A checkpoint is complete or absent, and records its epoch. It is flushed to disk before the journal
-names it. If it is ahead of the journal, it holds the metrics that the journal lacks, so that no
-epoch is trained twice.
+A checkpoint is flushed to disk before the journal names it. If it is ahead of the journal, it holds
+the metrics that the journal lacks, so that no epoch is trained twice.
 """
 
 import json
@@ -69,7 +68,11 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     if checkpoint.outcomes is not None:
         own[_OUTCOMES] = np.frombuffer(checkpoint.outcomes.to_bytes(), np.uint8)
     try:
-        _write(path, dict(checkpoint.state) | own)
+        missing = [folder for folder in path.parents if not folder.exists()]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_arrays(path, dict(checkpoint.state) | own)
+        for folder in missing:  # last, since flushing the file has done most of the work
+            sync(folder.parent)
     except OSError as error:
         if error.errno not in NO_SPACE:
             raise
@@ -82,15 +85,6 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         ) from error
 
 
-def _write(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    """Write arrays to a file, and flush it and all folders that are made for it."""
-    missing = [folder for folder in path.parents if not folder.exists()]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_arrays(path, arrays)
-    for folder in missing:  # last, since flushing the file has done most of the work
-        sync(folder.parent)
-
-
 def remove_leftovers(folder: Path) -> None:
     """Remove the temporary files of dead processes from a run's folder."""
     for pattern in ("trials/*/.state.npz.*", ".settings.json.*", ".journal.db.*"):
@@ -99,11 +93,7 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def keep_checkpoints(folder: Path, names: set[str]) -> None:
-    """Delete the checkpoints of a run's folder, except those of the trials with these names.
-
-    Raises:
-        TuneError: one cannot be deleted.
-    """
+    """Delete the checkpoints of a run's folder, except those of the trials with these names."""
     for path in (folder / "trials").glob("*"):
         if path.name not in names:
             try:

@@ -1,9 +1,7 @@
-"""The run's journal: one SQLite file with a row for each trial, rung and epoch.
+"""The run's journal, the only memory of a search: one SQLite file of trials, rungs and epochs.
 
-The journal is the only memory of a search: what comes next follows from these rows alone. Every
-change is one transaction. Results are flushed to disk before the call returns; that a trial began
-is not, since losing it in a power cut costs nothing. Every row carries a checksum, so that a
-flipped byte never passes for a score. Other processes can read while one writes.
+Every change is one transaction, and every row has a checksum. Results are flushed to disk before
+the call returns; that a trial began is not, since losing it in a power cut costs nothing.
 """
 
 import contextlib
@@ -37,16 +35,7 @@ _PARTIAL = ".journal.db."  # prefix of a journal that is being made; the process
 
 
 class Journal:
-    """An open journal; make one with `create` or `open`.
-
-    Example:
-        >>> journal = Journal.open(Path("runs/first/journal.db"), read_only=True)
-        >>> [trial.score for trial in journal.trials()]
-
-    Args:
-        path: an existing file.
-        read_only: whether writing is refused.
-    """
+    """An open journal; make one with `create` or `open`."""
 
     def __init__(self, path: Path, read_only: bool = False) -> None:
         self._path = path
@@ -112,13 +101,7 @@ class Journal:
         recipe: str | None = None,
         slot: tuple[int, int] | None = None,
     ) -> TrialRecord:
-        """Add a running trial.
-
-        Args:
-            hyperparameters: the active ones, by name.
-            recipe: name of the recipe that it trains, or
-            slot: its (Hyperband iteration, bracket).
-        """
+        """Add a running trial, of a recipe or of a slot: (Hyperband iteration, bracket)."""
         iteration, bracket = slot or (None, None)
         with self._transaction(durable=False) as execute:
             number = execute("SELECT COUNT(*) FROM trials").fetchone()[0]
@@ -149,14 +132,9 @@ class Journal:
         outcomes: Outcomes | None = None,
         completed: bool,
     ) -> None:
-        """Add a finished rung with its epochs.
+        """Add a finished rung with the metrics of its epochs and the outcomes after the last.
 
-        Args:
-            trial: number of the trial.
-            rung: its epochs, score and time.
-            epochs: metrics of each of the rung's epochs, in order.
-            outcomes: predictions for the validation images after the last epoch.
-            completed: whether the trial has been trained for all its epochs.
+        A `completed` trial has been trained for all its epochs; another may be promoted.
         """
         with self._transaction() as execute:
             counted = execute("SELECT COUNT(*) FROM rungs WHERE trial = ?", (trial,))
@@ -194,19 +172,11 @@ class Journal:
         return [json.loads(metrics) for _, _, metrics in rows]
 
     def outcomes(self, trial: int, rung: int | None = None) -> Outcomes | None:
-        """A trial's predictions for the validation images at the end of a rung.
-
-        Args:
-            trial: number of the trial.
-            rung: index of the rung; None for the last finished one.
-
-        Returns:
-            The `outcomes` of `finish_rung`; None if none were passed, or no rung has finished.
-        """
-        last = "(SELECT MAX(number) FROM rungs WHERE trial = ?1)" if rung is None else "?2"
+        """A trial's predictions at the end of a rung (None: the last finished one), if any."""
+        last = "(SELECT MAX(number) FROM rungs WHERE trial = ?1)"
         rows = self._rows(
-            f"SELECT * FROM outcomes WHERE trial = ?1 AND number = {last}",
-            (trial,) if rung is None else (trial, rung),
+            f"SELECT * FROM outcomes WHERE trial = ?1 AND number = COALESCE(?2, {last})",
+            (trial, rung),
         )
         return Outcomes.from_bytes(rows[0][2]) if rows else None
 
@@ -218,13 +188,7 @@ class Journal:
     def log_evaluation(
         self, trial: int, entry: Mapping[str, Any], results: Mapping[int, Mapping[str, Any]]
     ) -> None:
-        """Log one evaluation on the test images together with its results.
-
-        Args:
-            trial: number of the trial that was evaluated.
-            entry: what the log keeps, such as when.
-            results: number of a trial to its results, as JSON can hold them.
-        """
+        """Log one evaluation of a trial on the test images, with results by number of a trial."""
         with self._transaction() as execute:
             for number, reached in results.items():
                 self._put_evaluation(execute, number, reached)
@@ -243,12 +207,7 @@ class Journal:
         return json.loads(rows[0][1]) if rows else None
 
     def set_notes(self, notes: Notes, durable: bool = True) -> None:
-        """Note facts about the search in one transaction, in place of earlier ones.
-
-        Args:
-            notes: fields that are None stay as they were.
-            durable: whether to flush to disk; a power cut may undo notes that are not flushed.
-        """
+        """Note facts about the search in place of earlier ones; those that are None stay."""
         with self._transaction(durable) as execute:
             for name, value in vars(notes).items():
                 if value is not None:

@@ -1,6 +1,7 @@
 """The journal's SQLite file: schema, connection, checksums, salvage."""
 
 import contextlib
+import itertools
 import json
 import os
 import sqlite3
@@ -62,14 +63,8 @@ _TABLES = {
         entry TEXT NOT NULL,
         crc INTEGER NOT NULL""",
 }
-SCHEMA = "\n".join(
-    [
-        "BEGIN;",
-        *(f"CREATE TABLE {name} ({columns}) STRICT;" for name, columns in _TABLES.items()),
-        f"PRAGMA user_version = {SCHEMA_VERSION};",
-        "COMMIT;",
-    ]
-)
+_CREATE = "\n".join(f"CREATE TABLE {name} ({columns}) STRICT;" for name, columns in _TABLES.items())
+SCHEMA = f"BEGIN; {_CREATE} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
 TRIAL_COLUMNS = (
     "id, recipe, iteration, bracket, hyperparameters, status, parameters, batch_size, message"
 )
@@ -80,16 +75,11 @@ _MOST_TRIALS = 10_000  # tried one by one in a damaged journal
 
 def salvage(path: Path) -> list[TrialRecord]:
     """Read what is sound of a damaged journal: trials, each up to its first damaged rung."""
-    try:
-        connection = connect(path, "ro")
-    except sqlite3.Error:
-        return []
-    with contextlib.closing(connection):
-        trials, rungs = [], []
+    by_number = f"SELECT {TRIAL_COLUMNS}, crc FROM trials WHERE id = ?"
+    trials, rungs = [], []
+    with contextlib.suppress(sqlite3.Error), contextlib.closing(connect(path, "ro")) as connection:
         for number in range(_MOST_TRIALS):
-            found = _readable(
-                connection, f"SELECT {TRIAL_COLUMNS}, crc FROM trials WHERE id = ?", number
-            )
+            found = _readable(connection, by_number, number)
             if found and is_sound(found[0]):
                 trials.append(found[0][:-1])
                 rungs += _sound_rungs(connection, number)
@@ -101,12 +91,10 @@ def _sound_rungs(connection: sqlite3.Connection, trial: int) -> list[tuple[Any, 
     query = "SELECT " + RUNG_COLUMNS + ", crc FROM rungs {} WHERE trial = ? ORDER BY number"
     rows = _readable(connection, query.format(""), trial)
     rows = rows or _readable(connection, query.format("NOT INDEXED"), trial)
-    sound = []
-    for number, row in enumerate(rows):
-        if not is_sound(row) or row[1] != number:
-            break
-        sound.append(row[:-1])
-    return sound
+    sound = itertools.takewhile(
+        lambda row: is_sound(row[1]) and row[1][1] == row[0], enumerate(rows)
+    )
+    return [row[:-1] for _, row in sound]
 
 
 def _readable(connection: sqlite3.Connection, sql: str, number: int) -> list[tuple[Any, ...]]:
@@ -119,14 +107,11 @@ def _readable(connection: sqlite3.Connection, sql: str, number: int) -> list[tup
 def connect(path: Path, mode: str) -> sqlite3.Connection:
     """Open an SQLite file in autocommit mode; `mode` is "ro" or "rw"."""
     uri = f"{path.absolute().as_uri()}?mode={mode}"
-    if mode == "ro" and not os.access(path.parent, os.W_OK) and not _has_wal(path):
+    wal = path.with_name(f"{path.name}-wal")
+    has_wal = wal.exists() and wal.stat().st_size > 0
+    if mode == "ro" and not os.access(path.parent, os.W_OK) and not has_wal:
         uri += "&immutable=1"  # SQLite cannot make its index in a read-only folder
     return sqlite3.connect(uri, uri=True, isolation_level=None, timeout=30)
-
-
-def _has_wal(path: Path) -> bool:
-    wal = path.with_name(f"{path.name}-wal")
-    return wal.exists() and wal.stat().st_size > 0
 
 
 def to_records(

@@ -1,7 +1,7 @@
 """What a run was begun with: settings, images, weights. Nothing else may be mixed into it."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,27 +30,8 @@ def notes_of_begun(journal: Journal) -> Notes:
     return notes
 
 
-def check_same_settings(name: str, before: SearchSettings, now: SearchSettings) -> None:
-    """Check that a run can be resumed with these settings.
-
-    Args:
-        name: of the run.
-        before: the settings that it was begun with.
-        now: the settings to resume with; more iterations than before are no difference.
-
-    Raises:
-        RunError: settings differ; the message lists each.
-    """
-    _refuse(name, _differences(before, now))
-
-
 def check_same_search(name: str, journal: Journal, now: Notes) -> None:
-    """Check settings and search space against those that a journal's search was begun with.
-
-    Args:
-        name: of the run.
-        journal: of the run; an empty one differs from nothing.
-        now: `settings` and `space` to resume with.
+    """Check `settings` and `space` against those that a journal's search was begun with.
 
     Raises:
         RunError: there is a difference.
@@ -81,13 +62,8 @@ def _refuse(name: str, differences: Sequence[str]) -> None:
 def note_search(journal: Journal, now: Notes) -> str | None:
     """Note what a search begins with, or compare its fingerprint with the one that was noted.
 
-    Args:
-        journal: of the run.
-        now: `settings`, `pinned`, `space` (see `check_same_search`, which comes before) and
-            `fingerprint`.
-
     Returns:
-        A sentence for the user, or None.
+        A sentence for the user if the results may differ in their last digits.
 
     Raises:
         RunError: the images or weights differ.
@@ -107,28 +83,23 @@ def note_search(journal: Journal, now: Notes) -> str | None:
             f"back, {_START_OVER}"
         )
     journal.set_notes(now)
-    if _computes_differently(before.versions or {}):
-        return (
-            "The run was begun with another Keras, TensorFlow or processor: its results may differ "
-            "in their last digits from those of a search never interrupted."
-        )
-    return None
-
-
-def _computes_differently(noted: Mapping[str, str]) -> bool:
-    """Whether what decides the last digits has changed; Python and NumPy do not decide them."""
-    decides = versions() | {"processor": processor()}
-    return any(noted.get(name) != value for name, value in decides.items())
+    decides = versions() | {"processor": processor()}  # the last digits; Python and NumPy do not
+    if decides.items() <= (before.versions or {}).items():
+        return None
+    return (
+        "The run was begun with another Keras, TensorFlow or processor: its results may differ "
+        "in their last digits from those of a search never interrupted."
+    )
 
 
 def check_resumable(run: Run, settings: SearchSettings) -> None:
     """Check that no process is searching in a run, and that its settings are these.
 
     Raises:
-        RunError: it cannot be resumed.
+        RunError: it cannot be resumed; the message lists each setting that differs.
     """
     check_free(run.folder)
-    check_same_settings(run.name, run.settings, settings)
+    _refuse(run.name, _differences(run.settings, settings))
 
 
 def check_same_images(run: Run, dataset: Dataset) -> None:
@@ -137,18 +108,16 @@ def check_same_images(run: Run, dataset: Dataset) -> None:
     Raises:
         DataError: images were added, removed or changed.
     """
-    before = {file.path: file for file in run.dataset(dataset.root).files}
-    now = {file.path: file for file in dataset.files}
+    before = {file.path: replace(file, group="") for file in run.dataset(dataset.root).files}
+    now = {file.path: replace(file, group="") for file in dataset.files}
     changes = {
-        "added": sorted(now.keys() - before.keys()),
-        "gone": sorted(before.keys() - now.keys()),
-        "altered": sorted(
-            path
-            for path in now.keys() & before.keys()
-            if replace(now[path], group="") != replace(before[path], group="")
-        ),
+        "added": now.keys() - before.keys(),
+        "gone": before.keys() - now.keys(),
+        "altered": {path for path in now.keys() & before.keys() if now[path] != before[path]},
     }
-    found = [f"{len(paths)} {what}, such as {paths[0]}" for what, paths in changes.items() if paths]
+    found = [
+        f"{len(paths)} {what}, such as {min(paths)}" for what, paths in changes.items() if paths
+    ]
     if found:
         raise DataError(
             f"the images have changed since the run {run.name} was begun: {'; '.join(found)}. Put "
