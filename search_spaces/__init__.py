@@ -1,7 +1,7 @@
 """Search spaces, by name or as `package.module:Class`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from search_spaces.named import import_named, is_named
 from tuner.errors import SettingsError
@@ -26,22 +26,15 @@ def load_space(
 
     Raises:
         SettingsError: the space is unknown, or refuses an argument.
-
-    Example:
-        >>> load_space("resnet50", num_classes=5).num_classes
-        5
     """
-    try:
-        return _find(name)(num_classes=num_classes, image_size=image_size, weights=weights)
-    except TypeError as error:
-        raise SettingsError(f"the search space {name!r} cannot be created: {error}.") from error
-
-
-def _find(name: str) -> Any:
     place = SPACES.get(name, name)
     if not is_named(place):
         raise SettingsError(
             f"there is no search space {name!r}. "
             f"Choose {', '.join(SPACES)}, or give your own as package.module:Class."
         )
-    return import_named("search space", place, SettingsError)
+    space = import_named("search space", place, SettingsError)
+    try:
+        return space(num_classes=num_classes, image_size=image_size, weights=weights)
+    except TypeError as error:
+        raise SettingsError(f"the search space {name!r} cannot be created: {error}.") from error

@@ -47,10 +47,6 @@ def build_backbone(image_size: int, weights: str | Path = "imagenet") -> keras.M
     Raises:
         SettingsError: the image size is too small.
         WeightsError: the weights are missing, damaged, or of another network.
-
-    Example:
-        >>> build_backbone(224).output_shape
-        (None, 2048)
     """
     if image_size < SMALLEST_IMAGE_SIZE:
         raise SettingsError(
@@ -69,10 +65,7 @@ class PretrainedBackbone:
     """A backbone shared by many networks, one after the other; each starts from the same weights.
 
     Args:
-        model: from `build_backbone`.
-
-    Attributes:
-        model: the same; after each `lend` it has its pretrained weights.
+        model: from `build_backbone`; after each `lend` it has its pretrained weights.
     """
 
     def __init__(self, model: keras.Model) -> None:
@@ -83,11 +76,7 @@ class PretrainedBackbone:
         self._lent_blocks = 0
 
     def lend(self, unfreeze_blocks: int) -> keras.Model:
-        """Restore the pretrained weights and return the backbone.
-
-        Args:
-            unfreeze_blocks: how many of its blocks the borrower trains.
-        """
+        """Return the pretrained backbone, of which the borrower trains so many blocks."""
         for layer in trained_convolutions(self.model, self._lent_blocks):
             layer.set_weights(self._pretrained[layer.name])
         self._lent_blocks = unfreeze_blocks
@@ -97,13 +86,8 @@ class PretrainedBackbone:
 def preprocess(images: Any) -> Any:
     """Convert RGB values 0 to 255 to the input of ResNet50: BGR minus ImageNet's mean.
 
-    Equals `keras.applications.resnet50.preprocess_input`, as operations of the graph.
-
-    Args:
-        images: float32 tensor, shape (batch, height, width, 3).
-
-    Returns:
-        float32 tensor of the same shape.
+    Equals `keras.applications.resnet50.preprocess_input`, as operations of the graph: float32,
+    shape (batch, height, width, 3).
     """
     return ops.subtract(ops.flip(images, axis=-1), np.array(_IMAGENET_MEAN_BGR, "float32"))
 
@@ -117,15 +101,7 @@ def check_unfreeze_blocks(unfreeze_blocks: int) -> None:
 
 
 def unfreeze(backbone: keras.Model, unfreeze_blocks: int) -> None:
-    """Make the convolutions of the top `unfreeze_blocks` blocks trainable, and nothing else.
-
-    Args:
-        backbone: from `build_backbone`.
-        unfreeze_blocks: 0 (all frozen) to 16 (every block; the stem before them stays frozen).
-
-    Raises:
-        SettingsError: the number is out of range.
-    """
+    """Make the convolutions of the top blocks trainable, and nothing else; 16 leaves the stem."""
     trained = trained_convolutions(backbone, unfreeze_blocks)
     for layer in backbone.layers:
         layer.trainable = layer in trained
@@ -143,15 +119,7 @@ def trained_convolutions(backbone: keras.Model, unfreeze_blocks: int) -> list[ke
 
 
 def cut_layer(unfreeze_blocks: int) -> str:
-    """Name of the layer whose output is the cut: the last frozen layer.
-
-    Raises:
-        SettingsError: the number is out of range.
-
-    Example:
-        >>> cut_layer(3)
-        'conv4_block6_out'
-    """
+    """Name of the last frozen layer, whose output is the cut: 'conv4_block6_out' for 3 blocks."""
     check_unfreeze_blocks(unfreeze_blocks)
     if unfreeze_blocks == 0:
         return "avg_pool"

@@ -80,12 +80,7 @@ def build_head(
 
 
 def initialize_head(model: keras.Model, seed: int) -> None:
-    """Reset a head's variables to those of a new head of `build_head`.
-
-    Args:
-        model: with a head of `build_head`.
-        seed: of the initial weights and of dropout.
-    """
+    """Reset the variables of a model's head to those of a new one of `build_head`."""
     head = [layer for layer in model.layers if is_head(layer.name)]
     dense = [layer for layer in head if isinstance(layer, keras.layers.Dense)]
     for number, layer in enumerate(dense):
@@ -118,18 +113,9 @@ def head_batchnorms(model: keras.Model) -> list[keras.layers.BatchNormalization]
 
 
 def statistics_rows(count: int, row_bytes: int = 1) -> np.ndarray:
-    """Indices of the rows that statistics are computed from.
+    """Indices of the rows, of `count`, that statistics are computed from.
 
-    Args:
-        count: number of all rows.
-        row_bytes: size of a row, if all of them must be in memory together.
-
-    Returns:
-        int64, evenly spaced; at most 4,096 rows and 256 MB, but at least 32 rows.
-
-    Example:
-        >>> statistics_rows(5)
-        array([0, 1, 2, 3, 4])
+    int64, evenly spaced; at most 4,096 rows and 256 MB, but at least 32 rows.
     """
     fitting = max(32, _STATISTICS_BYTES // row_bytes)
     return np.linspace(0, count - 1, min(count, STATISTICS_ROWS, fitting)).astype(np.int64)

@@ -15,18 +15,13 @@ def import_named(kind: str, name: str, error_class: type[InputError]) -> Any:
     Args:
         kind: what it should be, for the message, such as "search space".
         name: `package.module:name`.
-        error_class: raised on failure.
-
-    Raises:
-        InputError: an `error_class`: the module cannot be imported, or lacks the name.
-
-    Example:
-        >>> import_named("search space", "search_spaces.resnet50:ResNet50Space", SettingsError)
-        <class 'search_spaces.resnet50.ResNet50Space'>
+        error_class: raised if the module cannot be imported, or lacks the name.
     """
     module, _, attribute = name.partition(":")
     try:
-        _make_findable(module)
+        if importlib.util.find_spec(module.partition(".")[0]) is None:
+            sys.path.append(str(Path.cwd()))  # for good: the module may import its neighbours later
+            importlib.invalidate_caches()
         return getattr(importlib.import_module(module), attribute)
     except Exception as error:  # the user's module may raise anything
         raise error_class(f"the {kind} {name!r} cannot be loaded: {first_line(error)}.") from error
@@ -36,13 +31,3 @@ def is_named(name: str) -> bool:
     """Whether a name has the form `package.module:name`."""
     module, _, attribute = name.partition(":")
     return bool(attribute) and all(part.isidentifier() for part in module.split("."))
-
-
-def _make_findable(module: str) -> None:
-    """Append the current folder to the path if the module is found nowhere else.
-
-    It stays there, since the module may import its neighbours later.
-    """
-    if importlib.util.find_spec(module.partition(".")[0]) is None:
-        sys.path.append(str(Path.cwd()))
-        importlib.invalidate_caches()

@@ -17,13 +17,8 @@ class TransferAdam(keras.optimizers.Adam):
     Args:
         learning_rate: step size of the head.
         backbone_lr_factor: the backbone's step size as a share of the head's.
+            A scalar variable, once the optimizer is built.
         **kwargs: of `keras.optimizers.Adam`.
-
-    Attributes:
-        backbone_lr_factor: scalar variable, once the optimizer is built.
-
-    Example:
-        >>> model.compile(TransferAdam(1e-3, backbone_lr_factor=0.1), "categorical_crossentropy")
     """
 
     def __init__(
@@ -59,9 +54,7 @@ class TransferAdam(keras.optimizers.Adam):
             learning_rate = learning_rate * self.backbone_lr_factor
         super().update_step(gradient, variable, learning_rate)
 
-    def _factor(self) -> float:
-        return float(self.backbone_lr_factor) if self.built else self._initial_factor
-
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        return {**super().get_config(), "backbone_lr_factor": self._factor()}
+        factor = float(self.backbone_lr_factor) if self.built else self._initial_factor
+        return {**super().get_config(), "backbone_lr_factor": factor}

@@ -31,10 +31,6 @@ def resize(images: Any, image_size: int, crop: bool = False) -> Any:
 
     Returns:
         float32 tensor of whole numbers 0 to 255, shape (batch, image_size, image_size, 3).
-
-    Example:
-        >>> resize(np.zeros((1, 480, 640, 3), "uint8"), 224).shape
-        TensorShape([1, 224, 224, 3])
     """
     planes = ops.transpose(ops.cast(images, "float32"), (0, 3, 1, 2))
     column, row = planes[0, 0, :, 0], planes[0, 0, 0, :]

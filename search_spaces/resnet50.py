@@ -46,12 +46,7 @@ class Configuration:
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> "Configuration":
-        """The configuration of a trial's active hyperparameters; unknown names are ignored.
-
-        Example:
-            >>> Configuration.of({"head_layers": 0, "tuner/epochs": 3}).head_layers
-            0
-        """
+        """The configuration of a trial's active hyperparameters; unknown names are ignored."""
         known = {field.name for field in fields(cls)}
         return cls(**{name: value for name, value in values.items() if name in known})
 
@@ -148,16 +143,9 @@ class ResNet50Space(keras_tuner.HyperModel):
     def build_whole(
         self, configuration: Configuration, backbone: keras.Model, seed: int
     ) -> keras.Model:
-        """Build the network from images to probabilities, uncompiled, on a shared backbone.
+        """Build the network of `build`, uncompiled, on a backbone whose layers it shares.
 
-        Args:
-            configuration: decides the head and which convolutions of the backbone are trained.
-            backbone: from `build_backbone`; the model shares its layers.
-            seed: of the head's initial weights and of dropout.
-
-        Returns:
-            Model from RGB values 0 to 255, shape (batch, image_size, image_size, 3), to
-            probabilities, shape (batch, num_classes).
+        `seed` is of the head's initial weights and of dropout.
         """
         images = keras.Input((self.image_size, self.image_size, 3), name="image")
         return self._with_head(configuration, backbone, images, backbone(preprocess(images)), seed)
@@ -173,9 +161,8 @@ class ResNet50Space(keras_tuner.HyperModel):
         """Build the network from the cut to probabilities, uncompiled, on a shared backbone.
 
         Args:
-            configuration: decides the cut, and the rest as for `build_whole`.
-            backbone: from `build_backbone`; the model shares its layers.
-            seed: of the head's initial weights and of dropout.
+            configuration: decides the cut.
+            backbone, seed: as for `build_whole`.
             dropout: layer instead of the configuration's dropout.
             l2: regularizer instead of the configuration's L2 penalty.
 
@@ -188,9 +175,7 @@ class ResNet50Space(keras_tuner.HyperModel):
         pooled = activations
         if configuration.unfreeze_blocks:
             pooled = keras.Model(cut, backbone.output, name="suffix")(activations)
-        return self._with_head(
-            configuration, backbone, activations, pooled, seed, dropout=dropout, l2=l2
-        )
+        return self._with_head(configuration, backbone, activations, pooled, seed, dropout, l2)
 
     def _with_head(
         self,

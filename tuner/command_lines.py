@@ -16,16 +16,11 @@ _FLAGS = ("crop", "drop_leaks", "keep_conflicts")
 
 @dataclass(frozen=True)
 class Command:
-    """A `tune` command on a dataset.
+    """A `tune` command on a dataset: its name, options with their values, and the dataset's path.
 
     Example:
         >>> str(Command("search", ("--image-size", "224")).on("my photos", {"--crop": ""}))
         "tune search 'my photos' --crop --image-size 224"
-
-    Attributes:
-        name: "search", "data" or "diagnose".
-        arguments: its options and their values.
-        data: path of the dataset.
     """
 
     name: str
@@ -33,12 +28,7 @@ class Command:
     data: str = "DATA"
 
     def on(self, data: str, options: Mapping[str, str]) -> "Command":
-        """The command on the user's data, with the user's options where it sets none itself.
-
-        Args:
-            data: path of the dataset.
-            options: as `changed_options` returns them.
-        """
+        """The command on the user's data, with the user's `changed_options` that it lacks."""
         added = [
             word
             for option, value in options.items()
@@ -54,15 +44,7 @@ class Command:
 
 
 def changed_options(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, str]:
-    """The options that differ from their defaults.
-
-    Args:
-        values: by name, such as image_size.
-        defaults: of at least these names.
-
-    Returns:
-        Option to value, such as {"--image-size": "64"}; the value of a flag is empty.
-    """
+    """The options that differ from their defaults: {"--image-size": "64", "--crop": ""}."""
     return {
         f"--{name.replace('_', '-')}": "" if value is True else str(value)
         for name, value in values.items()
@@ -71,12 +53,7 @@ def changed_options(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> d
 
 
 def search_command(settings: SearchSettings, name: str) -> str:
-    """The `tune search` command that repeats a search, with every option that is no default.
-
-    Args:
-        settings: of the search.
-        name: of the run.
-    """
+    """The `tune search` command that repeats a search as a run of this name."""
     words = ["tune", "search"]
     if settings.data is not None:
         words.append(settings.data)

@@ -1,7 +1,6 @@
 """The progress callback of everything that takes more than a moment.
 
-A function that does the work takes `on_progress: Progress = silent` and calls it with what is done,
-how much of it is done so far, and of how much: `on_progress("decoding images", 3, 200)`.
+Called as `on_progress("decoding images", 3, 200)`.
 """
 
 from collections.abc import Callable

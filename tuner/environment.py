@@ -17,12 +17,9 @@ _SUPPORTED = {"backend": "tensorflow", "image_data_format": "channels_last", "fl
 
 
 def check_keras_config() -> None:
-    """Refuse a Keras configuration that this program is not tested with.
+    """Refuse another backend, image format or floatx in keras.json or KERAS_BACKEND.
 
     Call it before Keras is imported.
-
-    Raises:
-        SettingsError: KERAS_BACKEND or keras.json names another backend, image format or floatx.
     """
     file = _keras_home() / "keras.json"
     sources = dict.fromkeys(_SUPPORTED, str(file))
@@ -97,8 +94,7 @@ def versions() -> dict[str, str]:
 
 def all_versions() -> dict[str, str]:
     """`versions`, and those of Python, Keras Tuner and NumPy."""
-    python = {"python": platform.python_version()}
-    return versions() | _installed("keras-tuner", "numpy") | python
+    return versions() | _installed("keras-tuner", "numpy") | {"python": platform.python_version()}
 
 
 def _installed(*names: str) -> dict[str, str]:
@@ -110,10 +106,7 @@ def _installed(*names: str) -> dict[str, str]:
 
 
 def processor() -> str:
-    """The CPU's vector extensions, which decide the last bits of a result.
-
-    The architecture alone where the system does not list them.
-    """
+    """The CPU's vector extensions, which decide a result's last bits; or else its architecture."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines():
             if line.startswith(("flags", "Features")):

@@ -15,11 +15,7 @@ _AT_ONCE = b"\r\nStopped at once; saved files are intact.\r\n\x1b[?25h"  # shows
 
 
 class StopRequest:
-    """A request to stop, checked where stopping is safe.
-
-    Attributes:
-        made: whether it was made.
-    """
+    """A request to stop, `made` or not, checked where stopping is safe."""
 
     def __init__(self) -> None:
         self.made = False
@@ -37,10 +33,6 @@ def stop_on_signals(request: StopRequest, on_request: Callable[[], None]) -> Ite
     The second works during a long computation too, when Python handles no signals; saved files are
     consistent at any time, so that nothing has to be cleaned up. Outside the main thread this does
     nothing.
-
-    Args:
-        request: made by the first signal.
-        on_request: called by the first signal.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -16,15 +16,9 @@ PREFERENCES = (BEST, SIMPLE)  # of `tune best`
 DEFAULT_VIEWS = {"none": 1, "flip": 2, "light": 4, "strong": 4}  # by augmentation
 AUGMENTATIONS = tuple(DEFAULT_VIEWS)
 CLASS_WEIGHTS = ("none", "balanced")
-_LEAST = {
-    "image_size": 32, "batch_size": 1, "max_epochs": 1, "factor": 2, "iterations": 1, "seed": 0,
-    "split_seed": 0, "views": 1,
-}  # fmt: skip
-_CHOICES = {
-    "objective": OBJECTIVES,
-    "augment": AUGMENTATIONS,
-    "class_weights": CLASS_WEIGHTS,
-}
+_LEAST = {"image_size": 32, "batch_size": 1, "max_epochs": 1, "factor": 2, "iterations": 1}
+_LEAST |= {"seed": 0, "split_seed": 0, "views": 1}
+_CHOICES = {"objective": OBJECTIVES, "augment": AUGMENTATIONS, "class_weights": CLASS_WEIGHTS}
 
 
 @dataclass(frozen=True)
@@ -160,19 +154,13 @@ class SearchSettings:
             )
         try:
             return cls(**values)
-        except TypeError as error:
-            raise RunError(f"the settings {path} are damaged: {error}.") from error
+        except (TypeError, SettingsError) as error:
+            raise RunError(f"{path} is damaged: {str(error).rstrip('.')}.") from error
 
 
 @dataclass(frozen=True)
 class SearchFolders:
-    """Where a search reads and writes.
-
-    Attributes:
-        runs_dir: folder of the runs.
-        cache_dir: folder of decoded images and features.
-        cache_limit_bytes: maximum size of the cache; None for the free space of the disk.
-    """
+    """Where a search reads and writes; without a limit, the cache may fill the disk."""
 
     runs_dir: Path
     cache_dir: Path

@@ -15,15 +15,7 @@ _LONGEST_SECONDS = 10_000 * 86400
 
 
 def parse_size(text: str) -> int:
-    """Parse a size such as 20GB, 500 MB or 1e9 to bytes.
-
-    Raises:
-        SettingsError: it is not a size.
-
-    Example:
-        >>> parse_size("1.5 GB")
-        1500000000
-    """
+    """Parse a size such as 20GB, 500 MB or 1e9 to bytes; SettingsError if it is none."""
     number, unit = _parse(text, _SIZES)
     if number is None:
         raise SettingsError(f"{text!r} is not a size. Give a number with KB, MB, GB or TB.")
@@ -67,13 +59,7 @@ def duration(seconds: float) -> str:
 
 
 def counted(count: int, noun: str, plural: str = "") -> str:
-    """A number with its noun: 1 epoch, 3 epochs.
-
-    Args:
-        count: how many.
-        noun: singular.
-        plural: where it is not the noun with an s.
-    """
+    """A number with its noun: 1 epoch, 3 epochs; give a plural that is not the noun with an s."""
     return f"{count} {noun if count == 1 else plural or noun + 's'}"
 
 

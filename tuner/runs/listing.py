@@ -17,13 +17,9 @@ class RunSummary:
     """One run in the list.
 
     Attributes:
-        name: of the run.
         data: folder of the images, or None for scikit-learn's digits.
         state: "running", "interrupted", "done", or "damaged".
         trials: number of trials begun; None if the journal cannot be read.
-        best_score: of the best trial, or None.
-        objective: name of the score.
-        size_bytes: of the run's folder.
     """
 
     name: str

@@ -55,11 +55,7 @@ def _take(file: Path) -> int | None:
 
 
 def check_free(folder: Path) -> None:
-    """Check that no process is searching in a run's folder.
-
-    Raises:
-        RunError: one is.
-    """
+    """Raise RunError if a process is searching in a run's folder."""
     if locks.is_taken(lock_file(folder)):
         raise RunError(_busy(folder))
 

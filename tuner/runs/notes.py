@@ -11,12 +11,9 @@ class Notes:
 
     Attributes:
         settings: fields of the `SearchSettings` that the search began with.
-        pinned: value of each pinned hyperparameter, by name.
         space: the declared hyperparameters, as Keras Tuner's `get_config` returns them.
         fingerprint: SHA-256 of what the search is made from: its "images" and its "weights".
         versions: of Python and the libraries, and the name of the processor.
-        weights_digest: SHA-256 of the weights file.
-        recipes: names of the recipes that the schedule begins with.
         plan: (epochs, brackets) of the schedule that fits into the time budget.
         finished_iterations: how many Hyperband iterations are complete; 0 while the search runs.
         spent_seconds: how much of the time budget was spent.

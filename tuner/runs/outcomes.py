@@ -1,8 +1,4 @@
-"""A trial's predictions for the validation images, in a few bytes each.
-
-Accuracy, confusion matrix, mistakes, calibration and selection bias follow from them without
-running the network again.
-"""
+"""A trial's predictions for the validation images, in a few bytes each."""
 
 import zlib
 from dataclasses import dataclass
@@ -21,10 +17,6 @@ class Outcomes:
 
     Probabilities are rounded to half precision: 3 significant digits, and 0 below 3e-8.
 
-    Example:
-        >>> outcomes = Outcomes.of(model.predict(images), labels)
-        >>> outcomes.right(labels).mean()  # accuracy
-
     Attributes:
         predicted: the most probable class, uint16, shape (images,).
         confidence: its probability, float16, shape (images,).
@@ -37,12 +29,7 @@ class Outcomes:
 
     @classmethod
     def of(cls, probabilities: np.ndarray, labels: np.ndarray) -> "Outcomes":
-        """Outcomes of predicted probabilities.
-
-        Args:
-            probabilities: shape (images, classes), of at most 65,536 classes.
-            labels: int class numbers, shape (images,).
-        """
+        """Outcomes of probabilities, shape (images, classes), and int labels, shape (images,)."""
         if probabilities.shape[1] > _MOST_CLASSES:
             raise ValueError(f"Expected at most {_MOST_CLASSES} classes: {probabilities.shape}")
         rows = np.arange(len(labels))
@@ -54,11 +41,7 @@ class Outcomes:
         )
 
     def right(self, labels: np.ndarray) -> np.ndarray:
-        """Whether each prediction is right, bool, shape (images,).
-
-        Args:
-            labels: int class numbers in the same order.
-        """
+        """Whether each prediction is right, bool, shape (images,)."""
         return np.asarray(self.predicted == labels)
 
     def to_bytes(self) -> bytes:
@@ -68,11 +51,7 @@ class Outcomes:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Outcomes":
-        """Outcomes from `to_bytes`.
-
-        Raises:
-            RunError: the bytes are damaged.
-        """
+        """Outcomes from `to_bytes`; raises RunError if the bytes are damaged."""
         try:
             plain = zlib.decompress(data)
         except zlib.error as error:

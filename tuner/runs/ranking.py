@@ -12,14 +12,10 @@ from tuner.runs.records import FAILED, TrialRecord
 
 
 def rank(records: Sequence[TrialRecord], direction: str) -> list[TrialRecord]:
-    """The trials that can win, best first.
+    """The trials that reached the highest finished rung and did not fail, best first.
 
-    These are the trials that reached the highest finished rung and did not fail. Ties go to the
-    trial with fewer trained scalars, then to the earlier one.
-
-    Args:
-        records: the trials of a search.
-        direction: "max" or "min".
+    Ties go to the trial with fewer trained scalars, then to the earlier one. `direction` is "max"
+    or "min".
     """
     sound = [record for record in records if record.rungs and record.status != FAILED]
     highest = max((record.epochs for record in sound), default=0)
@@ -51,6 +47,16 @@ def simplest(
     """The simplest trial within one standard error of the best, and that error.
 
     The one-standard-error rule of Breiman et al., "Classification and Regression Trees", 1984.
+    See `near_best`.
+    """
+    near = near_best(journal, labels, objective)
+    return near and (min(near[0], key=cost_of), near[1])  # of equals the best, which stands first
+
+
+def near_best(
+    journal: Journal, labels: np.ndarray, objective: str
+) -> tuple[list[TrialRecord], float] | None:
+    """The trials within one standard error of the best, best first, and the error.
 
     Args:
         journal: of the search.
@@ -60,17 +66,6 @@ def simplest(
     Returns:
         None if no trial can win yet, or the best one has no outcomes.
     """
-    near = near_best(journal, labels, objective)
-    if near is None:
-        return None
-    trials, error = near
-    return min(trials, key=cost_of), error  # of equals the best, which stands first
-
-
-def near_best(
-    journal: Journal, labels: np.ndarray, objective: str
-) -> tuple[list[TrialRecord], float] | None:
-    """The trials within one standard error of the best, best first, and the error; or None."""
     direction = Objective(objective).direction
     ranked = rank(journal.trials(), direction)
     outcomes = journal.outcomes(ranked[0].id) if ranked else None
@@ -84,11 +79,8 @@ def near_best(
 def may_be_simplest(near: Sequence[TrialRecord]) -> set[int]:
     """Numbers of the trials that are the simplest, or become it when a better trial finishes.
 
-    A better trial raises the bound, and simpler trials fall below it. So each trial is needed that
-    is simpler than all better ones.
-
-    Args:
-        near: the trials within one standard error, best first.
+    A better trial raises the bound, and simpler trials fall below it. So each trial of `near_best`
+    is needed that is simpler than all better ones.
     """
     needed: set[int] = set()
     least: int | None = None
@@ -105,24 +97,14 @@ def cost_of(trial: TrialRecord) -> int:
 
 
 def values_of(outcomes: Outcomes, labels: np.ndarray, objective: str) -> np.ndarray:
-    """Each image's share in the score: 1 or 0 for right or wrong, or its cross-entropy in nats.
-
-    Returns:
-        float64, shape (images,).
-    """
+    """Each image's share in the score, float64: 1 or 0 for right or wrong, or its cross-entropy."""
     if Objective(objective).is_loss:
         return cross_entropy(outcomes.probability)
     return outcomes.right(labels).astype(np.float64)
 
 
 def standard_error(values: np.ndarray, labels: np.ndarray, objective: str) -> float:
-    """Standard error of a score.
-
-    Args:
-        values: of `values_of`.
-        labels: int class numbers, shape (images,).
-        objective: name of the score; decides whether each image or each class counts the same.
-    """
+    """Standard error of a score, given `values_of`; `labels` are int, shape (images,)."""
     if not Objective(objective).is_balanced:
         return float(values.std() / np.sqrt(len(values)))
     classes = [values[labels == label] for label in np.unique(labels)]

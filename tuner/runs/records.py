@@ -8,14 +8,7 @@ RUNNING, STOPPED, COMPLETED, FAILED = "RUNNING", "STOPPED", "COMPLETED", "FAILED
 
 @dataclass(frozen=True)
 class RungRecord:
-    """One finished rung of a trial.
-
-    Attributes:
-        start_epoch: epochs done before it.
-        end_epoch: epochs done after it.
-        score: the objective after its last epoch.
-        seconds: wall time.
-    """
+    """One finished rung of a trial: epochs done before and after it, final score, wall time."""
 
     start_epoch: int
     end_epoch: int
@@ -28,10 +21,8 @@ class TrialRecord:
     """One configuration and its training so far.
 
     Attributes:
-        id: number of the trial, from 0.
         recipe: name of its recipe, or None.
-        iteration: Hyperband iteration, None for a recipe.
-        bracket: number of its bracket, None for a recipe.
+        iteration, bracket: of Hyperband; None for a recipe.
         hyperparameters: the active ones, by name.
         status: RUNNING; STOPPED (finished a rung, and may be promoted); COMPLETED (trained for all
             epochs); FAILED.

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tuner.data.dataset import Dataset
 from tuner.data.splits import SPLITS
-from tuner.errors import RunError, SettingsError
+from tuner.errors import RunError
 from tuner.runs.journal import Journal, is_unused
 from tuner.runs.journal_file import salvage
 from tuner.runs.lock import check_free, lock_file, sole_writer, writing_to
@@ -27,15 +27,11 @@ _NAME = re.compile(r"\w[\w.-]{0,59}")
 
 @dataclass(frozen=True)
 class Run:
-    """An existing run.
+    """An existing run: its folder, and the settings of its search.
 
     Example:
         >>> run = open_run(Path("runs"))  # the newest
         >>> winner_of(run).score
-
-    Attributes:
-        folder: the run's folder.
-        settings: of its search.
     """
 
     folder: Path
@@ -66,10 +62,7 @@ class Run:
         return locks.is_taken(lock_file(self.folder))
 
     def dataset(self, root: Path | None = None) -> Dataset:
-        """The images and their split, as in the search.
-
-        Args:
-            root: folder of the images; None for the one that the search read.
+        """The images and their split as in the search, read from `root` if it is given.
 
         Raises:
             RunError: dataset.json is missing or damaged.
@@ -193,11 +186,7 @@ def _is_another_process(pid: int) -> bool:
 
 
 def open_run(runs_dir: Path, name: str | None = None) -> Run:
-    """Open a run.
-
-    Args:
-        runs_dir: folder of the runs.
-        name: of the run; None for the newest.
+    """Open the run of this name, or the newest.
 
     Raises:
         RunError: there is no such run, or no run at all, or its settings cannot be read.
@@ -209,11 +198,7 @@ def open_run(runs_dir: Path, name: str | None = None) -> Run:
         newest = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
         raise RunError(f"there is no run {name} in {runs_dir}. Choose {newest}.")
     folder = runs_dir / (name or names[0])
-    path = folder / "settings.json"
-    try:
-        return Run(folder, SearchSettings.load(path))
-    except SettingsError as error:  # a value out of its range
-        raise RunError(f"{path} is damaged: {str(error).rstrip('.')}.") from error
+    return Run(folder, SearchSettings.load(folder / "settings.json"))
 
 
 def delete_run(folder: Path) -> None:

@@ -18,10 +18,6 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     """Open a temporary file that replaces `path` when the block ends without an error.
 
     The bytes are flushed to disk before the rename, and the folder after it.
-
-    Example:
-        >>> with replacing(Path("labels.json")) as file:
-        ...     file.write(b"[]")
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -46,12 +42,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def read_text(path: Path) -> str:
-    """Read a text file (UTF-8).
-
-    Raises:
-        OSError: the path cannot be read, or is not a regular file; see `open_file`.
-        UnicodeDecodeError: the bytes are not UTF-8.
-    """
+    """Read a text file (UTF-8) that `open_file` opens."""
     with open_file(path) as file:
         return file.read().decode("utf-8")
 

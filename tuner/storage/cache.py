@@ -61,20 +61,12 @@ class Cache(AbstractContextManager["Cache"]):
     """The entries of a cache folder, and this process's holds on those that it uses.
 
     An entry that was returned stays on disk until `close`, even if another process prunes. Threads
-    may share a cache.
-
-    Example:
-        >>> with Cache(default_cache_dir(), limit_bytes=20 * 10**9) as cache:
-        ...     folder = cache.get_or_create("features", key_of("v1", digest), fill)
+    may share a cache. Kinds and keys are of ASCII letters, digits, `_` and `-`.
 
     Args:
         folder: made on the first write.
         limit_bytes: after each new entry, the least recently used entries that no process holds are
             removed until all entries fit. None: no limit.
-
-    Raises:
-        ValueError: from its methods, if `kind` or `key` has other characters than ASCII letters,
-            digits, `_` and `-`.
     """
 
     def __init__(self, folder: Path, limit_bytes: int | None = None) -> None:
@@ -85,11 +77,7 @@ class Cache(AbstractContextManager["Cache"]):
         self._guard = threading.Lock()
 
     def entry(self, kind: str, key: str) -> Path | None:
-        """Hold a complete entry, mark it as used and return its folder; None if there is none.
-
-        Raises:
-            CacheError: the cache folder cannot be written.
-        """
+        """Hold a complete entry, mark it as used and return its folder; None if there is none."""
         path = self._path(kind, key)
         if not path.is_dir():
             self._release(path)
@@ -123,10 +111,8 @@ class Cache(AbstractContextManager["Cache"]):
     def get_or_create(self, kind: str, key: str, fill: Callable[[Path], None]) -> Path:
         """Hold an entry and return its folder; if there is none, `fill(folder)` writes it.
 
-        If several processes call this at the same time, one fills and the others wait.
-
-        Raises:
-            CacheError: the cache folder is full or cannot be written. Nothing is left behind.
+        If several processes call this at the same time, one fills and the others wait. See
+        `create` for what it raises.
         """
         path = self._path(kind, key)
         if self.entry(kind, key) is None:
@@ -148,18 +134,12 @@ class Cache(AbstractContextManager["Cache"]):
     def prune(self, older_than: timedelta | None = None) -> int:
         """Remove entries that no process holds, and partial ones of dead processes.
 
-        Args:
-            older_than: keep entries that were used within this time; None keeps none.
-
-        Returns:
-            The number of bytes freed.
+        Entries that were used within `older_than` stay. Returns the number of bytes freed.
         """
         freed = self._remove_leftovers()
-        newest = None if older_than is None else datetime.now(UTC) - older_than
-        for entry in self.entries():
-            if newest is None or entry.last_used < newest:
-                freed += self._remove(entry)
-        return freed
+        newest = datetime.now(UTC) - older_than if older_than else None
+        unused = [entry for entry in self.entries() if newest is None or entry.last_used < newest]
+        return freed + sum(map(self._remove, unused))
 
     def room(self) -> int:
         """Bytes that this process may add: up to the limit, and up to 90 % of the free disk.
@@ -310,29 +290,18 @@ def _allow_open_files() -> None:
 
 @contextmanager
 def storage_errors(folder: Path, only: Container[int] | None = None) -> Iterator[None]:
-    """Turn an OSError into a CacheError that says what to do.
-
-    Args:
-        folder: of the cache, for the message.
-        only: `errno` values to turn; None for all.
-    """
+    """Turn an OSError (with `only`, of these numbers) into a CacheError that says what to do."""
     try:
         yield
     except OSError as error:
         if only is not None and error.errno not in only:
             raise
-        raise CacheError(_explanation(folder, error)) from error
-
-
-def _explanation(folder: Path, error: OSError) -> str:
-    other = "or name another folder with --cache-dir."
-    if error.errno in NO_SPACE:
-        return (
-            f"There is no space left for the cache folder {folder}: free some with "
-            f"`tune cache --prune`, {other}"
-        )
-    detail = error.strerror or error
-    return f"The cache folder {folder} cannot be used ({detail}): make it writable, {other}"
+        what = f"cannot be used ({error.strerror or error}): make it writable"
+        if error.errno in NO_SPACE:
+            what = "has no space left: free some with `tune cache --prune`"
+        raise CacheError(
+            f"The cache folder {folder} {what}, or name another folder with --cache-dir."
+        ) from error
 
 
 def _publish(partial: Path, path: Path) -> None:

@@ -6,15 +6,10 @@ from pathlib import Path
 
 
 def take(file: Path, exclusive: bool = False) -> int | None:
-    """Lock a file, which is created if missing.
+    """Lock a file, which is created if missing; closing the returned descriptor ends the lock.
 
-    Args:
-        file: the lock file.
-        exclusive: whether no other lock may exist on it.
-
-    Returns:
-        A descriptor that holds the lock until it is closed. A shared lock waits for an exclusive
-        one; an exclusive lock does not wait: None if there is another.
+    A shared lock waits for an exclusive one. An exclusive lock does not wait: None if there is
+    another.
     """
     operation = fcntl.LOCK_EX | fcntl.LOCK_NB if exclusive else fcntl.LOCK_SH
     file.parent.mkdir(parents=True, exist_ok=True)
