@@ -19,47 +19,30 @@ _FILTERS = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FL
 
 
 class HDF5Error(ValueError):
-    """A file is no HDF5, or holds what no file of weights does.
-
-    The message is a predicate, such as "is damaged"; callers put the file's name in front.
-    """
+    """What is wrong with a file, as a predicate: callers put its name in front."""
 
 
-def check_hdf5(file: Path | BinaryIO, file_bytes: int) -> int:
-    """Refuse a file that refers to other files, or would fill the memory.
-
-    Args:
-        file: path or open file.
-        file_bytes: its size in bytes.
-
-    Returns:
-        Number of elements in all its arrays.
-
-    Raises:
-        HDF5Error: it does one of these, is damaged, or is no HDF5.
-    """
+def check_hdf5(file: Path | BinaryIO, file_bytes: int) -> None:
+    """Refuse a file that refers to other files, would fill the memory, is damaged or no HDF5."""
     try:
         with h5py.File(file, "r") as opened:
-            return _check(opened, file_bytes)
+            _check(opened, file_bytes)
     except HDF5Error:
         raise
     except Exception as error:  # h5py raises many kinds
         raise HDF5Error("is damaged") from error
 
 
-def _check(file: h5py.File, file_bytes: int) -> int:
-    numbers = total_bytes = 0
+def _check(file: h5py.File, file_bytes: int) -> None:
+    total_bytes = 0
 
-    def problem(
-        name: str, link: object
-    ) -> str | None:  # an exception from here would be lost in h5py
-        nonlocal numbers, total_bytes
+    def problem(name: str, link: object) -> str | None:  # h5py would lose an exception from here
+        nonlocal total_bytes
         if not isinstance(link, h5py.HardLink):
             return f"holds a link, {_short(name)}, which may lead to another file"
         item = file[name]
         if isinstance(item, h5py.Dataset):
-            size = math.prod(item.shape or ())
-            numbers, total_bytes = numbers + size, total_bytes + size * item.dtype.itemsize
+            total_bytes += math.prod(item.shape or ()) * item.dtype.itemsize
             wrong = _wrong_with(item)
             return wrong and f"holds an array, {_short(name)}, that {wrong}"
         return None
@@ -71,7 +54,6 @@ def _check(file: h5py.File, file_bytes: int) -> int:
         raise HDF5Error(
             f"claims arrays of {total_bytes // 10**6} MB, but has {file_bytes / 10**6:.1f} MB"
         )
-    return numbers
 
 
 def _wrong_with(dataset: h5py.Dataset) -> str | None:

@@ -20,25 +20,13 @@ _IMAGENET_URL = (
 
 
 def check_weights(weights: str | Path) -> None:
-    """Check a weights file before a network is built for it; "imagenet" and "none" pass.
-
-    Raises:
-        WeightsError: it is missing, unreadable, no HDF5, or unsafe to read.
-    """
+    """Raise WeightsError for a file that is missing, no HDF5, or unsafe to read."""
     if str(weights) not in ("imagenet", "none"):
         _check_file(Path(weights))
 
 
 def load_weights(backbone: keras.Model, weights: str | Path) -> None:
-    """Load weights into a ResNet50 without top.
-
-    Args:
-        backbone: changed in place.
-        weights: "imagenet", "none" or a file, as for `backbone.build_backbone`.
-
-    Raises:
-        WeightsError: the file belongs to another network, or ImageNet's cannot be downloaded.
-    """
+    """Load "imagenet", "none" or a file into a ResNet50 without top; WeightsError if it fails."""
     if str(weights) == "none":
         _initialize(backbone)
     else:

@@ -85,11 +85,7 @@ class ResNet50Space(keras_tuner.HyperModel):
         self.seed = seed
 
     def declare_hyperparameters(self, hp: keras_tuner.HyperParameters) -> None:
-        """Declare every hyperparameter; one that its parent switches off is inactive.
-
-        Keras Tuner leaves inactive hyperparameters out of a trial's values, so two trials never
-        differ in something that neither uses.
-        """
+        """Declare every hyperparameter; one that its parent switches off is inactive."""
         default = Configuration()
         hp.Choice("unfreeze_blocks", UNFREEZE_BLOCKS, default=default.unfreeze_blocks)
         hp.Choice(
@@ -113,10 +109,6 @@ class ResNet50Space(keras_tuner.HyperModel):
         Returns:
             Model from RGB values 0 to 255, shape (batch, image_size, image_size, 3), to class
             probabilities, shape (batch, num_classes).
-
-        Raises:
-            SettingsError: image size or unfreeze depth is out of range.
-            WeightsError: the weights are missing, damaged, or of another network.
         """
         self.declare_hyperparameters(hp)
         configuration = Configuration.of(hp.values)

@@ -62,11 +62,6 @@ class ExportError(InputError):
 
 
 def first_line(error: Exception) -> str:
-    """An exception's class and the first line of its message, without the full stop.
-
-    Example:
-        >>> first_line(ValueError("no such axis.\\nSee the docs."))
-        'ValueError: no such axis'
-    """
+    """An exception's class and the first line of its message, without the full stop."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0].rstrip('.')}" if lines else type(error).__name__

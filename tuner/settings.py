@@ -23,35 +23,20 @@ _CHOICES = {"objective": OBJECTIVES, "augment": AUGMENTATIONS, "class_weights": 
 
 @dataclass(frozen=True)
 class SearchSettings:
-    """All settings of a search.
+    """All settings of a search, as the options of `tune search`; checked, or SettingsError.
 
     Attributes:
         data: folder of the images, or None for scikit-learn's digits.
         space: name of the search space, or `package.module:Class`.
         fixed: pinned hyperparameters, name to value as typed.
         weights: "imagenet", "none", or the path of a weights file.
-        image_size: height and width in pixels.
-        crop: crop the centre square of each image instead of squashing the image.
-        batch_size: images per training step.
         max_epochs: epochs of a trial that is never stopped early.
         factor: each rung keeps about one trial in `factor`.
-        iterations: number of Hyperband iterations.
-        objective: score that ranks trials: "val_accuracy", "val_balanced_accuracy" (the mean
-            accuracy over the classes) or "val_loss".
-        seed: seed of everything except the split.
-        val_fraction: share of the images for validation, unless the folder is split already.
-        test_fraction: share of the images for the test, likewise.
-        split_seed: seed of the split.
-        drop_leaks: drop training images that are in validation or test too.
-        keep_conflicts: train on images that have two labels.
-        augment: augmentation of the training images: "none", "flip", "light", "strong".
+        val_fraction, test_fraction: shares of the images, unless the folder is split already.
+        seed: of everything except the split.
         views: number of fixed views of each training image; 1 without augmentation.
         class_weights: "none", or "balanced": an image's weight in the training loss is n /
             (classes * images of its class), as in scikit-learn.
-        time_budget_seconds: total wall time of the search, or None.
-
-    Raises:
-        SettingsError: a value is out of range.
     """
 
     data: str | None = None
@@ -137,11 +122,7 @@ class SearchSettings:
 
     @classmethod
     def load(cls, path: Path) -> "SearchSettings":
-        """Read the file that `to_json` was written to.
-
-        Raises:
-            RunError: the file is missing, damaged, or from a newer version.
-        """
+        """Read the file that `to_json` was written to; RunError if it is missing or damaged."""
         try:
             values = dict(json.loads(read_text(path)))
             schema = int(values.pop("schema"))
@@ -168,11 +149,7 @@ class SearchFolders:
 
 
 def parse_fixed(pairs: list[str]) -> dict[str, str]:
-    """Parse the values of --fix: `["name=value", ...]` to a dictionary.
-
-    Raises:
-        SettingsError: a value has no equals sign, or a name is given twice.
-    """
+    """Parse the values of --fix: `["name=value", ...]` to a dictionary."""
     fixed: dict[str, str] = {}
     for pair in pairs:
         name, separator, value = pair.partition("=")

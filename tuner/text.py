@@ -23,11 +23,7 @@ def parse_size(text: str) -> int:
 
 
 def parse_time(text: str) -> timedelta:
-    """Parse a time such as 30d, 12h, 45m or 90s.
-
-    Raises:
-        SettingsError: it is not a time.
-    """
+    """Parse a time such as 30d, 12h, 45m or 90s; SettingsError if it is none."""
     number, unit = _parse(text, _TIMES)
     if number is None or number * unit > _LONGEST_SECONDS:
         raise SettingsError(

@@ -54,11 +54,7 @@ def state_file(folder: Path, trial: int) -> Path:
 
 
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint atomically, in place of the one before.
-
-    Raises:
-        TuneError: there is no space left.
-    """
+    """Write a checkpoint atomically, in place of the one before."""
     notes = {
         "start_epoch": checkpoint.start_epoch,
         "epochs": checkpoint.epochs,
@@ -103,11 +99,7 @@ def keep_checkpoints(folder: Path, names: set[str]) -> None:
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Read a checkpoint.
-
-    Raises:
-        RunError: it is missing or damaged.
-    """
+    """Read a checkpoint; RunError if it is missing or damaged."""
     try:
         state = read_arrays(path)
         notes = json.loads(state.pop(_NOTES).tobytes())

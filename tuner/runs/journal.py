@@ -64,12 +64,7 @@ class Journal:
 
     @classmethod
     def open(cls, path: Path, *, read_only: bool = False) -> "Journal":
-        """Open an existing journal.
-
-        Raises:
-            RunError: it is missing, or another version wrote it.
-            DamagedJournalError: its bytes are not those that were written.
-        """
+        """Open a journal; RunError if it is none of this version, or damaged."""
         if not path.is_file():
             raise RunError(f"there is no journal at {path}.")
         journal = cls(path, read_only)

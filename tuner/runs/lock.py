@@ -16,11 +16,7 @@ _ATTEMPTS, _RETRY_SECONDS = 5, 0.02
 
 @contextlib.contextmanager
 def sole_writer(folder: Path) -> Iterator[None]:
-    """Hold a run's lock, so that no other process searches in its folder.
-
-    Raises:
-        RunError: another process holds it, or the folder cannot be written.
-    """
+    """Hold a run's lock; RunError if another process searches in its folder."""
     with writing_to(folder):
         lock = _take(lock_file(folder))
     if lock is None:

@@ -19,11 +19,7 @@ _START_OVER = "or start over with --overwrite."
 
 
 def notes_of_begun(journal: Journal) -> Notes:
-    """The notes of a search that has begun to train.
-
-    Raises:
-        RunError: it has not.
-    """
+    """The notes of a search that has begun to train; RunError if it has not."""
     notes = journal.notes()
     if notes.settings is None:
         raise RunError("the search has not yet begun to train: nothing is known of it.")
@@ -31,11 +27,7 @@ def notes_of_begun(journal: Journal) -> Notes:
 
 
 def check_same_search(name: str, journal: Journal, now: Notes) -> None:
-    """Check `settings` and `space` against those that a journal's search was begun with.
-
-    Raises:
-        RunError: there is a difference.
-    """
+    """Raise RunError unless `settings` and `space` are those that the search was begun with."""
     before = journal.notes()
     if before.settings is None:
         return
@@ -60,13 +52,9 @@ def _refuse(name: str, differences: Sequence[str]) -> None:
 
 
 def note_search(journal: Journal, now: Notes) -> str | None:
-    """Note what a search begins with, or compare its fingerprint with the one that was noted.
+    """Note what a search begins with; RunError if its fingerprint is not the one noted before.
 
-    Returns:
-        A sentence for the user if the results may differ in their last digits.
-
-    Raises:
-        RunError: the images or weights differ.
+    Returns a sentence for the user if the results may differ in their last digits.
     """
     before = journal.notes()
     if before.fingerprint is None:
@@ -93,21 +81,13 @@ def note_search(journal: Journal, now: Notes) -> str | None:
 
 
 def check_resumable(run: Run, settings: SearchSettings) -> None:
-    """Check that no process is searching in a run, and that its settings are these.
-
-    Raises:
-        RunError: it cannot be resumed; the message lists each setting that differs.
-    """
+    """Raise RunError if a process is searching in a run, or its settings are not these."""
     check_free(run.folder)
     _refuse(run.name, _differences(run.settings, settings))
 
 
 def check_same_images(run: Run, dataset: Dataset) -> None:
-    """Check that the images are those that a run was begun with.
-
-    Raises:
-        DataError: images were added, removed or changed.
-    """
+    """Raise DataError unless the images are those that a run was begun with."""
     before = {file.path: replace(file, group="") for file in run.dataset(dataset.root).files}
     now = {file.path: replace(file, group="") for file in dataset.files}
     changes = {
@@ -126,11 +106,7 @@ def check_same_images(run: Run, dataset: Dataset) -> None:
 
 
 def check_same_weights(run: Run, settings: SearchSettings) -> None:
-    """Check that a weights file is the one that a run was begun with.
-
-    Raises:
-        RunError: it is not.
-    """
+    """Raise RunError unless a weights file is the one that a run was begun with."""
     noted, found = run.journal.notes().weights_digest, weights_digest(settings)
     if noted is not None and found is not None and noted != found:
         raise RunError(

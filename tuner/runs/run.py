@@ -62,12 +62,7 @@ class Run:
         return locks.is_taken(lock_file(self.folder))
 
     def dataset(self, root: Path | None = None) -> Dataset:
-        """The images and their split as in the search, read from `root` if it is given.
-
-        Raises:
-            RunError: dataset.json is missing or damaged.
-            DataError: dataset.json is incomplete, or was written by a newer version.
-        """
+        """The images and their split as in the search, read from `root` if it is given."""
         path = self.folder / "dataset.json"
         try:
             dataset = Dataset.from_json(root, json.loads(read_text(path)))
@@ -82,11 +77,7 @@ class Run:
 
 
 def check_new(runs_dir: Path, name: str, overwrite: bool) -> None:
-    """Check that a run with this name can be created.
-
-    Raises:
-        RunError: the name is invalid or taken, or the runs folder cannot be written.
-    """
+    """Raise RunError unless a run with this name can be created."""
     if not _NAME.fullmatch(name):
         raise RunError(
             f"a run cannot be named {name!r}. Use up to 60 letters, digits, '_', '-' and '.', and "
@@ -114,11 +105,7 @@ def is_writable(folder: Path) -> bool:
 def create_run(
     runs_dir: Path, name: str, settings: SearchSettings, dataset: Dataset, overwrite: bool
 ) -> Run:
-    """Create a run's folder with settings, dataset and an empty journal, atomically.
-
-    Raises:
-        RunError: see `check_new`; or the folder cannot be written.
-    """
+    """Create a run's folder with settings, dataset and an empty journal, atomically."""
     check_new(runs_dir, name, overwrite)
     folder = runs_dir / name
     new = runs_dir / f".{name}.{os.getpid()}.new"
@@ -138,11 +125,7 @@ def create_run(
 
 
 def update_run(run: Run, settings: SearchSettings, dataset: Dataset) -> Run:
-    """Save changed settings and the images' new folder; return the updated run.
-
-    Raises:
-        RunError: the folder cannot be written.
-    """
+    """Save changed settings and the images' new folder; return the updated run."""
     with writing_to(run.folder):
         if settings.data != run.settings.data:
             write_text(run.folder / "dataset.json", json.dumps(dataset.to_json()))
@@ -186,11 +169,7 @@ def _is_another_process(pid: int) -> bool:
 
 
 def open_run(runs_dir: Path, name: str | None = None) -> Run:
-    """Open the run of this name, or the newest.
-
-    Raises:
-        RunError: there is no such run, or no run at all, or its settings cannot be read.
-    """
+    """Open the run of this name, or the newest; RunError if there is none, or it is damaged."""
     names = run_names(runs_dir)
     if not names:
         raise RunError(f"there are no runs in {runs_dir}. Begin one with: tune search DATA")
@@ -202,11 +181,7 @@ def open_run(runs_dir: Path, name: str | None = None) -> Run:
 
 
 def delete_run(folder: Path) -> None:
-    """Remove a run's folder; it is renamed first, so that no half of it keeps the name.
-
-    Raises:
-        RunError: a process is searching in the run, or the folder cannot be removed.
-    """
+    """Remove a run's folder; it is renamed first, so that no half of it keeps the name."""
     grave = folder.with_name(f".{folder.name}.{os.getpid()}.old")
     try:
         with sole_writer(folder):
@@ -230,11 +205,7 @@ def _is_run(folder: Path) -> bool:
 
 
 def winner_of(run: Run) -> TrialRecord:
-    """The best trial so far.
-
-    Raises:
-        RunError: no trial of the run has finished.
-    """
+    """The best trial so far; RunError if none has finished."""
     trials = run.journal.trials()
     ranked = rank(trials, run.settings.direction)
     if ranked:
@@ -250,11 +221,7 @@ def winner_of(run: Run) -> TrialRecord:
 
 
 def open_journal(folder: Path, overwrite: bool, resume: bool) -> Journal:
-    """Open a journal to resume, or create an empty one in a new folder.
-
-    Raises:
-        RunError: the folder exists, and is neither to be resumed nor overwritten.
-    """
+    """Open a journal to resume, or create an empty one in a new folder."""
     path = folder / "journal.db"
     if resume and path.exists():
         return Journal.open(path)

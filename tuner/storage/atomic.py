@@ -48,11 +48,7 @@ def read_text(path: Path) -> str:
 
 
 def open_file(path: Path) -> io.BufferedReader:
-    """Open a regular file that may come from elsewhere, for reading.
-
-    Raises:
-        OSError: it cannot be opened, or is a folder, a pipe or a device (which may never end).
-    """
+    """Open a file from elsewhere for reading; OSError for a folder, a pipe or a device."""
     # Non-blocking: opening a pipe would otherwise wait for a writer.
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     mode = os.fstat(descriptor).st_mode
