@@ -62,11 +62,11 @@ def test_calibration() -> None:
     # Four images named with 0.8 and three of them right; one with certainty, and wrong.
     probabilities = np.array([[0.8, 0.2]] * 4 + [[0.0, 1.0]])
     labels = np.array([0, 0, 0, 1, 0])
-    rows = reliability(probabilities.max(axis=1), probabilities.argmax(axis=1) == labels, bins=10)
+    rows = reliability(probabilities.max(axis=1), probabilities.argmax(axis=1) == labels)
     filled = [row for row in rows if row["images"]]
     assert [(row["from"], row["to"], row["images"]) for row in filled] == [
-        (0.7, 0.8, 4),
-        (0.9, 1.0, 1),
+        (11 / 15, 0.8, 4),
+        (14 / 15, 1.0, 1),
     ]
     assert [row["accuracy"] for row in filled] == [0.75, 0.0]
     expected = (4 * 0.05 + 1 * 1.0) / 5

@@ -44,13 +44,13 @@ from tuner.metrics.intervals import Proportion
 from tuner.observer import RungEnds, SearchEvent
 from tuner.report import axes, charts, page, thumbnails
 from tuner.report.comparison import _sentence, compare
-from tuner.report.contents import Contents, Validation, _diagnosis, diagnose_command, gather
+from tuner.report.contents import Contents, _diagnosis, diagnose_command, gather
 from tuner.report.headline import Contender, answer_of
 from tuner.report.image_sections import Doubts
 from tuner.report.importance import EPOCHS, LEAST_TRIALS, importances
 from tuner.report.run_data import Absent, read_run_data
 from tuner.report.time_shares import time_shares
-from tuner.report.validation import Calibration, Matrix, class_rows, worst
+from tuner.report.validation import Calibration, Matrix, Validation, class_rows, worst
 from tuner.report.write import check_page
 from tuner.runs.notes import Notes
 from tuner.runs.outcomes import Outcomes
@@ -280,7 +280,7 @@ def test_better_scores_are_higher_up_for_losses_too(contents: Contents, objectiv
     first = charts.brackets(dataclasses.replace(contents.data, settings=settings))[0]
     rows = {float(tick.text): tick.place for tick in first.rows}
     best = max(rows) if objective == "val_accuracy" else min(rows)
-    assert rows[best] == min(rows.values())
+    assert rows[best] == max(rows.values())
 
 
 @pytest.mark.parametrize("is_loss", [False, True])

@@ -16,8 +16,9 @@ from PIL import Image
 from tuner.data.dataset import Dataset, ImageFile
 from tuner.hyperband.schedule import Pause, Schedule, Standing, Task, hyperband, next_task
 from tuner.report import thumbnails
-from tuner.report.contents import Contents, Validation, gather
+from tuner.report.contents import Contents, gather
 from tuner.report.image_sections import Doubts
+from tuner.report.validation import Validation
 from tuner.runs.journal import Journal
 from tuner.runs.notes import Notes
 from tuner.runs.outcomes import Outcomes

@@ -17,17 +17,11 @@ _BLOCK_BYTES = 32 * 2**20  # of a block of draws: memory stays flat
 
 @dataclass(frozen=True)
 class Proportion:
-    """A share of some images with its 95 % interval.
+    """A share of `count` images with both ends of its 95 % interval, 0 to 1.
 
     Example:
         >>> Proportion.of(30, 40).share
         0.75
-
-    Attributes:
-        share: 0 to 1.
-        low: lower end of the interval.
-        high: upper end.
-        count: number of images.
     """
 
     share: float
@@ -42,15 +36,7 @@ class Proportion:
 
 
 def share_interval(right: int, images: int) -> tuple[float, float]:
-    """95 % interval of a share: Wilson's (1927), without continuity correction.
-
-    Args:
-        right: number of right images.
-        images: number of images, at least 1.
-
-    Returns:
-        Both ends, 0 to 1.
-    """
+    """95 % interval of a share of at least one image: Wilson's (1927), 0 to 1."""
     from scipy.stats import binomtest
 
     low, high = binomtest(int(right), int(images)).proportion_ci(CONFIDENCE, method="wilson")
@@ -58,12 +44,7 @@ def share_interval(right: int, images: int) -> tuple[float, float]:
 
 
 def mean_interval(values: np.ndarray, seed: int = 0) -> tuple[float, float]:
-    """95 % interval of a mean: percentiles of the bootstrap (Efron and Tibshirani 1993).
-
-    Args:
-        values: one of each image, shape (images,).
-        seed: of the draws.
-    """
+    """95 % interval of a mean: percentiles of the bootstrap (Efron and Tibshirani 1993)."""
     random, images = np.random.default_rng(seed), len(values)
     means = [
         values[random.integers(0, images, (block, images))].mean(axis=1)

@@ -1,8 +1,4 @@
-"""Scores of predicted probabilities.
-
-Accuracy is how often the most probable class is the right one. The others show what it hides: rare
-classes that are seldom recognised, and probabilities that are too high or too low.
-"""
+"""Scores of predicted probabilities, shape (rows, classes), for labels: int, shape (rows,)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -40,32 +36,22 @@ class Scores:
 
     @classmethod
     def of(cls, probabilities: np.ndarray, labels: np.ndarray) -> "Scores":
-        """All scores of some predictions.
-
-        Args:
-            probabilities: shape (rows, classes), with at least one row.
-            labels: int class numbers, shape (rows,).
-        """
+        """All scores of at least one row."""
         from sklearn.metrics import f1_score
 
         log_loss, accuracy = score(probabilities, labels)
         return cls(
-            accuracy=accuracy,
-            balanced_accuracy=balanced_accuracy(probabilities, labels),
-            macro_f1=float(f1_score(labels, probabilities.argmax(axis=1), average="macro")),
-            log_loss=log_loss,
-            brier_score=float(brier_scores(probabilities, labels).mean()),
-            calibration_error=calibration_error(probabilities, labels),
+            accuracy,
+            balanced_accuracy(probabilities, labels),
+            float(f1_score(labels, probabilities.argmax(axis=1), average="macro")),
+            log_loss,
+            float(brier_scores(probabilities, labels).mean()),
+            calibration_error(probabilities, labels),
         )
 
 
 def score(probabilities: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
-    """Mean cross-entropy in nats, and accuracy.
-
-    Args:
-        probabilities: shape (rows, classes).
-        labels: int class numbers, shape (rows,).
-    """
+    """Mean cross-entropy in nats, and accuracy."""
     accuracy = (probabilities.argmax(axis=1) == labels).mean()
     return float(log_losses(probabilities, labels).mean()), float(accuracy)
 
@@ -94,10 +80,6 @@ def balanced_accuracy(probabilities: np.ndarray, labels: np.ndarray) -> float:
     """Mean of the classes' accuracies, 0 to 1, over the classes that have rows.
 
     As scikit-learn's `balanced_accuracy_score`, but without its cost after every epoch.
-
-    Args:
-        probabilities: shape (rows, classes).
-        labels: int class numbers, shape (rows,).
     """
     counts = np.bincount(labels)
     right = np.bincount(labels, weights=probabilities.argmax(axis=1) == labels)
@@ -122,45 +104,32 @@ def reliability_gap(rows: list[dict[str, Any]]) -> float:
     return float(sum(gaps) / sum(row["images"] for row in filled))
 
 
-def reliability(
-    confidence: np.ndarray, right: np.ndarray, bins: int = BINS
-) -> list[dict[str, Any]]:
-    """Confidence against accuracy, in bins of equal width.
+def reliability(confidence: np.ndarray, right: np.ndarray) -> list[dict[str, Any]]:
+    """Confidence against accuracy, in BINS bins of equal width.
 
     Args:
         confidence: probability of the predicted class, shape (rows,).
         right: whether the prediction is right, bool, shape (rows,).
-        bins: how many.
 
     Returns:
         For each bin: its ends "from" and "to", the upper one included; "images"; their mean
         "confidence" and their "accuracy", None where it is empty.
     """
     confidence = confidence.astype(np.float64)
-    numbers = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
-    rows = []
-    for number in range(bins):
+    numbers = np.clip(np.ceil(confidence * BINS).astype(int) - 1, 0, BINS - 1)
+    rows: list[dict[str, Any]] = []
+    for number in range(BINS):
         inside = numbers == number
-        filled = bool(inside.any())
-        rows.append(
-            {
-                "from": number / bins,
-                "to": (number + 1) / bins,
-                "images": int(inside.sum()),
-                "confidence": float(confidence[inside].mean()) if filled else None,
-                "accuracy": float(right[inside].mean()) if filled else None,
-            }
-        )
+        row = {"from": number / BINS, "to": (number + 1) / BINS, "images": int(inside.sum())}
+        means = [
+            float(each[inside].mean()) if inside.any() else None for each in (confidence, right)
+        ]
+        rows.append(row | dict(zip(("confidence", "accuracy"), means, strict=True)))
     return rows
 
 
 def per_class(predicted: np.ndarray, labels: np.ndarray, num_classes: int) -> list[dict[str, Any]]:
     """Precision, recall and F1 of each class, in the order of the class numbers.
-
-    Args:
-        predicted: int class numbers, shape (rows,).
-        labels: the right ones, shape (rows,).
-        num_classes: number of classes.
 
     Returns:
         For each class: "images" with its label, how many are "predicted" as it, how many of them
@@ -168,26 +137,18 @@ def per_class(predicted: np.ndarray, labels: np.ndarray, num_classes: int) -> li
     """
     from sklearn.metrics import precision_recall_fscore_support
 
-    precision, recall, f1, images = precision_recall_fscore_support(
+    *shares, images = precision_recall_fscore_support(
         labels, predicted, labels=range(num_classes), zero_division=np.nan
     )
-    named = np.bincount(predicted, minlength=num_classes)
+    counts = images, np.bincount(predicted, minlength=num_classes)
     right = np.bincount(labels[predicted == labels], minlength=num_classes)
-    return [
-        {
-            "images": int(images[number]),
-            "predicted": int(named[number]),
-            "right": int(right[number]),
-            "precision": _defined(precision[number]),
-            "recall": _defined(recall[number]),
-            "f1": _defined(f1[number]),
-        }
-        for number in range(num_classes)
-    ]
-
-
-def _defined(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)
+    rows = []
+    for number in range(num_classes):
+        whole = [int(each[number]) for each in (*counts, right)]
+        defined = [None if np.isnan(each[number]) else float(each[number]) for each in shares]
+        names = ("images", "predicted", "right", "precision", "recall", "f1")
+        rows.append(dict(zip(names, whole + defined, strict=True)))
+    return rows
 
 
 def confusions(predicted: np.ndarray, labels: np.ndarray) -> list[list[int]]:
@@ -198,14 +159,14 @@ def confusions(predicted: np.ndarray, labels: np.ndarray) -> list[list[int]]:
 
 
 def chance_rate(counts: Mapping[str, int], objective: str) -> float | None:
-    """The score of always predicting the most frequent class.
+    """The score of always predicting the most frequent class, a share of one.
 
     Args:
         counts: images by class, of the split that is scored.
         objective: name of the score, such as "val_accuracy".
 
     Returns:
-        A share of one; None for a loss, or where there are no images.
+        None for a loss, or where there are no images.
     """
     present = [count for count in counts.values() if count]
     kind = Objective(objective)

@@ -42,8 +42,8 @@ class Comparison:
         sides: the runs in the order in which they were named.
         common: which images they have in common, in a sentence.
         same_data: whether they saw the same images in the same split.
-        settings: name and values of the settings in which they differ.
-        winners: name and values of the winners' hyperparameters.
+        settings: those that differ, with their values.
+        winners: their hyperparameters, with their values.
         sentence: which is ahead, and whether that may be chance.
         curves: validation accuracies of the winners after each epoch, by name.
     """

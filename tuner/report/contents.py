@@ -1,56 +1,28 @@
 """Everything that a report shows, gathered; what is missing leaves a sentence that says why."""
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from tuner.command_lines import Command, changed_options, search_command
 from tuner.counting import Progress
-from tuner.data.dataset import Dataset, SplitOptions
+from tuner.data.dataset import SplitOptions
 from tuner.diagnose.stored import kept_diagnosis
 from tuner.environment import all_versions
 from tuner.report.headline import Answer, answer_of
 from tuner.report.importance import LEAST_TRIALS, Importances, importances
-from tuner.report.run_data import Absent, Part, RunData, attempt, read_run_data
-from tuner.report.validation import Calibration, ClassRow, Matrix, class_rows
-from tuner.runs.outcomes import Outcomes
-from tuner.runs.records import TrialRecord
+from tuner.report.run_data import NO_WINNER, Absent, RunData, attempt, read_run_data
+from tuner.report.validation import Validation
 from tuner.runs.run import Run
 from tuner.settings import SearchSettings
 from tuner.storage.cache import Cache, default_cache_dir
 
 if TYPE_CHECKING:  # these need TensorFlow
-    from tuner.report.image_sections import Doubts, Shown
+    from tuner.report.image_sections import Doubts
 
 _NO_DATASET = Absent("The run's description of its images is missing or damaged.")
 # Settings that say what a search saw.
 _SEEN = ("weights", "image_size", "crop", *(field.name for field in fields(SplitOptions)))
-
-
-@dataclass(frozen=True)
-class Validation:
-    """The winner's predictions for the validation images.
-
-    Attributes:
-        images: how many there are.
-        wrong: how many are misclassified.
-        matrix: the confusion matrix.
-        classes: a row each.
-        calibration: confidence against accuracy.
-        worst: the most confident mistakes.
-        no_heat: why they have no heat maps; empty if they have.
-    """
-
-    images: int
-    wrong: int
-    matrix: Matrix
-    classes: list[ClassRow]
-    calibration: Calibration
-    worst: "tuple[Shown, ...]"
-    no_heat: str
 
 
 @dataclass(frozen=True)
@@ -79,53 +51,32 @@ def gather(run: Run, cache: Cache, on_progress: Progress) -> Contents:
         RunError: there is no journal, or another version wrote it.
     """
     data = read_run_data(run)
+    winner, dataset, outcomes = data.winner, data.dataset, data.outcomes
+    validation: Validation | Absent
+    doubts: Doubts | Absent
+    if winner is None or dataset is None:
+        validation = doubts = NO_WINNER if winner is None else _NO_DATASET
+    else:
+        from tuner.report.image_sections import doubtful_labels, mistakes
 
-    def with_winner(make: Callable[[TrialRecord, Dataset, Outcomes], Part]) -> Part | Absent:
-        winner, dataset, outcomes = data.winner, data.dataset, data.outcomes
-        if isinstance(outcomes, Absent) or winner is None:
-            return outcomes if isinstance(outcomes, Absent) else Absent("There is no winner.")
-        return _NO_DATASET if dataset is None else attempt(lambda: make(winner, dataset, outcomes))
+        def validated() -> Validation | Absent:
+            if isinstance(outcomes, Absent):
+                return outcomes
+            worst, no_heat = mistakes(run, winner, dataset, outcomes, cache, on_progress)
+            return Validation.of(outcomes, dataset, worst, no_heat)
 
-    def validation(winner: TrialRecord, dataset: Dataset, outcomes: Outcomes) -> Validation:
-        from tuner.report.image_sections import mistakes
-
-        shown, no_heat = mistakes(run, winner, dataset, outcomes, cache, on_progress)
-        return _validation(dataset, outcomes, shown, no_heat)
-
-    def doubts(winner: TrialRecord, dataset: Dataset, outcomes: Outcomes) -> "Doubts":
-        from tuner.report.image_sections import doubtful_labels
-
-        return doubtful_labels(dataset, data.settings, cache, on_progress)
-
+        validation = attempt(validated)
+        doubts = attempt(lambda: doubtful_labels(dataset, data.settings, cache, on_progress))
     too_few = f"Not known: it takes at least {LEAST_TRIALS} trials whose scores differ."
     return Contents(
         data,
         answer_of(data),
         importances(data.trials, on_progress) or Absent(too_few),
-        with_winner(validation),
-        with_winner(doubts),
+        validation,
+        doubts,
         _diagnosis(data, cache),
         search_command(data.settings, data.name),
         all_versions(),
-    )
-
-
-def _validation(
-    dataset: Dataset, outcomes: Outcomes, shown: "tuple[Shown, ...]", no_heat: str
-) -> Validation:
-    from sklearn.metrics import confusion_matrix
-
-    names, labels = dataset.classes, dataset.labels("validation").astype(np.int64)
-    predicted = outcomes.predicted.astype(np.int64)
-    counts = confusion_matrix(labels, predicted, labels=range(len(names)))
-    return Validation(
-        len(labels),
-        int((predicted != labels).sum()),
-        Matrix.of(counts, names),
-        class_rows(predicted, labels, names),
-        Calibration.of(outcomes.confidence, predicted == labels),
-        shown,
-        no_heat,
     )
 
 

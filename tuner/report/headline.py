@@ -9,6 +9,8 @@ from tuner.report.run_data import Absent, RunData
 from tuner.runs.records import TrialRecord, trial_name
 from tuner.text import counted, percent
 
+_UNMEASURED = "not yet measured"
+
 
 @dataclass(frozen=True)
 class Contender:
@@ -25,9 +27,8 @@ class Answer:
 
     Attributes:
         winner: the trial; None while there is none.
-        contenders: accuracies on the validation images, the best first; may be empty.
-        test: accuracy on the test images; None where it is not known.
-        untested: what to say instead.
+        contenders: on the validation images, the best first; may be empty.
+        test: accuracy on the test images; None where it is not known, as `untested` says.
         baselines: compared with the winner on the test images.
         sentences: the same in words.
     """
@@ -48,7 +49,7 @@ class Answer:
 def answer_of(data: RunData) -> Answer:
     """Compare the winner with the baselines."""
     if data.winner is None:
-        return Answer(None, (), None, "not yet measured", (), (_why_none(data),))
+        return Answer(None, (), None, _UNMEASURED, (), (_why_none(data),))
     contenders = _contenders(data, data.winner)
     validated = (*_on_validation(data, data.winner, contenders), *_cautions(data, data.winner))
     found = data.evaluation
@@ -57,16 +58,13 @@ def answer_of(data: RunData) -> Answer:
         return Answer(data.winner, contenders, None, "cannot be read", (), (*validated, unread))
     if found is None:
         unmeasured = "On the test images: not yet measured. tune best opens them, once."
-        sentences = (*validated, unmeasured)
-        return Answer(data.winner, contenders, None, "not yet measured", (), sentences)
+        return Answer(data.winner, contenders, None, _UNMEASURED, (), (*validated, unmeasured))
     test = Proportion.of(found["test_correct"], found["test_images"])
-    baselines = tuple(Baseline.from_json(row) for row in found.get("opponents", []))
+    baselines = tuple(map(Baseline.from_json, found.get("opponents", [])))
     leak = data.dataset and leaked(data.dataset, wrong_paths(found)).sentence
     new = "" if leak else " that took no part in the search"
-    tested = [
-        f"Trial {trial_name(data.winner.id)} classifies {_share(test, 'test image', new)}.",
-        *([leak] if leak else []),
-    ]
+    trial = f"Trial {trial_name(data.winner.id)}"
+    tested = [f"{trial} classifies {_share(test, 'test image', new)}."] + ([leak] if leak else [])
     if baselines:
         left_out = [LeftOut(**row) for row in found.get("left_out", [])]
         tested.append(verdict(baselines, data.winner.recipe, left_out))

@@ -37,12 +37,11 @@ class Shown:
     Attributes:
         path: of the file, relative to the dataset's root.
         label: its class.
-        other: the class that the model, or the other images, predict.
+        other: the class that is predicted.
         confidence: the probability of that class, 0 to 1.
         own: the probability of the label's class.
-        picture: JPEG as a data: address; None where the file cannot be shown.
+        picture: JPEG as a data: address; None where the file cannot be shown, as `problem` says.
         heat: the same with the heat map over it; None where there is none.
-        problem: why there is no picture; empty where there is one.
     """
 
     path: str
@@ -54,42 +53,24 @@ class Shown:
     heat: str | None = None
     problem: str = ""
 
-    @classmethod
-    def of(
-        cls, file: ImageFile, dataset: Dataset, crop: bool, predicted: int, confidence: float,
-        own: float, heat: np.ndarray | None = None,
-    ) -> "Shown":  # fmt: skip
-        """With its picture, if that can still be read."""
-        seen, hot, problem = None, None, ""
-        try:
-            pixels = picture(file, dataset.root, crop)
-            seen = data_address(pixels)
-            hot = None if heat is None else data_address(overlay(pixels, heat))
-        except TuneError as error:
-            problem = str(error)
-        other = dataset.classes[predicted]
-        return cls(file.path, file.label, other, confidence, own, seen, hot, problem)
-
 
 @dataclass(frozen=True)
 class Doubts:
-    """Labels that other images contradict.
+    """Labels that other images contradict: `found` of `images`, of which some are `shown`."""
 
-    Attributes:
-        shown: the most doubtful ones, the first one first.
-        found: how many labels are doubtful in all.
-        images: of how many training and validation images.
-    """
-
-    shown: tuple[Shown, ...]
+    shown: Sequence[Shown]
     found: int
     images: int
 
 
 def mistakes(
-    run: Run, trial: TrialRecord, dataset: Dataset, outcomes: Outcomes, cache: Cache,
+    run: Run,
+    trial: TrialRecord,
+    dataset: Dataset,
+    outcomes: Outcomes,
+    cache: Cache,
     on_progress: Progress,
-) -> tuple[tuple[Shown, ...], str]:  # fmt: skip
+) -> tuple[list[Shown], str]:
     """The worst mistakes, and why they have no heat maps; the latter is empty if they have."""
     rows = worst(outcomes, dataset.labels("validation"), MOST)
     heats: Sequence[np.ndarray | None] = [None] * len(rows)
@@ -101,14 +82,32 @@ def mistakes(
             heats = list(heat_maps(model, pixels, outcomes.predicted[rows], on_progress))
         except TuneError as error:
             reason = f"There are no heat maps: {error}"
-    files, shown = dataset.of("validation"), []
-    for place, (row, heat) in enumerate(zip(rows, heats, strict=True), start=1):
+    files = dataset.of("validation")
+    return _shown(rows, files, outcomes, dataset, run.settings.crop, heats), reason
+
+
+def _shown(
+    rows: np.ndarray,
+    files: Sequence[ImageFile],
+    outcomes: Outcomes,
+    dataset: Dataset,
+    crop: bool,
+    heats: Sequence[np.ndarray | None],
+) -> list[Shown]:
+    found = []
+    for row, heat in zip(rows, heats, strict=True):
+        seen, hot, problem = None, None, ""
+        try:
+            pixels = picture(files[row], dataset.root, crop)
+            seen = data_address(pixels)
+            hot = None if heat is None else data_address(overlay(pixels, heat))
+        except TuneError as error:
+            problem = str(error)
+        other = dataset.classes[int(outcomes.predicted[row])]
         confidence, own = float(outcomes.confidence[row]), float(outcomes.probability[row])
-        predicted = int(outcomes.predicted[row])
-        crop = run.settings.crop
-        shown.append(Shown.of(files[row], dataset, crop, predicted, confidence, own, heat))
-        on_progress("drawing mistakes", place, len(rows))
-    return tuple(shown), reason
+        path, label = files[row].path, files[row].label
+        found.append(Shown(path, label, other, confidence, own, seen, hot, problem))
+    return found
 
 
 def _no_heat(settings: SearchSettings, num_classes: int) -> str:
@@ -156,15 +155,8 @@ def doubtful_labels(
     }
     backbone = PretrainedBackbone(space.build_backbone())
     features = np.concatenate(pooled(backbone, images, cache, on_progress))
-    probabilities = cross_validated(
-        features, labels, groups, STRENGTH, seeds=[0],
-        on_progress=lambda _, done, count: on_progress("judging labels", done, count),
-    )  # fmt: skip
+    probabilities = cross_validated(features, labels, groups, STRENGTH, [0], on_progress)
     rows = suspects(labels, probabilities, len(labels))
-    shown = []
-    for row in rows[:MOST]:
-        found = probabilities[row]
-        predicted, own = int(found.argmax()), float(found[labels[row]])
-        image = Shown.of(files[row], dataset, settings.crop, predicted, float(found.max()), own)
-        shown.append(image)
-    return Doubts(tuple(shown), len(rows), len(files))
+    outcomes, top = Outcomes.of(probabilities, labels), rows[:MOST]
+    shown = _shown(top, files, outcomes, dataset, settings.crop, [None] * len(top))
+    return Doubts(shown, len(rows), len(files))

@@ -30,8 +30,7 @@ class Importance:
 
     Attributes:
         name: of the hyperparameter, or `EPOCHS`.
-        share: of the variance of the score that the forest can no longer explain without it; about
-            0 for one that does nothing.
+        share: of the variance of the score that the forest cannot explain without it.
         low: 10th percentile of the same over folds and repeats.
         high: the 90th.
     """
@@ -44,13 +43,7 @@ class Importance:
 
 @dataclass(frozen=True)
 class Importances:
-    """All hyperparameters, the most important first.
-
-    Attributes:
-        rows: one each.
-        trials: how many it was learned from.
-        r2: share of the variance of unseen trials' scores that the forest explains.
-    """
+    """All hyperparameters, the most important first; `r2` is the forest's on unseen trials."""
 
     rows: tuple[Importance, ...]
     trials: int
@@ -86,8 +79,8 @@ def importances(
     scored = [trial for trial in trials if trial.rungs and trial.status != FAILED]
     scored = [trial for trial in scored if math.isfinite(trial.score or 0.0)]
     values = [trial.hyperparameters | {EPOCHS: trial.epochs} for trial in scored]
-    names = [name for name in dict.fromkeys(name for row in values for name in row)
-             if len({row.get(name) for row in values}) > 1]  # fmt: skip
+    used = dict.fromkeys(name for row in values for name in row)
+    names = [name for name in used if len({row.get(name) for row in values}) > 1]
     scores = np.array([trial.score for trial in scored], float)
     if len(scored) < LEAST_TRIALS or not names or np.ptp(scores) == 0:
         return None

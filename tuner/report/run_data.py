@@ -25,16 +25,19 @@ class Absent:
     reason: str
 
 
+NO_WINNER = Absent("Not yet measured: there is no winner.")
+
+
 @dataclass(frozen=True)
 class Parameter:
     """A hyperparameter as it was declared.
 
     Attributes:
         name: its name.
-        values: the choices, or the least and the largest value of a range.
+        values: the choices, or both ends of a range.
         is_range: whether any value between the two may be drawn.
-        is_log: whether it is drawn, and shown, on a logarithmic scale.
-        pinned: the only value that was allowed, None where it was searched.
+        is_log: whether it is drawn on a logarithmic scale.
+        pinned: the only value that was allowed; None where it was searched.
     """
 
     name: str
@@ -183,7 +186,7 @@ def _of_winner(
 ) -> tuple[Any, Any, Any]:
     """Its outcomes, selection bias and evaluation."""
     if winner is None:
-        return Absent("Not yet measured: there is no winner."), None, None
+        return NO_WINNER, None, None
     if damage is not None:
         return Absent(damage), None, Absent(damage)
     journal, number = run.journal, winner.id

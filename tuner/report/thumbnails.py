@@ -16,10 +16,6 @@ from tuner.errors import DataError
 SIDE = 152  # pixels; a column of a narrow telephone
 _QUALITY = 80
 _OPACITY = 0.6
-# Dark violet over red to yellow, as matplotlib's "inferno" without its black.
-_HEAT = np.array(
-    [(66, 10, 104), (147, 38, 103), (221, 81, 58), (252, 165, 10), (252, 255, 164)], float
-)
 
 
 def picture(file: ImageFile, root: Path, crop: bool = False) -> np.ndarray:
@@ -55,15 +51,12 @@ def overlay(pixels: np.ndarray, heat: np.ndarray) -> np.ndarray:
         pixels: uint8, shape (height, width, 3).
         heat: 0 to 1, shape (rows, columns), of any size.
     """
-    height, width = pixels.shape[:2]
-    smooth = Image.fromarray(heat.astype(np.float32)).resize(
-        (width, height), Image.Resampling.BICUBIC
-    )
-    warm = np.clip(np.asarray(smooth), 0, 1)[..., np.newaxis]
-    places = np.linspace(0, 1, len(_HEAT))
-    colours = np.stack([np.interp(warm[..., 0], places, _HEAT[:, c]) for c in range(3)], axis=-1)
-    grey = pixels.mean(axis=-1, keepdims=True)  # the picture's own colours would look like heat
-    return ((1 - _OPACITY) * grey + _OPACITY * colours).round().astype(np.uint8)
+    size = pixels.shape[1::-1]
+    smooth = Image.fromarray(heat.astype(np.float32)).resize(size, Image.Resampling.BICUBIC)
+    warm = Image.fromarray((255 * np.clip(np.asarray(smooth), 0, 1)).astype(np.uint8))
+    colours = ImageOps.colorize(warm, black="#420a68", mid="#dd513a", white="#fcffa4")
+    grey = Image.fromarray(pixels).convert("L").convert("RGB")  # colours would look like heat
+    return np.asarray(Image.blend(grey, colours, _OPACITY))
 
 
 def data_address(pixels: np.ndarray) -> str:

@@ -13,14 +13,7 @@ _MOST_SLOW = 5
 
 @dataclass(frozen=True)
 class Share:
-    """Part of a whole.
-
-    Attributes:
-        name: of the part.
-        seconds: that it took.
-        share: of the whole, 0 to 1.
-        note: more about it.
-    """
+    """Part of a whole: its seconds, and its share from 0 to 1."""
 
     name: str
     seconds: float

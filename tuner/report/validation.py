@@ -2,14 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tuner.data.dataset import Dataset
 from tuner.metrics.intervals import Proportion
 from tuner.metrics.scores import per_class, reliability, reliability_gap
 from tuner.runs.outcomes import Outcomes
 from tuner.text import percent
+
+if TYPE_CHECKING:  # needs TensorFlow
+    from tuner.report.image_sections import Shown
 
 # Rows of the confusion matrix that a screen holds; of more classes those with most mistakes.
 _MOST_CLASSES = 24
@@ -23,8 +27,8 @@ class Matrix:
     Attributes:
         names: of the classes shown.
         rows: images by label and predicted class.
-        shades: share of the label's images in tenths, for the colour of each cell.
-        left_out: how many classes are not shown.
+        shades: the same in tenths of the label's images, rounded up.
+        left_out: number of classes that are not shown.
         pairs: the most frequent confusions: label, predicted class, images.
     """
 
@@ -55,16 +59,7 @@ class Matrix:
 
 @dataclass(frozen=True)
 class ClassRow:
-    """One class on the validation images.
-
-    Attributes:
-        name: of the class.
-        recall: share of its images that are classified correctly.
-        precision: share of the images predicted as it that belong to it; None where there are none.
-        f1: harmonic mean of the two.
-        other: the class that its images are most often misclassified as; None where none is.
-        mistakes: how many are.
-    """
+    """One class: `mistakes` of its images are predicted as `other`, its most frequent confusion."""
 
     name: str
     recall: Proportion
@@ -101,14 +96,9 @@ def worst(outcomes: Outcomes, labels: np.ndarray, most: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Whether a confidence means what it says.
+    """Confidence against accuracy: means, expected calibration error, and the filled bins.
 
-    Attributes:
-        bins: "from", "to", mean "confidence" and "accuracy", a `Proportion`, of each bin that holds
-            an image.
-        error: expected calibration error, 0 to 1.
-        confidence: mean of all images.
-        accuracy: of all images.
+    `bins` are those of `reliability`, with "accuracy" as a `Proportion`.
     """
 
     bins: list[dict[str, Any]]
@@ -139,3 +129,37 @@ class Calibration:
         if abs(gap) < 0.02:
             return f"{mean}: on the whole, its confidence can be trusted."
         return f"{mean}: it is {'overconfident' if gap > 0 else 'underconfident'}."
+
+
+@dataclass(frozen=True)
+class Validation:
+    """The winner on the validation images; `no_heat` says why `worst` has no heat maps, if so."""
+
+    images: int
+    wrong: int
+    matrix: Matrix
+    classes: list[ClassRow]
+    calibration: Calibration
+    worst: "Sequence[Shown]"
+    no_heat: str
+
+    @classmethod
+    def of(
+        cls, outcomes: Outcomes, dataset: Dataset, worst: "Sequence[Shown]", no_heat: str
+    ) -> "Validation":
+        """From predictions, and pictures of the worst mistakes."""
+        from sklearn.metrics import confusion_matrix
+
+        labels = dataset.labels("validation").astype(np.int64)
+        predicted = outcomes.predicted.astype(np.int64)
+        wrong = predicted != labels
+        counts = confusion_matrix(labels, predicted, labels=range(len(dataset.classes)))
+        return cls(
+            len(labels),
+            int(wrong.sum()),
+            Matrix.of(counts, dataset.classes),
+            class_rows(predicted, labels, dataset.classes),
+            Calibration.of(outcomes.confidence, ~wrong),
+            worst,
+            no_heat,
+        )
