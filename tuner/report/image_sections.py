@@ -16,7 +16,7 @@ from tuner.errors import RunError, TuneError
 from tuner.features.classifiers import cross_validated
 from tuner.features.pooled import pooled
 from tuner.report.grad_cam import heat_maps
-from tuner.report.thumbnails import data_address, overlay, picture
+from tuner.report.thumbnails import Shown, data_address, overlay, picture
 from tuner.report.validation import worst
 from tuner.runs.outcomes import Outcomes
 from tuner.runs.records import TrialRecord
@@ -28,30 +28,6 @@ from tuner.training.networks import space_of, trained_model
 MOST = 24  # mistakes, and doubtful labels, that are shown
 PIXELS_PER_PLACE = 32  # the last convolution has a 32nd of the image's resolution
 _LEAST_PLACES = 4  # a side; a map of fewer does not show where the network looked
-
-
-@dataclass(frozen=True)
-class Shown:
-    """An image on the page.
-
-    Attributes:
-        path: of the file, relative to the dataset's root.
-        label: its class.
-        other: the class that is predicted.
-        confidence: the probability of that class, 0 to 1.
-        own: the probability of the label's class.
-        picture: JPEG as a data: address; None where the file cannot be shown, as `problem` says.
-        heat: the same with the heat map over it; None where there is none.
-    """
-
-    path: str
-    label: str
-    other: str
-    confidence: float
-    own: float
-    picture: str | None
-    heat: str | None = None
-    problem: str = ""
 
 
 @dataclass(frozen=True)

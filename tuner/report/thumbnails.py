@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import io
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,30 @@ from tuner.errors import DataError
 SIDE = 152  # pixels; a column of a narrow telephone
 _QUALITY = 80
 _OPACITY = 0.6
+
+
+@dataclass(frozen=True)
+class Shown:
+    """An image on the page.
+
+    Attributes:
+        path: of the file, relative to the dataset's root.
+        label: its class.
+        other: the class that is predicted.
+        confidence: the probability of that class, 0 to 1.
+        own: the probability of the label's class.
+        picture: JPEG as a data: address; None where the file cannot be shown, as `problem` says.
+        heat: the same with the heat map over it; None where there is none.
+    """
+
+    path: str
+    label: str
+    other: str
+    confidence: float
+    own: float
+    picture: str | None
+    heat: str | None = None
+    problem: str = ""
 
 
 def picture(file: ImageFile, root: Path, crop: bool = False) -> np.ndarray:

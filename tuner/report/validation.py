@@ -2,18 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from tuner.data.dataset import Dataset
 from tuner.metrics.intervals import Proportion
 from tuner.metrics.scores import per_class, reliability, reliability_gap
+from tuner.report.thumbnails import Shown
 from tuner.runs.outcomes import Outcomes
 from tuner.text import percent
-
-if TYPE_CHECKING:  # needs TensorFlow
-    from tuner.report.image_sections import Shown
 
 # Rows of the confusion matrix that a screen holds; of more classes those with most mistakes.
 _MOST_CLASSES = 24
@@ -140,12 +138,12 @@ class Validation:
     matrix: Matrix
     classes: list[ClassRow]
     calibration: Calibration
-    worst: "Sequence[Shown]"
+    worst: Sequence[Shown]
     no_heat: str
 
     @classmethod
     def of(
-        cls, outcomes: Outcomes, dataset: Dataset, worst: "Sequence[Shown]", no_heat: str
+        cls, outcomes: Outcomes, dataset: Dataset, worst: Sequence[Shown], no_heat: str
     ) -> "Validation":
         """From predictions, and pictures of the worst mistakes."""
         from sklearn.metrics import confusion_matrix
