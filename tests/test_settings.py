@@ -34,8 +34,14 @@ def test_the_least_value_is_taken_and_one_below_is_not(name: str, least: int) ->
     assert str(raised.value) == f"{option} must be at least {least}, but is {least - 1}."
 
 
+def test_there_may_be_no_test() -> None:
+    assert SearchSettings(test_fraction=0).test_fraction == 0
+    with pytest.raises(SettingsError, match="--val-fraction must be between 0 and 1, but is 0"):
+        SearchSettings(val_fraction=0)
+
+
 @pytest.mark.parametrize("name", ["val_fraction", "test_fraction"])
-@pytest.mark.parametrize("value", [-0.1, 0.0, 1.0, 1.5, float("nan"), float("inf")])
+@pytest.mark.parametrize("value", [-0.1, 1.0, 1.5, float("nan"), float("inf")])
 def test_a_fraction_is_strictly_between_0_and_1(name: str, value: float) -> None:
     with pytest.raises(SettingsError, match=f"--{name.replace('_', '-')} must be between 0 and 1"):
         SearchSettings(**{name: value})
@@ -119,6 +125,10 @@ CHANGES: dict[str, tuple[Any, Any, str]] = {
     "split_seed": (0, 1, "--split-seed was 0, not 1"),
     "drop_leaks": (False, True, "--drop-leaks was off, not on"),
     "keep_conflicts": (True, False, "--keep-conflicts was on, not off"),
+    "class_level": (None, "2", "--class-level was nothing, not 2"),
+    "path_column": (None, "file", "--path-column was nothing, not file"),
+    "label_column": ("2", "3", "--label-column was 2, not 3"),
+    "split_column": ("set", None, "--split-column was set, not nothing"),
     "augment": ("light", "strong", "--augment was light, not strong"),
     "views": (2, 3, "--views was 2, not 3"),
     "class_weights": ("none", "balanced", "--class-weights was none, not balanced"),

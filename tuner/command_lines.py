@@ -8,9 +8,10 @@ from typing import Any
 from tuner.settings import SearchSettings
 
 # The options of `tune search` that `tune data` has too.
-_SPLIT_OPTIONS = frozenset(
-    {"--val-fraction", "--test-fraction", "--split-seed", "--drop-leaks", "--keep-conflicts"}
-)
+_SPLIT_OPTIONS = {
+    *("--val-fraction", "--test-fraction", "--split-seed", "--drop-leaks", "--keep-conflicts"),
+    *("--class-level", "--path-column", "--label-column", "--split-column"),
+}
 _FLAGS = ("crop", "drop_leaks", "keep_conflicts")
 
 

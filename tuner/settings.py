@@ -34,6 +34,9 @@ class SearchSettings:
         factor: each rung keeps about one trial in `factor`.
         val_fraction, test_fraction: shares of the images, unless the folder is split already.
         seed: of everything except the split.
+        class_level: number of folder levels that make a class, or "leaf"; None: the first.
+        path_column, label_column, split_column: of a table, by name; of a list without names, by
+            number from 1.
         views: number of fixed views of each training image; 1 without augmentation.
         class_weights: "none", or "balanced": an image's weight in the training loss is n /
             (classes * images of its class), as in scikit-learn.
@@ -56,6 +59,10 @@ class SearchSettings:
     split_seed: int = 0
     drop_leaks: bool = False
     keep_conflicts: bool = False
+    class_level: str | None = None
+    path_column: str | None = None
+    label_column: str | None = None
+    split_column: str | None = None
     augment: str = "none"
     views: int = 1
     class_weights: str = "none"
@@ -71,10 +78,15 @@ class SearchSettings:
             raise SettingsError(
                 f"--time-budget must be above 0 s, but is {self.time_budget_seconds:g} s."
             )
-        for name in ("val_fraction", "test_fraction"):
-            value = getattr(self, name)
-            if not 0 < value < 1:
-                raise SettingsError(f"{_option(name)} must be between 0 and 1, but is {value}.")
+        if not 0 < self.val_fraction < 1:
+            raise SettingsError(
+                f"--val-fraction must be between 0 and 1, but is {self.val_fraction}."
+            )
+        if not 0 <= self.test_fraction < 1:
+            raise SettingsError(
+                "--test-fraction must be between 0 and 1, or 0 for no test, but is "
+                f"{self.test_fraction}."
+            )
         if self.val_fraction + self.test_fraction >= 1:
             raise SettingsError(
                 "--val-fraction and --test-fraction must leave something to train on, but add up "
@@ -113,6 +125,8 @@ class SearchSettings:
             mine, theirs = getattr(self, field.name), getattr(other, field.name)
             moved = field.name in ("data", "weights") and _is_path(mine) and _is_path(theirs)
             if mine != theirs and not moved and field.name != "time_budget_seconds":
+                if field.name == "data":
+                    mine, theirs = mine or "digits", theirs or "digits"
                 found.append(f"{_option(field.name)} was {_shown(mine)}, not {_shown(theirs)}")
         return found
 
@@ -170,7 +184,7 @@ def _shown(value: Any) -> str:
         return " ".join(f"{name}={pinned}" for name, pinned in value.items()) or "nothing"
     if isinstance(value, bool):
         return "on" if value else "off"
-    return "digits" if value is None else str(value)
+    return "nothing" if value is None else str(value)
 
 
 def _option(name: str) -> str:

@@ -110,9 +110,14 @@ def test_splits_and_groups(table: Any) -> None:
         ("path,label\na.jpg,cat\n", r"has one class, cat, but at least two are needed"),
         ("path,label,split\na.jpg,cat,test\nb.jpg,dog,test\n", r"has no training images"),
         (
-            "path,label,split\na,cat,train\nb,dog,train\nc,cat,val\n",
-            r"training and validation images must have the same classes, .* has dog",
+            "path,label,split\na,cat,train\nb,dog,train\nc,cow,val\n",
+            r"There are validation images of cow, but no training images: add some, or remove",
         ),
+        (
+            "path,label\na,cat\nb,NaN\n",
+            r"has no label in row 3 \(NaN\): give it one, or remove",
+        ),
+        ("path,label\na,cat\nb,N/A\n", r"has no label in row 3 \(N/A\)"),
         ('path,label\n"a.jpg,cat\nb.jpg,dog\n', r"images\.csv is no table from line 3 on"),
         (b"path,label\n\0\0", r"images\.csv holds no text"),
         ("path,label\na\0.jpg,cat\n".encode("utf-16"), r"images\.csv is no text in row 2"),
@@ -135,8 +140,8 @@ def test_a_path_that_is_too_long_is_left_to_be_found_missing(table: Any) -> None
 
 
 def test_which_files_are_tables() -> None:
-    assert all(is_table(Path(name)) for name in ("a.csv", "a.TSV", "a.parquet"))
-    assert not any(is_table(Path(name)) for name in ("a.txt", "a.xlsx", "a", "a.jpg"))
+    assert all(is_table(Path(name)) for name in ("a.csv", "a.TSV", "a.parquet", "a.txt"))
+    assert not any(is_table(Path(name)) for name in ("a.xlsx", "a", "a.jpg"))
 
 
 # Parquet

@@ -49,7 +49,7 @@ def test_everything_is_on_one_screen(mess: Path) -> None:
     found = survey(mess)
     text = shown(data_report(found, split_survey(found, SplitOptions())), 80)
     lines = text.splitlines()
-    assert lines[0] == "49 images in 2 classes; 1 left out, 1 other files."
+    assert lines[0] == "49 images in 2 classes; 1 left out, 1 other files and folders."
     assert lines[1].split() == ["class", "images", "share", "train", "validation", "test"]
     assert lines[3].startswith("katze") and "\u2588" * 12 in lines[3] and "83.7 %" in lines[3]
     assert lines[4].startswith("[bold]dog") and "16.3 %" in lines[4]

@@ -219,7 +219,7 @@ def test_damaged_images_are_named_up_to_ten() -> None:
     skipped = tuple(Skipped(f"{n}.png", "it is cut short") for n in range(12))
     lines = warned(skipped)
     assert lines[0] == "0.png is left out: it is cut short."
-    assert lines[10:] == ["2 more images are left out."]
+    assert lines[10:] == ["2 more images are left out: tune data --json names all."]
     assert len(warned(skipped[:10])) == 10
 
 

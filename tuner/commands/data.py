@@ -10,9 +10,13 @@ from tuner.commands.options import (
     DEFAULTS,
     AsJson,
     CacheDir,
+    ClassLevel,
     DropLeaks,
     KeepConflicts,
+    LabelColumn,
+    PathColumn,
     Quiet,
+    SplitColumn,
     SplitSeed,
     TestFraction,
     ValFraction,
@@ -28,6 +32,10 @@ def data(
     split_seed: SplitSeed = DEFAULTS.split_seed,
     drop_leaks: DropLeaks = False,
     keep_conflicts: KeepConflicts = False,
+    class_level: ClassLevel = None,
+    path_column: PathColumn = None,
+    label_column: LabelColumn = None,
+    split_column: SplitColumn = None,
     export_csv: Annotated[
         Path | None, typer.Option(help="Write images, labels and splits to this table.")
     ] = None,
@@ -41,19 +49,21 @@ def data(
     """
     from tuner.data.csv_export import check_table, write_table
     from tuner.data.dataset import SplitOptions, split_survey
+    from tuner.data.listing import Layout
     from tuner.data.survey import survey
     from tuner.terminal.data import data_report, data_row
     from tuner.terminal.search_progress import SearchProgress
     from tuner.terminal.tables import print_json, print_report
 
     options = SplitOptions(val_fraction, test_fraction, split_seed, drop_leaks, keep_conflicts)
+    layout = Layout(class_level, path_column, label_column, split_column)
     if export_csv is not None:
         check_table(export_csv)
     with (
         SearchProgress(DEFAULTS.objective, quiet) as progress,
         Cache(cache_dir or default_cache_dir()) as cache,
     ):
-        found = survey(data, cache, progress.count)
+        found = survey(data, cache, progress.count, layout)
     dataset, problem = None, None
     try:
         dataset = split_survey(found, options)

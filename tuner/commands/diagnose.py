@@ -11,11 +11,15 @@ from tuner.commands.options import (
     DEFAULTS,
     AsJson,
     CacheDir,
+    ClassLevel,
     Crop,
     DropLeaks,
     ImageSize,
     KeepConflicts,
+    LabelColumn,
+    PathColumn,
     Quiet,
+    SplitColumn,
     SplitSeed,
     TestFraction,
     ValFraction,
@@ -40,6 +44,10 @@ def diagnose(
     split_seed: SplitSeed = DEFAULTS.split_seed,
     drop_leaks: DropLeaks = False,
     keep_conflicts: KeepConflicts = False,
+    class_level: ClassLevel = None,
+    path_column: PathColumn = None,
+    label_column: LabelColumn = None,
+    split_column: SplitColumn = None,
     seed: Annotated[int, typer.Option(help="Seed of everything but the split.")] = DEFAULTS.seed,
     full: Annotated[
         bool, typer.Option("--full", help="Use three seeds for end-to-end training too.")
@@ -65,6 +73,7 @@ def diagnose(
     prepare_device()
     from tuner.command_lines import changed_options
     from tuner.data.dataset import SplitOptions
+    from tuner.data.listing import Layout
     from tuner.data.load import load_dataset
     from tuner.data.survey import listed
     from tuner.diagnose.experiments import prepare, run_prepared
@@ -77,17 +86,20 @@ def diagnose(
 
     split = SplitOptions(val_fraction, test_fraction, split_seed, drop_leaks, keep_conflicts)
     options = Options(weights, image_size, crop, full, seed)
-    listed(data)  # quick checks first
+    layout = Layout(class_level, path_column, label_column, split_column)
+    listed(data, layout)  # quick checks first
     prepared = prepare(options, None if model is None else load_model(model), save_recalibrated)
     with (
         SearchProgress(DEFAULTS.objective, quiet, steps=True) as progress,
         Cache(cache_dir or default_cache_dir()) as cache,
     ):
-        dataset = load_dataset(data, split, cache=cache, on_progress=progress.count)
+        report = progress.count
+        dataset = load_dataset(data, split, layout=layout, cache=cache, on_progress=report)
         say_dataset(progress, dataset)
         found = run_prepared(dataset, cache, prepared, progress.count)
     images = {"weights": weights, "image_size": image_size, "crop": crop}
-    given = changed_options(images | dataclasses.asdict(split), dataclasses.asdict(DEFAULTS))
+    used = images | dataclasses.asdict(split) | dataclasses.asdict(layout)
+    given = changed_options(used, dataclasses.asdict(DEFAULTS))
     found = found.on(str(data), given)
     if as_json:
         print_json(found.to_json())

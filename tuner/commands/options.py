@@ -37,6 +37,15 @@ DropLeaks = Annotated[
 KeepConflicts = Annotated[
     bool, typer.Option("--keep-conflicts", help="Train on images that have two labels.")
 ]
+ClassLevel = Annotated[
+    str | None,
+    typer.Option(help="Folder levels that make a class: 1, 2, ... or leaf (the image's folder)."),
+]
+PathColumn = Annotated[
+    str | None, typer.Option(help="Column of the paths: its name, or its number if none is named.")
+]
+LabelColumn = Annotated[str | None, typer.Option(help="Column of the labels, likewise.")]
+SplitColumn = Annotated[str | None, typer.Option(help="Column of the splits, likewise.")]
 Weights = Annotated[str, typer.Option(help="Pretrained weights: imagenet, none, or a file.")]
 ImageSize = Annotated[int, typer.Option(help="Image height and width in pixels.")]
 Crop = Annotated[

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -45,6 +45,7 @@ class Dataset:
         ignored: number of other files and folders.
         conflicts: groups of paths of the same picture with different labels.
         leaks: images whose picture or group is in two of the given splits.
+        notes: sentences on what was left out, or may be meant otherwise.
     """
 
     root: Path
@@ -54,6 +55,7 @@ class Dataset:
     ignored: int = 0
     conflicts: tuple[tuple[str, ...], ...] = ()
     leaks: tuple[Leak, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def paths(self) -> set[str]:
@@ -193,8 +195,16 @@ def split_survey(found: Survey, options: SplitOptions) -> Dataset:
         ignored=found.ignored,
         conflicts=found.conflicting_paths,
         leaks=found.leaks,
+        notes=found.notes,
     )
-    _check_splits(dataset, ["train", *found.given, *shares])
+    given = {(picture.label, picture.split) for picture in pictures}
+    for name, counts in dataset.counts().items():
+        for split in SPLITS:
+            if not counts[split] and (split in ("train", *shares) or (name, split) in given):
+                raise DataError(
+                    f"Class {name} has no {split} images left once those are set aside that show "
+                    "the same as others: add some that differ, or remove the class."
+                )
     return dataset
 
 
@@ -206,16 +216,6 @@ def _fixed_split(picture: Picture, conflicting: bool, shares: Mapping[str, float
     if not _may_train(picture):
         return picture.split
     return None if shares and not conflicting else "train"
-
-
-def _check_splits(dataset: Dataset, splits: Sequence[str]) -> None:
-    for name, counts in dataset.counts().items():
-        for split in splits:
-            if not counts[split]:
-                raise DataError(
-                    f"Class {name} has no {split} images left once those are set aside that show "
-                    "the same as others: add some that differ, or remove the class."
-                )
 
 
 def group_of(file: ImageFile) -> str:

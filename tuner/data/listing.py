@@ -1,29 +1,42 @@
-"""List image files with their class and split, by name, before any is read.
+"""The list of image files with their classes and splits, by name, before any is read."""
 
-DATA/CLASS/**/*                      folders below a class belong to it
-DATA/{train,val,test}/CLASS/**/*     the same, with given splits; test/ may be missing
-DATA.csv                             see `tuner.data.table`
-"""
-
+import re
 import unicodedata
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tuner.decoding.formats import HEADER_BYTES, SUFFIXES, image_format
-from tuner.errors import DataError
+from tuner.decoding.formats import HEADER_BYTES, SUFFIXES, image_format, unread_kind
+from tuner.errors import DataError, SettingsError
 
-SPLIT_NAMES = {
-    "train": "train",
-    "training": "train",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-    "dev": "validation",
-    "test": "test",
-    "testing": "test",
-}
+
+@dataclass(frozen=True)
+class Layout:
+    """How the images of a folder or a table are arranged.
+
+    Attributes:
+        class_level: number of folder levels that make a class; or "leaf", the folder of the image.
+        path_column: the table's column of that meaning, by its name; or by its number from 1, if
+            the first row holds no names.
+        label_column: likewise.
+        split_column: likewise.
+    """
+
+    class_level: str | None = None
+    path_column: str | None = None
+    label_column: str | None = None
+    split_column: str | None = None
+
+    def __post_init__(self) -> None:
+        """Check the level."""
+        level = self.class_level
+        if (level not in (None, "leaf") and not (level or "").isdecimal()) or level == "0":
+            raise SettingsError(f"--class-level must be 1, 2, ... or leaf, but is {level}.")
+
+
+USUAL = Layout()
 
 
 @dataclass(frozen=True)
@@ -54,6 +67,9 @@ class Manifest:
         classes: names of the classes by given split; by None if no splits are given.
         stray: images without a class.
         ignored: number of other files and folders.
+        unread: number of images that cannot be read, by kind.
+        hints: what may be meant by the path of a missing file.
+        notes: sentences on what was left out, or may be meant otherwise.
     """
 
     root: Path
@@ -61,60 +77,78 @@ class Manifest:
     classes: dict[str | None, tuple[str, ...]] = field(default_factory=dict)
     stray: list[Skipped] = field(default_factory=list)
     ignored: int = 0
+    unread: Counter[str] = field(default_factory=Counter)
+    notes: list[str] = field(default_factory=list)
+    hints: dict[str, str] = field(default_factory=dict)
 
     @property
     def given(self) -> tuple[str, ...]:
         """Names of the given splits."""
         return tuple(split for split in self.classes if split is not None)
 
-    def check_classes(self) -> None:
-        """Raise DataError unless there are at least two classes, the same in every split."""
+    def unread_note(self) -> str:
+        """A sentence on the images that cannot be read."""
+        kinds = ", ".join(f"{kind} {count:,}" for kind, count in self.unread.most_common())
+        return (
+            f"{self.unread.total():,} images are of kinds that are not read ({kinds}): convert "
+            "them to JPEG or PNG."
+        )
+
+    def check_classes(self, hint: str = "") -> None:
+        """Check the classes, and add notes on them.
+
+        Raises:
+            DataError: there are fewer than two, or training lacks one; `hint` ends the message.
+        """
         names = self.classes.get("train") or self.classes.get(None) or ()
         if not names:
             state = "its images lie directly in it" if self.stray else "it holds none"
             where = f"The train folder in {self.root}" if self.given else self.root
+            unread = f" {self.unread_note()}" if self.unread else ""
             raise DataError(
                 f"{where} must hold one folder per class, but {state}: move the images of each "
-                "class into a folder with the name of the class."
+                f"class into a folder with the name of the class.{unread}{hint}"
             )
         for split, others in self.classes.items():
-            if different := sorted(set(names) ^ set(others)):
+            if unknown := [name for name in others if name not in names]:
                 raise DataError(
-                    f"The training and {split} images must have the same classes, but only one "
-                    f"of the two has {', '.join(different)}."
+                    f"There are {split} images of {some(unknown)}, but no training images: add "
+                    f"some, or remove that class from {split}."
+                )
+            if missing := [name for name in names if name not in others]:
+                self.notes.append(
+                    f"There are no {split} images of {len(missing)} of the {len(names)} classes "
+                    f"({some(missing)}): accuracy is measured without them."
                 )
         if len(names) == 1:
             raise DataError(
                 f"{self.root} has one class, {names[0]}, but at least two are needed: add the "
-                "folder of another class, or name the folder that holds the class folders."
+                f"folder of another class, or name the folder that holds the class folders.{hint}"
             )
+        spellings: dict[str, list[str]] = {}
+        for name in names:
+            spellings.setdefault(_bare(name), []).append(name)
+        self.notes += [
+            f"The classes {some(alike)} differ only in their spelling: if they are one class, "
+            "give them one name."
+            for alike in spellings.values()
+            if len(alike) > 1
+        ]
+        if self.unread:
+            self.notes.append(self.unread_note())
 
 
-def folder_manifest(root: Path) -> Manifest:
-    """List a folder of class folders, or of split folders that hold class folders.
+def _bare(name: str) -> str:
+    """A class name without case, blanks, "_", "-", leading zeros, and the ".0" of a number."""
+    name = re.sub(r"^0*(\d+)(\.0*)?$", r"\1", name.strip())
+    return re.sub(r"[\s_-]+", "", unicodedata.normalize("NFKC", name).casefold())
 
-    Links are followed, each folder once for each class, so that loops end.
 
-    Raises:
-        DataError: the folder is missing or unreadable, or lacks images in at least two classes.
-    """
-    if not _is_folder(root):
-        state = "is a file" if root.exists() else "does not exist"
-        raise DataError(
-            f"{root} {state}: name a folder that holds one folder per class, or a CSV file."
-        )
-    manifest = Manifest(root)
-    folders, images = _children(manifest, root)
-    splits = _split_folders(folders)
-    if splits:
-        _add_stray(manifest, images)
-        manifest.ignored += len(folders) - len(splits)
-        for split, folder in splits.items():
-            _add_classes(manifest, split, *_children(manifest, folder))
-    else:
-        _add_classes(manifest, None, folders, images)
-    manifest.check_classes()
-    return manifest
+def some(names: Iterable[str]) -> str:
+    """Up to ten names, and how many more there are."""
+    shown = list(names)
+    more = f" and {len(shown) - 10:,} more" if len(shown) > 10 else ""
+    return f"{', '.join(shown[:10])}{more}"
 
 
 def class_name(text: str) -> str:
@@ -132,61 +166,12 @@ def readable(path: Path) -> Iterator[None]:
         raise DataError(f"{path} cannot be read: {detail}.") from error
 
 
-def _add_classes(
-    manifest: Manifest, split: str | None, folders: list[Path], images: list[Path]
-) -> None:
-    _add_stray(manifest, images)
-    manifest.classes[split] = tuple(sorted({class_name(folder.name) for folder in folders}))
-    for folder in folders:
-        # Otherwise a link to a parent folder would give all its images to one class.
-        seen = {_identity(path) for path in (manifest.root, folder.parent, folder)}
-        manifest.candidates += [
-            Candidate(_relative(manifest, path), class_name(folder.name), split)
-            for path in _images(manifest, folder, seen)
-        ]
-
-
-def _add_stray(manifest: Manifest, images: list[Path]) -> None:
-    reason = "it lies outside the class folders"
-    manifest.stray += [Skipped(_relative(manifest, path), reason) for path in images]
-
-
-def _images(manifest: Manifest, folder: Path, seen: set[tuple[int, int]]) -> Iterator[Path]:
-    """All images below a folder, entering each folder once."""
-    waiting = [folder]
-    while waiting:
-        folders, images = _children(manifest, waiting.pop())
-        yield from images
-        for child in folders:
-            if _identity(child) not in seen:
-                seen.add(_identity(child))
-                waiting.append(child)
-
-
-def _children(manifest: Manifest, folder: Path) -> tuple[list[Path], list[Path]]:
-    """The folders and the images in a folder, sorted; counts the rest."""
-    with readable(folder):
-        paths = sorted(folder.iterdir())
-        visible = [path for path in paths if path.name[0] != "." and path.name != "__MACOSX"]
-        folders = [path for path in visible if path.is_dir()]
-        images = [path for path in visible if may_be_image(path)]
-    manifest.ignored += len(paths) - len(folders) - len(images)
-    return folders, images
-
-
-def _relative(manifest: Manifest, path: Path) -> str:
-    return path.relative_to(manifest.root).as_posix()
-
-
-def _is_folder(path: Path) -> bool:
-    with readable(path):
-        return path.is_dir()
-
-
 def may_be_image(path: Path) -> bool:
     """Whether a file is an image by its suffix, so that damage is reported, or by its content."""
     if path.exists() and not path.is_file():
         return False  # a device or a pipe would never end
+    if unread_kind(path.name) is not None:
+        return False  # a camera's raw file is not the small TIFF in it
     if path.suffix.lower() in SUFFIXES:
         return True  # a link to nowhere too
     try:
@@ -194,23 +179,3 @@ def may_be_image(path: Path) -> bool:
             return image_format(file.read(HEADER_BYTES)) is not None
     except OSError:
         return False
-
-
-def _identity(folder: Path) -> tuple[int, int]:
-    status = folder.stat()
-    return status.st_dev, status.st_ino
-
-
-def _split_folders(folders: list[Path]) -> dict[str, Path]:
-    """The split folders by split; empty if the folders are classes.
-
-    "train" alone may be a class, next to "car" and "plane".
-    """
-    named = [folder for folder in folders if folder.name.lower() in SPLIT_NAMES]
-    splits = {SPLIT_NAMES[folder.name.lower()]: folder for folder in named}
-    if "train" not in splits or not (len(named) == len(folders) or "validation" in splits):
-        return {}
-    if len(named) > len(splits):
-        names = ", ".join(folder.name for folder in named)
-        raise DataError(f"Two of the folders {names} mean the same split: keep one of them.")
-    return splits

@@ -8,6 +8,7 @@ from PIL import Image
 
 from tuner.counting import Progress, silent
 from tuner.data.dataset import Dataset, SplitOptions, split_survey
+from tuner.data.listing import USUAL, Layout
 from tuner.data.survey import survey
 from tuner.settings import SearchSettings
 from tuner.storage.cache import Cache, storage_errors
@@ -17,6 +18,7 @@ def load_dataset(
     data: Path,
     options: SplitOptions | None = None,
     *,
+    layout: Layout = USUAL,
     cache: Cache | None = None,
     on_progress: Progress = silent,
 ) -> Dataset:
@@ -26,7 +28,7 @@ def load_dataset(
         DataError: as for `survey`; or a class has too few different images to split.
         CacheError: the cache folder is full, or is not writable.
     """
-    return split_survey(survey(data, cache, on_progress), options or SplitOptions())
+    return split_survey(survey(data, cache, on_progress, layout), options or SplitOptions())
 
 
 def digits_dataset(
@@ -62,8 +64,12 @@ def scan(settings: SearchSettings, cache_dir: Path, on_progress: Progress = sile
     )
     if settings.data is None:
         return digits_dataset(cache_dir, options, on_progress=on_progress)
+    layout = Layout(
+        settings.class_level, settings.path_column, settings.label_column, settings.split_column
+    )
     with Cache(cache_dir) as cache:
-        return load_dataset(Path(settings.data), options, cache=cache, on_progress=on_progress)
+        data = Path(settings.data)
+        return load_dataset(data, options, layout=layout, cache=cache, on_progress=on_progress)
 
 
 def _write_digits(folder: Path) -> None:

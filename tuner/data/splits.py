@@ -64,22 +64,23 @@ def split_members(members: Sequence[Member], shares: Mapping[str, float], seed: 
         label = min(found, key=lambda name: (-found[name], name))
         of_class[label][group] = found.total()
     split_of: dict[str, str] = {}
+    images = Counter(member.label for member in members)
     for label, sizes in sorted(of_class.items()):
-        split_of |= _carve(label, sizes, shares, seed)
+        if shares and len(sizes) < 1 + len(shares):
+            copies = "copies count once, and not beside given splits"
+            of = f" (of {images[label]}: {copies})" if images[label] > len(sizes) else ""
+            raise DataError(
+                f"Class {label} has {len(sizes)} different images to split{of}, but needs at least "
+                f"{1 + len(shares)}, for {', '.join(['train', *shares])}: add some or remove the "
+                "class."
+            )
+        split_of |= _carve(sizes, shares, seed)
     return [member.split or split_of.get(member.group, "train") for member in members]
 
 
-def _carve(
-    label: str, sizes: Mapping[str, int], shares: Mapping[str, float], seed: int
-) -> dict[str, str]:
+def _carve(sizes: Mapping[str, int], shares: Mapping[str, float], seed: int) -> dict[str, str]:
     left = sorted(sizes, key=lambda group: hashlib.sha256(f"{seed}:{group}".encode()).digest())
     least, total = 1 + len(shares), sum(sizes.values())
-    if shares and len(left) < least:
-        what = "different images" if total == len(left) else "groups of different images"
-        raise DataError(
-            f"Class {label} has {len(left)} {what} to split, but needs at least {least}, "
-            f"for {', '.join(['train', *shares])}: add some or remove the class."
-        )
     split_of: dict[str, str] = {}
     for later, (split, share) in enumerate(shares.items(), start=1):
         wanted = max(1, round(total * share))

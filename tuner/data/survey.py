@@ -2,8 +2,8 @@
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from itertools import chain, pairwise
 from pathlib import Path
@@ -12,10 +12,11 @@ import numpy as np
 
 from tuner.counting import Progress, silent
 from tuner.data import near_duplicates
-from tuner.data.listing import Candidate, Manifest, Skipped, folder_manifest, readable
+from tuner.data.folders import folder_manifest
+from tuner.data.listing import USUAL, Candidate, Layout, Manifest, Skipped, readable
 from tuner.data.splits import components
 from tuner.data.survey_cache import Facts, FactStore
-from tuner.data.table import is_table, table_manifest
+from tuner.data.table import is_table, split_tables, table_manifest, tables_manifest
 from tuner.decoding.decode import batches, decode_each, on_all_cores, read_bytes
 from tuner.decoding.formats import HEADER_BYTES, DecodeError, image_format
 from tuner.errors import DataError
@@ -65,6 +66,8 @@ class Survey:
         skipped: unreadable images, and images without a class.
         ignored: number of other files and folders.
         near: pairs of different files of the same picture, as indices of pictures.
+        unread: number of images that cannot be read, by kind.
+        notes: sentences on what was left out, or may be meant otherwise.
     """
 
     root: Path
@@ -74,6 +77,8 @@ class Survey:
     skipped: tuple[Skipped, ...]
     ignored: int
     near: tuple[tuple[int, int], ...]
+    unread: Mapping[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @cached_property
     def same(self) -> tuple[tuple[int, int], ...]:
@@ -133,14 +138,26 @@ class Survey:
         return {self.pictures[number].label for number in numbers}
 
 
-def listed(data: Path) -> Manifest:
+def listed(data: Path, layout: Layout = USUAL) -> Manifest:
     """List the images of a folder or a table without reading them."""
     with readable(data):
         is_file = data.is_file()
-    return table_manifest(data) if is_file and is_table(data) else folder_manifest(data)
+    if is_file and is_table(data):
+        return table_manifest(data, layout)
+    try:
+        return folder_manifest(data, layout)
+    except DataError:
+        if data.is_dir() and (tables := split_tables(data)):
+            return tables_manifest(data, tables, layout)
+        raise
 
 
-def survey(data: Path, cache: Cache | None = None, on_progress: Progress = silent) -> Survey:
+def survey(
+    data: Path,
+    cache: Cache | None = None,
+    on_progress: Progress = silent,
+    layout: Layout = USUAL,
+) -> Survey:
     """Find and read the images of a folder or a table.
 
     Each file is read and hashed, and decoded unless the cache knows its content, on all cores. An
@@ -151,7 +168,7 @@ def survey(data: Path, cache: Cache | None = None, on_progress: Progress = silen
             than a fifth of them are damaged.
         CacheError: the cache folder is full, or is not writable.
     """
-    manifest = listed(data)
+    manifest = listed(data, layout)
     found, damaged = _read_all(manifest, cache, on_progress)
     _check_readable(manifest, [picture for picture, _ in found], damaged)
     found.sort(key=lambda pair: pair[0].path)
@@ -164,6 +181,8 @@ def survey(data: Path, cache: Cache | None = None, on_progress: Progress = silen
         skipped=tuple(sorted(manifest.stray + damaged, key=lambda skipped: skipped.path)),
         ignored=manifest.ignored,
         near=_near(pictures, [fingerprint for _, fingerprint in found]),
+        unread=dict(manifest.unread.most_common()),
+        notes=tuple(manifest.notes),
     )
 
 
@@ -178,7 +197,8 @@ def _read_all(
         read = chain.from_iterable(on_all_cores(partial(_read, manifest.root, store), together))
         for done, (candidate, sha256, facts) in enumerate(read, start=1):
             if isinstance(facts, str):
-                damaged.append(Skipped(candidate.path, facts))
+                hint = manifest.hints.get(candidate.path, "")
+                damaged.append(Skipped(candidate.path, facts + hint))
             elif isinstance(facts, Facts):
                 picture = Picture(
                     **vars(candidate),

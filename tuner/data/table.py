@@ -3,24 +3,45 @@
     path,label[,split][,group]
 
 Paths are relative to the table's folder. Columns may be in any order, and others are ignored. The
-delimiter may be a comma, a semicolon or a tab; the encoding UTF-8, UTF-16 or Windows-1252.
+delimiter may be a comma, a semicolon, a tab or blanks; the encoding UTF-8, UTF-16 or Windows-1252.
 """
 
 import csv
 import io
 import itertools
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tuner.data.listing import SPLIT_NAMES, Candidate, Manifest, class_name, readable
+from tuner.data.listing import USUAL, Candidate, Layout, Manifest, class_name, readable
+from tuner.data.split_names import split_named, split_names
+from tuner.data.table_paths import TablePaths
 from tuner.errors import DataError
 
-TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
+TABLE_SUFFIXES = (".csv", ".tsv", ".parquet", ".txt", ".lst")
 _NEEDED, _OPTIONAL = ("path", "label"), ("split", "group")
 _DELIMITERS = ",;\t|"
+# What programs and people write where there is no label.
+_NO_LABEL = {
+    *(
+        "nan",
+        "none",
+        "null",
+        "nil",
+        "na",
+        "n/a",
+        "#n/a",
+        "n.a.",
+        "<na>",
+        "-",
+        "--",
+        "---",
+        "?",
+        "??",
+    ),
+    *("undefined", "missing", "unlabeled", "unlabelled", "no label", "not labeled", "not labelled"),
+}
 # Byte order marks; without one a file is UTF-8, or else Windows-1252.
 _MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 
@@ -30,54 +51,79 @@ def is_table(path: Path) -> bool:
     return path.suffix.lower() in TABLE_SUFFIXES
 
 
-def table_manifest(path: Path) -> Manifest:
+def table_manifest(path: Path, layout: Layout = USUAL) -> Manifest:
     """List the images of a table, with paths relative to its folder. Equal rows count once.
 
     Raises:
         DataError: the table is unreadable, lacks a column, or has an invalid row.
     """
-    rows = _parquet_rows(path) if path.suffix.lower() == ".parquet" else _text_rows(path)
-    seen: dict[str, tuple[int, Candidate]] = {}
-    for number, row in rows:
-        candidate = _candidate(path, number, row)
-        first, before = seen.setdefault(candidate.path, (number, candidate))
-        if before != candidate:
-            raise DataError(
-                f"{path.name} names {candidate.path} twice, in rows {first} and {number}, and not "
-                "in the same way: keep one of them."
-            )
-    candidates = _with_splits([candidate for _, candidate in seen.values()])
+    return _manifest(path.parent, {path: None}, layout)
+
+
+def split_tables(folder: Path) -> dict[Path, str | None]:
+    """The tables in a folder that are named as splits, such as train.txt and val.txt."""
+    with readable(folder):
+        tables = {path.stem: path for path in sorted(folder.iterdir()) if is_table(path)}
+    return {tables[name]: split for split, name in split_names(tables)}
+
+
+def tables_manifest(folder: Path, tables: Mapping[Path, str | None], layout: Layout) -> Manifest:
+    """List the images of several tables, one for each split, like `table_manifest`."""
+    return _manifest(folder, tables, layout)
+
+
+def _manifest(root: Path, tables: Mapping[Path, str | None], layout: Layout) -> Manifest:
+    paths = TablePaths(root)
+    seen: dict[str, tuple[str, int, Candidate]] = {}
+    for path, split in tables.items():
+        rows = _parquet_rows if path.suffix.lower() == ".parquet" else _text_rows
+        for number, row in rows(path, layout):
+            candidate = _candidate(path, number, row, paths)
+            candidate = replace(candidate, split=split or candidate.split)
+            name, first, before = seen.setdefault(candidate.path, (path.name, number, candidate))
+            if before != candidate:
+                where = f"{name} names" if name == path.name else f"{name} and {path.name} name"
+                raise DataError(
+                    f"{where} {candidate.path} twice, in rows {first} and {number}, and not "
+                    "in the same way: keep one of them."
+                )
+    candidates = _with_splits([candidate for _, _, candidate in seen.values()])
+    shown = " and ".join(map(str, tables))
     if not candidates:
-        raise DataError(f"{path} names no images: give it rows of path,label.")
-    manifest = Manifest(path.parent, candidates, _classes(path, candidates))
+        raise DataError(f"{shown} names no images: give it rows of path,label.")
+    manifest = Manifest(root, candidates, _classes(shown, candidates))
+    for candidate in candidates:
+        if not paths.exists(candidate.path):
+            if "://" in candidate.path:
+                manifest.hints[candidate.path] = ", since addresses are not downloaded"
+            if meant := paths.meant(candidate.path):
+                manifest.hints[candidate.path] = f"; perhaps {meant} is meant"
     manifest.check_classes()
     return manifest
 
 
-def _candidate(path: Path, number: int, row: Mapping[str, str]) -> Candidate:
+def _candidate(path: Path, number: int, row: Mapping[str, str], paths: TablePaths) -> Candidate:
     for name in _NEEDED:
         if not row[name]:
             raise DataError(f"{path.name} has no {name} in row {number}: give it one.")
         if "\0" in row[name]:
             raise DataError(f"{path.name} is no text in row {number}: write it as CSV, UTF-8.")
+    if row["label"].casefold() in _NO_LABEL:
+        raise DataError(
+            f"{path.name} has no label in row {number} ({row['label']}): give it one, or remove "
+            "the row; if that is the name of a class, choose another."
+        )
     split = row.get("split") or None
-    if split is not None and split.lower() not in SPLIT_NAMES:
+    if split is not None and split_named(split) is None:
         raise DataError(
             f"{path.name} has the split {split!r} in row {number}: use train, validation or test."
         )
     return Candidate(
-        _relative(path.parent, row["path"]),
+        paths.find(row["path"]),
         class_name(row["label"]),
-        None if split is None else SPLIT_NAMES[split.lower()],
+        None if split is None else split_named(split),
         row.get("group") or None,
     )
-
-
-def _relative(root: Path, written: str) -> str:
-    """The path with `/`, also if Windows wrote it."""
-    if "\\" in written and not os.path.exists(root / written):  # noqa: PTH110 - never raises
-        written = written.replace("\\", "/")
-    return Path(written).as_posix()
 
 
 def _with_splits(candidates: Iterable[Candidate]) -> list[Candidate]:
@@ -88,17 +134,17 @@ def _with_splits(candidates: Iterable[Candidate]) -> list[Candidate]:
     return found
 
 
-def _classes(path: Path, candidates: Iterable[Candidate]) -> dict[str | None, tuple[str, ...]]:
+def _classes(shown: str, candidates: Iterable[Candidate]) -> dict[str | None, tuple[str, ...]]:
     found: dict[str | None, set[str]] = {}
     for candidate in candidates:
         found.setdefault(candidate.split, set()).add(candidate.label)
     if None not in found and "train" not in found:
-        raise DataError(f"{path.name} has no training images: give some of its rows that split.")
+        raise DataError(f"{shown} has no training images: give some of its rows that split.")
     order = (None, "train", "validation", "test")
     return {split: tuple(sorted(found[split])) for split in order if split in found}
 
 
-def _text_rows(path: Path) -> Iterable[tuple[int, Mapping[str, str]]]:
+def _text_rows(path: Path, layout: Layout) -> Iterable[tuple[int, Mapping[str, str]]]:
     with readable(path):
         data = path.read_bytes()
     lines = io.StringIO(_decoded(path, data), newline="")
@@ -107,12 +153,16 @@ def _text_rows(path: Path) -> Iterable[tuple[int, Mapping[str, str]]]:
         before, first = before + 1, next(lines, "")
     if not first:
         raise DataError(f"{path} is empty: give it rows of path,label.")
-    reader = csv.reader(
-        itertools.chain([first], lines), delimiter=max(_DELIMITERS, key=first.count), strict=True
-    )
+    delimiter = max(_DELIMITERS, key=first.count)
+    delimiter = delimiter if delimiter in first else " "
+    text = itertools.chain([first], lines)
+    reader = csv.reader(text, delimiter=delimiter, skipinitialspace=True, strict=True)
     try:
-        columns = _columns(path, next(reader))
-        for cells in reader:
+        top = next(reader)
+        columns = _numbered(path, len(top), layout)
+        rows = reader if columns is None else itertools.chain([top], reader)
+        columns = columns or _columns(path, top, layout)
+        for cells in rows:
             if any(cell.strip() for cell in cells):
                 padded = [*cells, *[""] * (max(columns.values()) + 1)]
                 row = {name: padded[place].strip() for name, place in columns.items()}
@@ -134,21 +184,54 @@ def _decoded(path: Path, data: bytes) -> str:
         return data.decode("cp1252", errors="replace")
 
 
-def _columns(path: Path, header: Iterable[str], where: str = "its first row") -> dict[str, int]:
+def _wanted(layout: Layout) -> dict[str, str]:
+    """The column that is to be read for each meaning."""
+    given = (layout.path_column, layout.label_column, layout.split_column, None)
+    return {
+        name: chosen or name for name, chosen in zip((*_NEEDED, *_OPTIONAL), given, strict=True)
+    }
+
+
+def _numbered(path: Path, count: int, layout: Layout) -> dict[str, int] | None:
+    """The places of columns that are given by number; None if they are given by name."""
+    numbers = {name: int(c) - 1 for name, c in _wanted(layout).items() if c.isdecimal()}
+    if not numbers:
+        return None
+    if missing := [name for name in _NEEDED if name not in numbers]:
+        raise DataError(
+            f"--{missing[0]}-column must be a number like the other, since {path.name} is read "
+            "without a row of names."
+        )
+    for name, place in numbers.items():
+        if not 0 <= place < count:
+            raise DataError(f"--{name}-column is {place + 1}, but {path.name} has {count} columns.")
+    return numbers
+
+
+def _columns(
+    path: Path, header: Iterable[str], layout: Layout, where: str = "its first row"
+) -> dict[str, int]:
     names = [name.strip().strip("\ufeff").lower() for name in header]
-    missing = [name for name in _NEEDED if name not in names]
+    wanted = {name: chosen.strip().lower() for name, chosen in _wanted(layout).items()}
+    missing = [
+        chosen
+        for name, chosen in wanted.items()
+        if chosen not in names and (name in _NEEDED or chosen != name)
+    ]
     if missing:
         raise DataError(
             f"{path.name} lacks the column {' and '.join(missing)}: {where} must name path and "
-            f"label, and may name split and group, but it names {', '.join(names)}."
+            f"label, and may name split and group, but it names {', '.join(names)}. Other names "
+            "are given by --path-column, --label-column and --split-column, or numbers from 1 if "
+            "there is no row of names."
         )
-    for name in (*_NEEDED, *_OPTIONAL):
-        if names.count(name) > 1:
-            raise DataError(f"{path.name} has the column {name} twice: keep one of them.")
-    return {name: names.index(name) for name in (*_NEEDED, *_OPTIONAL) if name in names}
+    for chosen in wanted.values():
+        if names.count(chosen) > 1:
+            raise DataError(f"{path.name} has the column {chosen} twice: keep one of them.")
+    return {name: names.index(chosen) for name, chosen in wanted.items() if chosen in names}
 
 
-def _parquet_rows(path: Path) -> Iterable[tuple[int, Mapping[str, str]]]:
+def _parquet_rows(path: Path, layout: Layout) -> Iterable[tuple[int, Mapping[str, str]]]:
     try:
         from pyarrow.parquet import ParquetFile
     except ImportError as error:
@@ -160,7 +243,7 @@ def _parquet_rows(path: Path) -> Iterable[tuple[int, Mapping[str, str]]]:
     try:
         with ParquetFile(path) as file:
             names = file.schema_arrow.names
-            places = _columns(path, names, "its schema")
+            places = _columns(path, names, layout, "its schema")
             table = file.read(columns=[names[place] for place in places.values()])
         columns = [map(_written, table[names[place]].to_pylist()) for place in places.values()]
         rows = [dict(zip(places, cells, strict=True)) for cells in zip(*columns, strict=True)]

@@ -1,23 +1,39 @@
 """File formats by their first bytes, never by name, and the limits of decoding."""
 
+import re
+from pathlib import PurePath
+
 from tuner.errors import DataError
 
 HEADER_BYTES = 32
 SUFFIXES = (
-    ".jpg",
-    ".jpeg",
-    ".jpe",
-    ".jfif",
-    ".png",
-    ".webp",
-    ".gif",
-    ".bmp",
-    ".tif",
-    ".tiff",
-    ".avif",
-    ".heic",
-    ".heif",
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"),
+    *(".avif", ".heic", ".heif", ".ppm", ".pgm", ".pbm", ".pnm"),
 )
+# Kinds of images that are not read, by suffix.
+_UNREAD = {
+    "camera raw": "3fr ari arw cr2 cr3 crw dcr dng erf fff gpr iiq kdc mef mos mrw nef nrw orf pef "
+    "raf raw rw2 rwl sr2 srf srw x3f",
+    "JPEG 2000": "jp2 j2c j2k jpc jpf jpx",
+    "JPEG XL": "jxl",
+    "JPEG XR": "jxr hdp wdp",
+    "Photoshop": "psd psb",
+    "GIMP": "xcf",
+    "TGA": "tga icb vda vst",
+    "icon": "ico cur icns",
+    "drawing": "svg svgz eps ai wmf emf cdr",
+    "PDF": "pdf",
+    "DjVu": "djvu djv",
+    "OpenEXR or HDR": "exr hdr pfm",
+    "DDS": "dds",
+    "DICOM": "dcm dicom",
+    "NIfTI": "nii",
+    "FITS": "fits fit",
+    "microscope slide": "svs ndpi mrxs scn czi lif",
+    "QOI": "qoi",
+    "older format": "pcx dcx pict pct ras sgi rgb rgba bw xbm xpm pam mng jng jbig jb2 wbmp",
+}
+_UNREAD_SUFFIXES = {f".{s}": kind for kind, all_of in _UNREAD.items() for s in all_of.split()}
 MAX_PIXELS = 250_000_000
 # Limits of a decoder process: memory beyond what it starts with, and processor time for a file.
 MEMORY_LIMIT_BYTES = 1_000_000_000
@@ -75,10 +91,17 @@ def image_format(header: bytes) -> str | None:
         return "WebP"
     if header.startswith(b"BM") and int.from_bytes(header[14:18], "little") in _BMP_HEADER_BYTES:
         return "BMP"
+    if re.match(rb"P[1-6]\s+[\d#]", header):
+        return "PPM"
     brands = _brands(header)
     if brands & _AVIF_BRANDS:
         return "AVIF"
     return "HEIC" if brands & _HEIC_BRANDS else None
+
+
+def unread_kind(name: str) -> str | None:
+    """The kind of an image that is not read, such as "camera raw", by the suffix of its name."""
+    return _UNREAD_SUFFIXES.get(PurePath(name).suffix.lower())
 
 
 def not_an_image(data: bytes) -> str:

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 from PIL import AvifImagePlugin, Image, PngImagePlugin, TiffImagePlugin
 from PIL.ImageFile import ImageFile
+from PIL.JpegImagePlugin import JpegImageFile
 
 from tuner.decoding.colour import to_srgb
 from tuner.decoding.formats import (
@@ -38,11 +39,13 @@ _PLUGINS = {
     "TIFF": "PIL.TiffImagePlugin.TiffImageFile",
     "AVIF": "PIL.AvifImagePlugin.AvifImageFile",
     "HEIC": "pi_heif.HeifImageFile",
+    "PPM": "PIL.PpmImagePlugin.PpmImageFile",
 }
 # Bytes a pixel (measured) of decoders that report a lack of memory as damage.
 _PEAK_BYTES = {"WebP": 19, "AVIF": 18, "HEIC": 12}
 # A progressive JPEG of 100 megapixels may have 40 scans; usual are 10.
 _MAX_SCANNED_PIXELS = 4_000_000_000
+_END_OF_JPEG = b"\xff\xd9"
 _BAND_PIXELS = 1_000_000
 _ORIENTATION = 0x0112
 _UNSUPPORTED = re.compile(r"cannot handle|unsupported|not (yet )?supported|unknown pixel mode")
@@ -121,6 +124,13 @@ def write_pixels(data: bytes, room: Room) -> np.ndarray:
     try:
         opened = _open(data, name)
         room.wait_for_turn(opened.image.width * opened.image.height)
+        try:
+            opened.image.load()
+        except OSError:
+            if name != "JPEG" or not _lacks_only_its_end(data):
+                raise
+            opened = _open(data + _END_OF_JPEG, name)
+            opened.image.load()
         return _fill(opened, room)
     except DecodeError:
         raise
@@ -130,7 +140,6 @@ def write_pixels(data: bytes, room: Room) -> np.ndarray:
 
 def _fill(opened: Opened, room: Room) -> np.ndarray:
     image = opened.image
-    image.load()
     orientation = _orientation(image)
     size = (image.height, image.width)
     upright = room.allocate(*(size[::-1] if orientation >= 5 else size))
@@ -206,6 +215,20 @@ def _claimed_bytes(data: bytes, name: str) -> int:
     return position
 
 
+def _lacks_only_its_end(data: bytes) -> bool:
+    """Whether all pixels of a JPEG are there: then whatever follows them changes none.
+
+    Only of one scan that holds all components; of others it cannot be known.
+    """
+    image = JpegImageFile(BytesIO(data))
+    scan = data.rfind(b"\xff\xda")
+    if image.info.get("progressive") or data[scan + 4 : scan + 5] != bytes([len(image.layer)]):
+        return False
+    ends = (_END_OF_JPEG, bytes(64) + _END_OF_JPEG, b"\xa5" * 64 + _END_OF_JPEG)
+    pixels = [JpegImageFile(BytesIO(data.rstrip(b"\xff") + end)).tobytes() for end in ends]
+    return pixels[0] == pixels[1] == pixels[2]
+
+
 def _shrink(image: Any, file_bytes: int) -> None:
     """Let libjpeg decode at 1/2, 1/4 or 1/8 if the whole would take too much memory.
 
@@ -244,6 +267,9 @@ def _bmp_profile(data: bytes) -> bytes | None:
 
 def _tiff(image: Any, file_bytes: int) -> Opened:
     tags = image.tag_v2
+    # A file with DNG's version, or whose first image is a small version of another.
+    if 50706 in tags or tags.get(254, 0) & 1:
+        raise DecodeError("it is a camera's raw file: convert it to JPEG or PNG")
     for starts, lengths in _TIFF_SEGMENTS:
         pairs = zip(tags.get(starts, ()), tags.get(lengths, ()), strict=False)
         if any(start + length > file_bytes for start, length in pairs):
@@ -279,7 +305,7 @@ def _bands(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
 def _eight_bits(opened: Opened) -> Callable[[Image.Image], Image.Image]:
     """The function that converts a band to a mode of 8 bits."""
     image = opened.image
-    if image.mode.startswith("I;16"):
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):
         shift = max(opened.bits - 8, 0)
         clear = image.info.get("transparency")
         return lambda band: _grey(np.asarray(band) >> shift, opened, np.asarray(band) == clear)

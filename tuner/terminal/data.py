@@ -33,11 +33,11 @@ def data_report(found: Survey, dataset: Dataset | None, width: int = 80) -> Rend
     count, skipped = len(found.pictures), len(found.skipped)
     head = (
         f"{count:,} images in {len(found.classes)} classes; {skipped:,} left out, "
-        f"{found.ignored:,} other files."
+        f"{found.ignored:,} other files and folders."
     )
     used = None if dataset is None else dataset.paths
     warnings = data_warnings(found.skipped, found.conflicting_paths, found.leaks, used)
-    lines = [_sizes(found), _copies(found), _imbalance(dataset), *warnings]
+    lines = [_sizes(found), _copies(found), _imbalance(dataset), *found.notes, *warnings]
     return Group(
         plain(head), _class_table(found, dataset, width), *(plain(line) for line in lines if line)
     )
@@ -52,6 +52,8 @@ def data_row(found: Survey, dataset: Dataset | None) -> dict[str, Any]:
         "formats": dict(Counter(picture.format for picture in found.pictures)),
         "sizes": [list(size) for size in _extremes(found)],
         "ignored": found.ignored,
+        "not_read": dict(found.unread),
+        "notes": list(found.notes),
         "skipped": [asdict(skipped) for skipped in found.skipped],
         "same": named,
         "conflicts": [list(paths) for paths in found.conflicting_paths],
@@ -141,7 +143,9 @@ def data_warnings(
     """
     lines = [f"{each.path} is left out: {each.reason}." for each in skipped[:_EXAMPLES]]
     if len(skipped) > _EXAMPLES:
-        lines.append(f"{len(skipped) - _EXAMPLES} more images are left out.")
+        lines.append(
+            f"{len(skipped) - _EXAMPLES:,} more images are left out: tune data --json names all."
+        )
     if conflicts:
         paths = [path for each in conflicts for path in each]
         lines.append(
@@ -175,5 +179,7 @@ def say_dataset(observer: SearchObserver, dataset: Dataset) -> None:
     """Send notes with the size of each split, and the warnings."""
     parts = ", ".join(f"{len(dataset.of(split))} {split}" for split in SPLITS)
     observer.note(f"{len(dataset.files)} images in {len(dataset.classes)} classes: {parts}.")
+    for line in dataset.notes:
+        observer.note(line)
     for line in data_warnings(dataset.skipped, dataset.conflicts, dataset.leaks, dataset.paths):
         observer.note(f"Warning: {line}")
