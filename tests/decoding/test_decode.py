@@ -82,6 +82,23 @@ def test_bytes_that_are_no_image_give_a_reason(data: bytes, reason: str) -> None
     assert isinstance(caught.value, DataError)
 
 
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+@pytest.mark.parametrize("options", [{}, {"subsampling": 0}, {"restart_marker_blocks": 4}])
+def test_a_jpeg_that_lacks_its_end_marker_is_whole(mode: str, options: dict[str, int]) -> None:
+    data = encode(Image.open(BytesIO(photo("PNG"))).convert(mode), "JPEG", **options)
+    for missing in (1, 2):
+        assert np.array_equal(decode(data[:-missing]), decode(data))
+    for missing in (3, 4, 30):
+        with pytest.raises(DecodeError, match="it is cut short"):
+            decode(data[:-missing])
+
+
+def test_a_progressive_jpeg_that_ends_early_may_lack_more() -> None:
+    data = encode(Image.open(BytesIO(photo("PNG"))), "JPEG", progressive=True)
+    with pytest.raises(DecodeError, match="it is cut short"):
+        decode(data[:-2])
+
+
 def test_the_first_bytes_alone_do_not_make_a_jpeg() -> None:
     with pytest.raises(DecodeError, match=r"it is damaged|it is cut short"):
         decode(b"\xff\xd8\xff" + b"\0" * 4096)

@@ -10,6 +10,7 @@ from tuner.decoding.formats import (
     check_size,
     image_format,
     not_an_image,
+    unread_kind,
 )
 
 FILES = {
@@ -73,6 +74,18 @@ def test_what_is_none(data: bytes) -> None:
 def test_what_is_no_image_is_named(data: bytes, reason: str) -> None:
     assert image_format(data[:HEADER_BYTES]) is None
     assert not_an_image(data).startswith(reason)
+
+
+@pytest.mark.parametrize("start", [b"P1 is a page", b"P6", b"P5\nx", b"P7\n1 1\n", b"P0 1 1\n"])
+def test_a_text_is_no_portable_map(start: bytes) -> None:
+    assert image_format(start) is None
+
+
+def test_kinds_that_are_not_read() -> None:
+    names = ("a.CR3", "b/c.dng", "d.jp2", "e.svg", "f.dcm", "a.jpg", "cr2", "notes.txt")
+    kinds = ["camera raw", "camera raw", "JPEG 2000", "drawing", "DICOM", None, None, None]
+    assert [unread_kind(name) for name in names] == kinds
+    assert not any(unread_kind(f"a{suffix}") for suffix in SUFFIXES)
 
 
 def test_suffixes_are_lowercase() -> None:

@@ -224,6 +224,27 @@ def test_bmp(kind: str) -> None:
     assert difference(decode(data), opencv(data)) <= max(loss, 1)
 
 
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (b"P2\n# grey\n2 2\n255\n0 10\n20 255\n", [[0, 10], [20, 255]]),
+        (b"P5 2 1 255\n\x07\x09", [[7, 9]]),
+        (b"P5\n2 1\n65535\n\x12\x34\xff\xff", [[0x12, 0xFF]]),
+        (b"P1\n3 1\n0 1 0\n", [[255, 0, 255]]),
+        (b"P4\n3 1\n\x40", [[255, 0, 255]]),
+    ],
+)
+def test_grey_of_portable_maps(data: bytes, expected: list[list[int]]) -> None:
+    assert decode(data)[..., 0].tolist() == expected
+
+
+def test_colour_of_portable_maps() -> None:
+    header = b"P6\n%d %d\n255\n" % (WIDTH, HEIGHT)
+    assert np.array_equal(decode(header + RGB.tobytes()), RGB)
+    with pytest.raises(DecodeError, match="it is cut short"):
+        decode(header + RGB.tobytes()[:-9])
+
+
 def test_a_run_length_encoded_bmp() -> None:
     data = run_length_encoded_bmp()
     assert np.array_equal(decode(data), PALETTE[INDICES])

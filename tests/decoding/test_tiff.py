@@ -261,6 +261,18 @@ def test_a_tiff_that_is_cut_short(layout: str) -> None:
         decode(tiff(RGB, **LAYOUTS[layout])[:-20])
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"extratags": [(50706, "B", 4, (1, 4, 0, 0), True)]},
+        {"subfiletype": 1},
+    ],
+)
+def test_a_raw_file_is_not_the_small_picture_in_it(options: dict[str, Any]) -> None:
+    with pytest.raises(DecodeError, match="it is a camera's raw file, which is not supported"):
+        decode(tiff(RGB, **options))
+
+
 def test_a_tag_of_many_values() -> None:
     data = tiff(RGB, extratags=[(532, "I", 150_000, [0] * 150_000, True)])
     assert np.array_equal(decode(data), RGB)

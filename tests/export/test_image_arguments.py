@@ -91,3 +91,22 @@ def test_names_on_standard_input(photos: Path) -> None:
     ]  # fmt: skip
     assert names(["-"], b"a\nb.png\0photos/b.png\0", b"\0") == ["a\nb.png", "photos/b.png"]
     assert names(["-"], b"") == []
+
+
+def test_brackets_of_a_folder_are_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("cats [2024]/a.png", "cats [2024]/[x] b/c.png", "cats 2/d.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    assert names(["cats [2024]/*.png"]) == ["cats [2024]/a.png"]
+    assert names(["cats [2024]/[x] b/?.png"]) == ["cats [2024]/[x] b/c.png"]
+    assert names([f"{tmp_path}/cats [2024]/**/c.png"]) == [f"{tmp_path}/cats [2024]/[x] b/c.png"]
+    assert names(["cats [2]/*.png"]) == ["cats 2/d.png"]
+
+
+def test_images_of_kinds_that_are_not_read_are_reported(photos: Path) -> None:
+    (photos / "deep" / "x.nef").write_bytes(b"")
+    (photos / "model").mkdir()
+    for name in ("export.json", "labels.json", "heat.png"):
+        (photos / "model" / name).write_bytes(b"")
+    assert names(["photos"]) == sorted([*FOLDER, "photos/deep/x.nef"])

@@ -139,3 +139,18 @@ def test_wrong_input_is_a_sentence(mess: Path, arguments: list[str], message: st
     result = tune("data", *(part.format(mess=mess) for part in arguments))
     assert result.exit_code == 2
     assert message in result.stderr
+
+
+def test_damage_that_is_too_much_is_listed_in_full(mess: Path) -> None:
+    for path in (mess / "katze").glob("*.jpg"):
+        path.write_bytes(b"")
+    result = tune("data", mess, "--json")
+    assert result.exit_code == 2
+    assert "Class katze needs train images, but none of its 42 can be read" in result.stderr
+    assert len(json.loads(result.stdout)["skipped"]) == 42
+    for path in (mess / "[bold]dog").rglob("*.*"):
+        path.write_bytes(b"")
+    result = tune("data", mess)
+    assert result.exit_code == 2
+    assert "0 images in 2 classes; 50 left out" in result.stdout
+    assert "None of the 50 images" in result.stderr

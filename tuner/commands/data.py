@@ -63,7 +63,7 @@ def data(
         SearchProgress(DEFAULTS.objective, quiet) as progress,
         Cache(cache_dir or default_cache_dir()) as cache,
     ):
-        found = survey(data, cache, progress.count, layout)
+        found = survey(data, cache, progress.count, layout, check=False)
     dataset, problem = None, None
     try:
         dataset = split_survey(found, options)

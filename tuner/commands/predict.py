@@ -78,5 +78,6 @@ def predict(
         print_table(prediction_table(rows, shown))
     if errors == len(paths):
         raise InputError(
-            "none of the images could be read. Give JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF files."
+            "none of the images could be read. Give JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, HEIC or "
+            "PPM files."
         )

@@ -165,6 +165,8 @@ def split_survey(found: Survey, options: SplitOptions) -> Dataset:
     Raises:
         DataError: a class has too few different images.
     """
+    if found.problem is not None:
+        raise DataError(found.problem)
     pictures = found.pictures
     groups = group_names([picture.sha256 for picture in pictures], found.together)
     conflicting = {number for numbers in found.conflicts for number in numbers}

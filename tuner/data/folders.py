@@ -6,6 +6,7 @@ DATA/{train,val,test}/CLASS/**/*     the same, with given splits; test/ may be m
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -73,9 +74,10 @@ def passed_over(folder: Path) -> str | None:
         return "the system"
     if _is_own(folder):
         return "this program"
-    with readable(folder):
+    inside: list[Path] = []
+    with suppress(OSError):  # reported where the folder is read
         inside = [path for path in folder.iterdir() if not path.name.startswith(".")]
-    is_of_runs = inside and all(path.is_dir() and _is_own(path) for path in inside)
+    is_of_runs = bool(inside) and all(path.is_dir() and _is_own(path) for path in inside)
     return "this program" if is_of_runs else None
 
 

@@ -68,6 +68,7 @@ class Survey:
         near: pairs of different files of the same picture, as indices of pictures.
         unread: number of images that cannot be read, by kind.
         notes: sentences on what was left out, or may be meant otherwise.
+        problem: why the images cannot be used, or None.
     """
 
     root: Path
@@ -79,6 +80,7 @@ class Survey:
     near: tuple[tuple[int, int], ...]
     unread: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    problem: str | None = None
 
     @cached_property
     def same(self) -> tuple[tuple[int, int], ...]:
@@ -157,11 +159,13 @@ def survey(
     cache: Cache | None = None,
     on_progress: Progress = silent,
     layout: Layout = USUAL,
+    check: bool = True,
 ) -> Survey:
     """Find and read the images of a folder or a table.
 
     Each file is read and hashed, and decoded unless the cache knows its content, on all cores. An
-    interrupted survey resumes from the cache.
+    interrupted survey resumes from the cache. Without `check`, too much damage is not raised but
+    noted as the survey's `problem`.
 
     Raises:
         DataError: there is no such folder, it does not hold images in at least two classes, or more
@@ -170,7 +174,9 @@ def survey(
     """
     manifest = listed(data, layout)
     found, damaged = _read_all(manifest, cache, on_progress)
-    _check_readable(manifest, [picture for picture, _ in found], damaged)
+    problem = _problem(manifest, [picture for picture, _ in found], damaged)
+    if check and problem is not None:
+        raise DataError(problem)
     found.sort(key=lambda pair: pair[0].path)
     pictures = tuple(picture for picture, _ in found)
     return Survey(
@@ -183,6 +189,7 @@ def survey(
         near=_near(pictures, [fingerprint for _, fingerprint in found]),
         unread=dict(manifest.unread.most_common()),
         notes=tuple(manifest.notes),
+        problem=problem,
     )
 
 
@@ -254,9 +261,10 @@ def _near(pictures: Sequence[Picture], fingerprints: list[bytes]) -> tuple[tuple
     return tuple((numbers[one], numbers[other]) for one, other in pairs.tolist())
 
 
-def _check_readable(manifest: Manifest, pictures: list[Picture], damaged: list[Skipped]) -> None:
+def _problem(manifest: Manifest, pictures: list[Picture], damaged: list[Skipped]) -> str | None:
+    """Why too many images are damaged, or None."""
     if damaged and not pictures:
-        raise DataError(
+        return (
             f"None of the {len(damaged)} images in {manifest.root} can be read; the first, "
             f"{damaged[0].path}: {damaged[0].reason}."
         )
@@ -265,17 +273,16 @@ def _check_readable(manifest: Manifest, pictures: list[Picture], damaged: list[S
     for split, classes in manifest.classes.items():
         for name in classes:
             if (name, split) not in readable:
-                many = found[name, split]
-                state = f"none of its {many} can be read" if many else "it has none"
-                raise DataError(
-                    f"Class {name} needs {split or 'train'} images, but {state}: add some or "
-                    "remove the class."
+                return (
+                    f"Class {name} needs {split or 'train'} images, but none of its "
+                    f"{found[name, split]} can be read: add some or remove the class."
                 )
     if len(damaged) > _MOST_DAMAGED * len(manifest.candidates):
-        raise DataError(
+        return (
             f"{len(damaged)} of the {len(manifest.candidates)} images in {manifest.root} cannot be "
             f"read, such as {damaged[0].path}: {damaged[0].reason}. Remove or repair them."
         )
+    return None
 
 
 def _chained(

@@ -14,7 +14,7 @@ from tuner.storage.cache import Cache, CacheError
 from tuner.storage.digests import key_of
 
 # Increment when decoding changes: facts of other versions are not used.
-_VERSION = 3
+_VERSION = 4
 _FILE = "facts.db"
 _SCHEMA = """
 CREATE TABLE facts (

@@ -45,6 +45,7 @@ _PLUGINS = {
 _PEAK_BYTES = {"WebP": 19, "AVIF": 18, "HEIC": 12}
 # A progressive JPEG of 100 megapixels may have 40 scans; usual are 10.
 _MAX_SCANNED_PIXELS = 4_000_000_000
+_RAW = "it is a camera's raw file, which is not supported: convert it to JPEG or PNG"
 _END_OF_JPEG = b"\xff\xd9"
 _BAND_PIXELS = 1_000_000
 _ORIENTATION = 0x0112
@@ -195,6 +196,8 @@ def _open(data: bytes, name: str) -> Opened:
     elif name == "GIF":
         return Opened(image, box=image.tile[0][1])
     elif name == "TIFF":
+        if data[8:10] == b"CR":  # Canon's
+            raise DecodeError(_RAW)
         return _tiff(image, len(data))
     return Opened(image, profile)
 
@@ -269,7 +272,7 @@ def _tiff(image: Any, file_bytes: int) -> Opened:
     tags = image.tag_v2
     # A file with DNG's version, or whose first image is a small version of another.
     if 50706 in tags or tags.get(254, 0) & 1:
-        raise DecodeError("it is a camera's raw file: convert it to JPEG or PNG")
+        raise DecodeError(_RAW)
     for starts, lengths in _TIFF_SEGMENTS:
         pairs = zip(tags.get(starts, ()), tags.get(lengths, ()), strict=False)
         if any(start + length > file_bytes for start, length in pairs):

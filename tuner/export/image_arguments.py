@@ -5,7 +5,9 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from tuner.data.folders import passed_over
 from tuner.data.listing import may_be_image
+from tuner.decoding.formats import unread_kind
 
 LISTED = "-"
 _PATTERN = frozenset("*?[")
@@ -54,9 +56,17 @@ def _meant(name: str) -> list[Path]:
 
 
 def _matches(pattern: str) -> list[Path]:
-    """The matches of a glob; a folder stands for its images, unless `**` matches these too."""
+    """The matches of a glob; a folder stands for its images, unless `**` matches these too.
+
+    Folders that exist as they are written are no patterns, such as "photos [2024]".
+    """
+    known, rest = "", pattern
+    while "/" in rest and os.path.isdir(known + rest[: rest.index("/") + 1]):  # noqa: PTH112
+        name, rest = rest[: rest.index("/") + 1], rest[rest.index("/") + 1 :]
+        known += name
     found: list[Path] = []
-    for match in map(Path, sorted(glob.glob(pattern, recursive=True))):  # noqa: PTH207 - any path
+    matches = glob.glob(glob.escape(known) + rest, recursive=True)  # noqa: PTH207 - any path
+    for match in map(Path, sorted(matches)):
         if not match.is_dir():
             found.append(match)
         elif "**" not in pattern:
@@ -71,7 +81,7 @@ def _images_below(folder: Path) -> list[Path]:
     for parent, folders, names in os.walk(folder, followlinks=True):
         folders[:] = sorted(name for name in folders if _is_new(Path(parent, name), seen))
         paths = [Path(parent, name) for name in names if not name.startswith(".")]
-        found += [path for path in paths if may_be_image(path)]
+        found += [path for path in paths if may_be_image(path) or unread_kind(path.name)]
     return sorted(found)
 
 
@@ -82,7 +92,7 @@ def _is_new(folder: Path, seen: set[tuple[int, int]]) -> bool:
     except OSError:
         return False
     identity = (status.st_dev, status.st_ino)
-    if folder.name.startswith(".") or folder.name == "__MACOSX" or identity in seen:
+    if passed_over(folder) or identity in seen:
         return False
     seen.add(identity)
     return True

@@ -91,10 +91,12 @@ def _extremes(found: Survey) -> list[tuple[int, int]]:
         ((picture.width, picture.height) for picture in found.pictures),
         key=lambda size: (size[0] * size[1], size),
     )
-    return [sizes[0], sizes[(len(sizes) - 1) // 2], sizes[-1]]
+    return [sizes[0], sizes[(len(sizes) - 1) // 2], sizes[-1]] if sizes else []
 
 
 def _sizes(found: Survey) -> str:
+    if not found.pictures:
+        return ""
     formats = Counter(picture.format for picture in found.pictures)
     shown = ", ".join(f"{name} {count:,}" for name, count in formats.most_common())
     smallest, middle, largest = (f"{width} x {height}" for width, height in _extremes(found))
