@@ -7,14 +7,31 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
+import typer.core
 
 from tuner.commands import best, board, cache, data, diagnose, predict, report, runs, search
 from tuner.environment import check_keras_config, versions
 from tuner.errors import InputError, StoppedError, TuneError
 from tuner.interrupt import EXIT_CODE
 
+
+class _Commands(typer.core.TyperGroup):
+    """Commands that refuse an empty argument, which would be taken for the current folder."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse, unless a word of the command line is empty."""
+        for before, word in zip(["", *args], args, strict=False):
+            option, equals, value = word.partition("=")
+            if not word or (option.startswith("--") and equals and not value):
+                name = option or (before if before.startswith("-") else "an argument")
+                _print_error(f"{name} is empty. Is a variable of your script not set?")
+                raise typer.Exit(2)
+        return super().parse_args(ctx, args)
+
+
 app = typer.Typer(
     name="tune",
+    cls=_Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

@@ -1,5 +1,6 @@
 """Settings of a search: checked when they are made, saved with the run."""
 
+import contextlib
 import dataclasses
 import json
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from typing import Any
 
 from tuner.errors import RunError, SettingsError
 from tuner.metrics.objective import OBJECTIVES, Objective
-from tuner.storage.atomic import read_text
+from tuner.storage.atomic import open_file, read_text
 
 SCHEMA_VERSION = 1
 BEST, SIMPLE = "best", "simple"
@@ -133,6 +134,13 @@ class SearchSettings:
     def to_json(self) -> str:
         """The settings as a JSON document."""
         return json.dumps({"schema": SCHEMA_VERSION} | dataclasses.asdict(self), indent=2)
+
+    @staticmethod
+    def wrote(path: Path) -> bool:
+        """Whether a file begins as those of `to_json`; what follows may be damaged."""
+        with contextlib.suppress(OSError), open_file(path) as file:
+            return file.read(32).lstrip(b"{ \n").startswith(b'"schema":')
+        return False
 
     @classmethod
     def load(cls, path: Path) -> "SearchSettings":

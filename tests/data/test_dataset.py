@@ -379,7 +379,7 @@ def test_the_fingerprint_is_of_the_content(pets: Path, tmp_path: Path) -> None:
 def test_digits_are_written_once(tmp_path: Path) -> None:
     dataset = digits_dataset(tmp_path / "cache", SplitOptions(split_seed=3))
     assert dataset.root == tmp_path / "cache" / "digits"
-    assert [path.name for path in (tmp_path / "cache").iterdir()] == ["digits"]
+    assert {path.name for path in (tmp_path / "cache").iterdir()} == {"digits", "CACHEDIR.TAG"}
     assert dataset.classes == tuple("0123456789")
     assert len(dataset.files) == 1797
     assert dataset.majority_rate() < 0.12

@@ -217,7 +217,7 @@ from tuner.data.views import prepare_views
 from tuner.storage.cache import Cache
 folder = Path(sys.argv[1])
 for mode in ("flip", "light", "strong"):
-    views = prepare_views(np.load(folder / "pixels.npy"), mode, 3, Cache(folder))
+    views = prepare_views(np.load(folder / "pixels.npy"), mode, 3, Cache(folder / "cache"))
     print(hashlib.sha256(np.stack(views).tobytes()).hexdigest())
 """
 

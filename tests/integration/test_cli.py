@@ -111,7 +111,8 @@ BAD_OPTIONS = {
     "--space nowhere:Space": r"search space 'nowhere:Space' cannot be loaded",
     "--run a/b": r"cannot be named 'a/b'\. Use up to 60 letters",
     "--run ..": r"cannot be named '\.\.'",
-    "--run=": r"cannot be named ''",
+    "--run=": r"--run is empty\. Is a variable of your script not set\?",
+    "--cache-dir {place}": r"/place0? is not a cache folder of this program, and not empty",
     "--run .hidden": r"cannot be named '\.hidden'",
     "--run=-x": r"cannot be named '-x'",
     f"--run {'x' * 61}": r"cannot be named",
@@ -140,6 +141,27 @@ BAD_OPTIONS = {
 }
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["data", ""],
+        ["search", "", "--run", "first"],
+        ["search", "photos", "--cache-dir", ""],
+        ["search", "photos", "--runs-dir="],
+        ["predict", "model", ""],
+        ["cache", "--prune", "--cache-dir", ""],
+        ["best", "first", "--export", ""],
+        [""],
+    ],
+)
+def test_an_empty_argument_is_never_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert re.search(r"^Error: (an argument|--\S+) is empty\. ", sentence(tune(*words)))
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("name", BAD_DATA)
 def test_bad_data(place: Path, tmp_path: Path, name: str) -> None:
     result = tune("search", place / name, *SEARCH, "--runs-dir", tmp_path / "runs")
@@ -166,7 +188,7 @@ def test_bad_options(place: Path, tmp_path: Path, options: str) -> None:
     result = tune(
         "search", place / "photos", *SEARCH, "--runs-dir", runs, "--cache-dir", tmp_path, *given
     )
-    code = 1 if "--cache-dir" in options else 2
+    code = 1 if options == "--cache-dir {place}/file" else 2
     if given[0] in ("--depth", "--objective", "--max-epochs") and code == 2:
         assert result.exit_code == 2
         assert re.search(BAD_OPTIONS[options], result.stderr)
@@ -421,7 +443,7 @@ def test_in_a_real_process(place: Path, tmp_path: Path) -> None:
             "--runs-dir",
             tmp_path / "runs",
             "--cache-dir",
-            tmp_path,
+            tmp_path / "cache",
         ],
         capture_output=True,
         text=True,

@@ -30,6 +30,7 @@ from tuner.runs.run import (
     create_run,
     delete_run,
     is_writable,
+    open_journal,
     open_run,
     run_names,
 )
@@ -131,6 +132,37 @@ def test_a_run_is_replaced_only_on_request(tmp_path: Path) -> None:
     assert open_run(tmp_path).settings == SearchSettings()
     assert not (tmp_path / "first" / "trials").exists()
     assert [path.name for path in tmp_path.iterdir()] == ["first"]
+
+
+@pytest.mark.parametrize("names", [{}, {"journal.db": "x"}, {"dataset.json": "{}"}])
+@pytest.mark.parametrize(
+    "settings", ['{"editor.fontSize": 12}', "", '{"$schema": "https://x.org"}']
+)
+def test_a_folder_of_another_programs_settings_is_no_run(
+    tmp_path: Path, settings: str, names: dict[str, str]
+) -> None:
+    (tmp_path / "app").mkdir()
+    for name, text in {"settings.json": settings, "main.py": "mine", **names}.items():
+        (tmp_path / "app" / name).write_text(text)
+    before = contents(tmp_path)
+    with pytest.raises(RunError, match=r"is not a run. Choose another --run"):
+        create_run(tmp_path, "app", SETTINGS, DATASET, overwrite=True)
+    with pytest.raises(RunError, match=r"is not a run. Choose another project_name"):
+        open_journal(tmp_path / "app", overwrite=True, resume=False)
+    assert run_names(tmp_path) == []
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("name", ["journal.db", "settings.json", "dataset.json"])
+@pytest.mark.parametrize("content", [None, b"", b"damaged"])
+def test_a_damaged_run_can_be_replaced(tmp_path: Path, name: str, content: bytes | None) -> None:
+    folder = create_run(tmp_path, "first", SETTINGS, DATASET, overwrite=False).folder
+    if content is not None:
+        (folder / name).write_bytes(content)
+    elif name != "settings.json":
+        (folder / name).unlink()
+    create_run(tmp_path, "first", SearchSettings(), DATASET, overwrite=True)
+    assert open_run(tmp_path).settings == SearchSettings()
 
 
 @pytest.mark.parametrize("kind", ["folder", "file", "dangling link"])

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from tests.support.repository import ROOT
-from tuner.errors import TuneError
+from tuner.errors import SettingsError, TuneError
 from tuner.storage.cache import Cache, CacheError, default_cache_dir
 from tuner.storage.digests import bytes_digest, key_of
 
@@ -35,7 +35,9 @@ def write(folder: Path, size_bytes: int = 3) -> None:
 
 
 def files_below(folder: Path) -> list[str]:
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    """Files in a folder, without the cache's tag."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return sorted(str(path.relative_to(folder)) for path in files if path.name != "CACHEDIR.TAG")
 
 
 def age(cache: Cache, key: str, hours: float) -> None:
@@ -185,13 +187,58 @@ def test_the_limit_never_removes_held_entries(tmp_path: Path) -> None:
 
 
 def test_foreign_files_are_left_alone(cache: Cache) -> None:
+    make(cache, "key")
     photo = cache.folder / "digits" / "0" / "photo.png"
     photo.parent.mkdir(parents=True)
     photo.write_bytes(b"mine")
-    make(cache, "key")
+    for name in ("kind/my post/draft", "kind/file"):
+        (cache.folder / "entries" / name).parent.mkdir(exist_ok=True)
+        (cache.folder / "entries" / name).write_bytes(b"mine")
     assert keys_of(cache) == ["key"]
     cache.prune()
-    assert photo.exists()
+    assert len(files_below(cache.folder)) == 3
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "entries/2024/first/index.md",
+        "partial/a.b.c/draft.md",
+        "photo.jpg",
+        "CACHEDIR.TAG",
+        ".git/HEAD",
+    ],
+)
+def test_a_folder_of_somebody_elses_is_no_cache(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(SettingsError, match=r"is not a cache folder .*--cache-dir"):
+        Cache(tmp_path, limit_bytes=1)
+    assert (tmp_path / name).read_text() == "mine"
+
+
+def test_a_folder_that_is_filled_meanwhile_is_not_pruned(tmp_path: Path) -> None:
+    with Cache(tmp_path) as cache:
+        (tmp_path / "entries" / "2024" / "post").mkdir(parents=True)
+        with pytest.raises(SettingsError):
+            cache.prune()
+        with pytest.raises(SettingsError):
+            make(cache, "key")
+    assert [path.name for path in tmp_path.rglob("*")] == ["entries", "2024", "post"]
+
+
+def test_a_cache_is_marked_for_backup_programs(cache: Cache) -> None:
+    make(cache, "key")
+    tag = (cache.folder / "CACHEDIR.TAG").read_text()
+    assert tag.startswith("Signature: 8a477f597d28d172789f06886806bc55\n")
+
+
+def test_without_a_home_the_cache_is_in_the_temporary_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("platformdirs.user_cache_path", lambda _: Path("~/.cache/tune-resnet50"))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert default_cache_dir() == tmp_path / f"tune-resnet50-{os.getuid()}"
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])

@@ -38,10 +38,10 @@ def digits_dataset(
     on_progress: Progress = silent,
 ) -> Dataset:
     """The 1,797 handwritten digits of scikit-learn, written once to `cache_dir / "digits"`."""
-    folder = cache_dir / "digits"
+    folder, cache = cache_dir / "digits", Cache(cache_dir)
     if not folder.is_dir():
         with storage_errors(cache_dir):
-            cache_dir.mkdir(parents=True, exist_ok=True)
+            cache.mark()
             with tempfile.TemporaryDirectory(dir=cache_dir, prefix="digits.") as temporary:
                 written = Path(temporary, "digits")
                 _write_digits(written)

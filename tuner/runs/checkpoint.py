@@ -90,7 +90,7 @@ def remove_leftovers(folder: Path) -> None:
 
 def keep_checkpoints(folder: Path, names: set[str]) -> None:
     """Delete the checkpoints of a run's folder, except those of the trials with these names."""
-    for path in (folder / "trials").glob("*"):
+    for path in (folder / "trials").glob("[0-9]*[0-9]"):
         if path.name not in names:
             try:
                 shutil.rmtree(path)

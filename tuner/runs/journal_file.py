@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tuner.runs.records import RungRecord, TrialRecord
+from tuner.storage.atomic import open_file
 from tuner.storage.disk import free_bytes
 
 SCHEMA_VERSION = 4
@@ -71,6 +72,7 @@ TRIAL_COLUMNS = (
 RUNG_COLUMNS = "trial, number, start_epoch, end_epoch, score, seconds"
 
 _MOST_TRIALS = 10_000  # tried one by one in a damaged journal
+_SCHEMA_BYTES = 16_384  # SQLite's first page holds the schema
 
 
 def salvage(path: Path) -> list[TrialRecord]:
@@ -102,6 +104,14 @@ def _readable(connection: sqlite3.Connection, sql: str, number: int) -> list[tup
         return connection.execute(sql, (number,)).fetchall()
     except (sqlite3.Error, UnicodeDecodeError):
         return []
+
+
+def is_journal(path: Path) -> bool:
+    """Whether a file begins as a journal does; what follows may be damaged."""
+    with contextlib.suppress(OSError), open_file(path) as file:
+        begin = file.read(_SCHEMA_BYTES)
+        return begin.startswith(b"SQLite format 3") and b"CREATE TABLE evaluation_log" in begin
+    return False
 
 
 def connect(path: Path, mode: str) -> sqlite3.Connection:

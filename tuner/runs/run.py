@@ -12,7 +12,7 @@ from tuner.data.dataset import Dataset
 from tuner.data.splits import SPLITS
 from tuner.errors import RunError
 from tuner.runs.journal import Journal, is_unused
-from tuner.runs.journal_file import salvage
+from tuner.runs.journal_file import is_journal, salvage
 from tuner.runs.lock import check_free, lock_file, sole_writer, writing_to
 from tuner.runs.ranking import rank
 from tuner.runs.records import FAILED, TrialRecord
@@ -201,7 +201,12 @@ def run_names(runs_dir: Path) -> list[str]:
 
 
 def _is_run(folder: Path) -> bool:
-    return not folder.name.startswith(".") and (folder / "settings.json").is_file()
+    """Whether a folder is a run, perhaps a damaged one: other programs have a settings.json too."""
+    settings, others = folder / "settings.json", (folder / "journal.db", folder / "dataset.json")
+    if folder.name.startswith(".") or not settings.is_file():
+        return False
+    ours = SearchSettings.wrote(settings) and any(path.is_file() for path in others)
+    return ours or is_journal(folder / "journal.db")
 
 
 def winner_of(run: Run) -> TrialRecord:
@@ -226,7 +231,7 @@ def open_journal(folder: Path, overwrite: bool, resume: bool) -> Journal:
     if resume and path.exists():
         return Journal.open(path)
     if folder.exists() and not (folder.is_dir() and is_unused(folder)):
-        if not path.exists():
+        if not is_journal(path):
             raise RunError(f"{folder} exists and is not a run. Choose another project_name.")
         if not overwrite:
             raise RunError(

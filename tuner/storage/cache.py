@@ -1,5 +1,6 @@
 """A content-addressed cache folder, shared by processes.
 
+    FOLDER/CACHEDIR.TAG         marks it as ours: nothing is deleted from any other folder
     FOLDER/entries/KIND/KEY/    complete entries; each appears by one rename
     FOLDER/partial/             entries that are being written or removed
     FOLDER/locks/               a lock file per entry: exclusive while it is made or removed, shared
@@ -20,16 +21,22 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from tempfile import gettempdir
 
 import platformdirs
 
-from tuner.errors import TuneError
+from tuner.errors import SettingsError, TuneError
 from tuner.storage import locks
-from tuner.storage.atomic import sync
+from tuner.storage.atomic import read_text, sync, write_text
 from tuner.storage.disk import NO_SPACE, folder_bytes, free_bytes
 
 _POLL_SECONDS = 0.1
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
+# https://bford.info/cachedir/: backup programs leave such a folder out.
+_TAG, _TAG_TEXT = (
+    "CACHEDIR.TAG",
+    ("Signature: 8a477f597d28d172789f06886806bc55\n# This is the cache folder of tune-resnet50.\n"),
+)
 
 
 class CacheError(TuneError):
@@ -48,12 +55,13 @@ class CacheEntry:
 
 
 def default_cache_dir() -> Path:
-    """This program's folder in the user's cache."""
-    return platformdirs.user_cache_path("tune-resnet50")
+    """This program's folder in the user's cache; without a home, in the temporary folder."""
+    folder = platformdirs.user_cache_path("tune-resnet50")
+    return folder if folder.is_absolute() else Path(gettempdir(), f"tune-resnet50-{os.getuid()}")
 
 
 def folder_size(folder: Path) -> int:
-    """Bytes of all complete entries of a cache folder; takes no lock."""
+    """Bytes of all complete entries of a cache folder."""
     return folder_bytes(folder / "entries")
 
 
@@ -64,7 +72,7 @@ class Cache(AbstractContextManager["Cache"]):
     may share a cache. Kinds and keys are of ASCII letters, digits, `_` and `-`.
 
     Args:
-        folder: made on the first write.
+        folder: empty or a cache, else SettingsError; made on the first write.
         limit_bytes: after each new entry, the least recently used entries that no process holds are
             removed until all entries fit. None: no limit.
     """
@@ -72,6 +80,7 @@ class Cache(AbstractContextManager["Cache"]):
     def __init__(self, folder: Path, limit_bytes: int | None = None) -> None:
         self.folder = folder
         self.limit_bytes = limit_bytes
+        self._check_folder()
         _allow_open_files()
         self._holds: dict[Path, int] = {}
         self._guard = threading.Lock()
@@ -96,11 +105,8 @@ class Cache(AbstractContextManager["Cache"]):
     def create(self, kind: str, key: str) -> Iterator[Path]:
         """Yield an empty folder that becomes the entry when the block ends without an error.
 
-        Waits while another process makes the same entry. If the entry exists by then, the new one
-        is dropped: equal keys mean equal content.
-
-        Raises:
-            CacheError: the cache folder is full or cannot be written. Nothing is left behind.
+        Waits while another process makes the same entry; if it exists by then, the new one is
+        dropped. CacheError, with nothing left behind: the folder is full or cannot be written.
         """
         self._remove_leftovers()
         path = self._path(kind, key)
@@ -111,8 +117,7 @@ class Cache(AbstractContextManager["Cache"]):
     def get_or_create(self, kind: str, key: str, fill: Callable[[Path], None]) -> Path:
         """Hold an entry and return its folder; if there is none, `fill(folder)` writes it.
 
-        If several processes call this at the same time, one fills and the others wait. See
-        `create` for what it raises.
+        If several processes call this at the same time, one fills and the others wait.
         """
         path = self._path(kind, key)
         if self.entry(kind, key) is None:
@@ -127,14 +132,18 @@ class Cache(AbstractContextManager["Cache"]):
 
     def entries(self) -> list[CacheEntry]:
         """All complete entries, least recently used first."""
-        paths = (self.folder / "entries").glob("*/*")
-        found = [entry for path in paths if (entry := self._describe(path)) is not None]
+        found = [
+            entry
+            for path in (self.folder / "entries").glob("*/*")
+            if _NAME.fullmatch(path.parent.name) and _NAME.fullmatch(path.name) and path.is_dir()
+            if (entry := self._describe(path)) is not None
+        ]
         return sorted(found, key=lambda entry: (entry.last_used, entry.kind, entry.key))
 
     def prune(self, older_than: timedelta | None = None) -> int:
-        """Remove entries that no process holds, and partial ones of dead processes.
+        """Remove entries that no process holds and that were not used within `older_than`.
 
-        Entries that were used within `older_than` stay. Returns the number of bytes freed.
+        Partial ones of dead processes go too. Returns the number of bytes freed.
         """
         freed = self._remove_leftovers()
         newest = datetime.now(UTC) - older_than if older_than else None
@@ -171,6 +180,33 @@ class Cache(AbstractContextManager["Cache"]):
         """Close the cache."""
         self.close()
 
+    def _check_folder(self) -> bool:
+        """Whether the folder is marked as a cache; SettingsError if it holds something else."""
+        with storage_errors(self.folder):
+            for _ in range(2):  # another process may mark it, and write, between the two looks
+                with suppress(FileNotFoundError, NotADirectoryError):
+                    if read_text(self.folder / _TAG) == _TAG_TEXT:
+                        return True
+                names = (
+                    [path.name for path in self.folder.iterdir()] if self.folder.is_dir() else []
+                )
+                being_marked = all(_TAG in name and name != _TAG for name in names)
+                if being_marked or self.folder == default_cache_dir():  # the name is ours
+                    return False
+        raise SettingsError(
+            f"{self.folder} is not a cache folder of this program, and not empty. Nothing in it "
+            "was changed. Name a new folder with --cache-dir."
+        )
+
+    def mark(self) -> None:
+        """Make the folder, and mark it as a cache."""
+        if not self._check_folder():
+            with storage_errors(self.folder):
+                self.folder.mkdir(parents=True, exist_ok=True)
+                new = self.folder / f".{_TAG}.{uuid.uuid4().hex}"  # threads may do this together
+                write_text(new, _TAG_TEXT)
+                new.rename(self.folder / _TAG)
+
     def _path(self, kind: str, key: str) -> Path:
         for name in (kind, key):
             if not _NAME.fullmatch(name):
@@ -196,6 +232,7 @@ class Cache(AbstractContextManager["Cache"]):
 
     def _claim(self, path: Path) -> int | None:
         """Take the exclusive lock on a new entry; None once another process has made it."""
+        self.mark()
         while self.entry(path.parent.name, path.name) is None:
             with storage_errors(self.folder):
                 lock = locks.take(self._lock_file(path), exclusive=True)
@@ -252,6 +289,7 @@ class Cache(AbstractContextManager["Cache"]):
 
     def _remove(self, entry: CacheEntry) -> int:
         path = self._path(entry.kind, entry.key)
+        self._check_folder()
         with storage_errors(self.folder):
             lock = locks.take(self._lock_file(path), exclusive=True)
             if lock is None:
@@ -269,6 +307,7 @@ class Cache(AbstractContextManager["Cache"]):
 
     def _remove_leftovers(self) -> int:
         """Remove partial entries whose process has died, and so left no lock."""
+        self._check_folder()
         freed = 0
         for partial in list((self.folder / "partial").glob("*.*.*")):
             lock_file = self.folder / "locks" / partial.stem
