@@ -42,7 +42,7 @@ from tuner.diagnose.stored import keep_diagnosis
 from tuner.errors import DataError, SettingsError
 from tuner.metrics.intervals import Proportion
 from tuner.observer import RungEnds, SearchEvent
-from tuner.report import axes, charts, page, thumbnails
+from tuner.report import axes, charts, image_sections, page, thumbnails
 from tuner.report.comparison import _sentence, compare
 from tuner.report.contents import Contents, _diagnosis, diagnose_command, gather
 from tuner.report.headline import Contender, answer_of
@@ -408,6 +408,24 @@ def test_heat_is_brightest_where_it_is_hottest() -> None:
     shown = thumbnails.overlay(grey, np.array([[0.0, 0.0], [0.0, 1.0]]))
     brightness = shown.astype(int).sum(axis=-1)
     assert brightness[35, 35] > brightness[5, 5] + 100
+
+
+@pytest.mark.parametrize(("size", "places"), [(64, 2), (127, 3), (128, None)])
+def test_a_heat_map_of_few_places_is_left_out(size: int, places: int | None) -> None:
+    reason = image_sections._no_heat(SearchSettings(image_size=size, weights="none"), 4)
+    assert (f"{places} x {places} places, too few" in reason) if places else not reason
+
+
+@pytest.mark.parametrize(
+    "word",
+    ["A bracket is", "A rung is", "A recipe is", "Precision: ", "F1: ", "calibration error, the"],
+)
+def test_a_word_is_explained_where_it_first_stands(html: str, word: str) -> None:
+    text = " ".join("".join(Outline(html).text).split())
+    term = word.removeprefix("A ").split()[0].rstrip(":").casefold()
+    assert word in text
+    before = text[text.index("The answer") : text.index(word)].casefold()
+    assert not re.search(rf"\b{term}s?\b", before) or term == "calibration"
 
 
 SETTINGS = [

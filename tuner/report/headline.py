@@ -48,27 +48,31 @@ class Answer:
 
 def answer_of(data: RunData) -> Answer:
     """Compare the winner with the baselines."""
-    if data.winner is None:
+    winner, found = data.winner, data.evaluation
+    if winner is None:
         return Answer(None, (), None, _UNMEASURED, (), (_why_none(data),))
-    contenders = _contenders(data, data.winner)
-    validated = (*_on_validation(data, data.winner, contenders), *_cautions(data, data.winner))
-    found = data.evaluation
-    if isinstance(found, Absent):
-        unread = f"The result on the test images, if there is one, cannot be read: {found.reason}"
-        return Answer(data.winner, contenders, None, "cannot be read", (), (*validated, unread))
-    if found is None:
+    contenders = _contenders(data, winner)
+    recipe = f", the {winner.recipe}" if winner.recipe else ""
+    first = f"The winner is trial {trial_name(winner.id)}{recipe}"
+    validated = [*_on_validation(data, winner, contenders), *_cautions(data, winner)]
+    if found is None or isinstance(found, Absent):
+        unread = "The result on the test images, if there is one, cannot be read:"
         unmeasured = "On the test images: not yet measured. tune best opens them, once."
-        return Answer(data.winner, contenders, None, _UNMEASURED, (), (*validated, unmeasured))
+        last = f"{unread} {found.reason}" if found else unmeasured
+        sentences = (f"{first}: {validated[0]}", *validated[1:], last)
+        untested = "cannot be read" if found else _UNMEASURED
+        return Answer(winner, contenders, None, untested, (), sentences)
     test = Proportion.of(found["test_correct"], found["test_images"])
     baselines = tuple(map(Baseline.from_json, found.get("opponents", [])))
     leak = data.dataset and leaked(data.dataset, wrong_paths(found)).sentence
     new = "" if leak else " that took no part in the search"
-    trial = f"Trial {trial_name(data.winner.id)}"
-    tested = [f"{trial} classifies {_share(test, 'test image', new)}."] + ([leak] if leak else [])
+    tested = [f"{first}: it classifies {_share(test, 'test image', new)}."]
+    tested += [leak] if leak else []
     if baselines:
         left_out = [LeftOut(**row) for row in found.get("left_out", [])]
-        tested.append(verdict(baselines, data.winner.recipe, left_out))
-    return Answer(data.winner, contenders, test, "", baselines, (*tested, *validated))
+        tested.append(verdict(baselines, winner.recipe, left_out))
+    validated[0] = validated[0][0].upper() + validated[0][1:]
+    return Answer(winner, contenders, test, "", baselines, (*tested, *validated))
 
 
 def _share(share: Proportion, noun: str, more: str = "") -> str:
@@ -109,15 +113,12 @@ def _contenders(data: RunData, winner: TrialRecord) -> tuple[Contender, ...]:
 def _on_validation(
     data: RunData, winner: TrialRecord, contenders: tuple[Contender, ...]
 ) -> list[str]:
-    name = f"The winner is trial {trial_name(winner.id)}"
+    """Sentences that go on after a colon."""
     best = next((each.accuracy for each in contenders if each.is_winner), None)
     if best is None:
-        return [f"{name} with {data.objective} {winner.score:.4f}."]
-    recipe = f", the {winner.recipe}" if winner.recipe else ""
-    return [
-        f"{name}{recipe}: it classifies {_share(best, 'validation image')}.",
-        *(_difference(best, other) for other in contenders if not other.is_winner),
-    ]
+        return [f"it has {data.objective} {winner.score:.4f}."]
+    others = [_difference(best, other) for other in contenders if not other.is_winner]
+    return [f"it classifies {_share(best, 'validation image')}.", *others]
 
 
 def _difference(best: Proportion, other: Contender) -> str:
