@@ -14,7 +14,7 @@ from tuner.data.dataset import Dataset, ImageFile
 from tuner.decoding.decode import read_image
 from tuner.errors import DataError, RunError
 from tuner.evaluate import baselines, evaluation
-from tuner.evaluate.baseline_predictions import Answer, opponents_answers
+from tuner.evaluate.baseline_predictions import Predictions, baseline_predictions
 from tuner.evaluate.baselines import LeftOut
 from tuner.evaluate.evaluation import count_correct, evaluate_winner, recorded_evaluation
 from tuner.runs.checkpoint import state_file
@@ -71,7 +71,7 @@ def test_every_trial_keeps_what_it_made_of_each_validation_image(
     assert len(trials) > 1
 
 
-def test_what_was_found_is_told_without_the_images(
+def test_an_evaluation_is_read_without_the_images(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert recorded_evaluation(run) is None
@@ -112,7 +112,7 @@ def test_weights_ahead_of_the_journal_are_not_taken_for_the_winners(
 def test_evaluated_once(
     tmp_path: Path, run: Run, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    progress: list[tuple[int, int]] = []
+    progress: list[tuple[str, int, int]] = []
     with Cache(tmp_path / "cache") as cache:
         first = evaluate_winner(run, dataset, cache, lambda *counts: progress.append(counts))
     model = trained_model(run, first.trial, len(dataset.classes))
@@ -126,27 +126,27 @@ def test_evaluated_once(
     # as many images of each class: the mean over the classes is that over the images
     assert first.validation_balanced_accuracy == pytest.approx(first.validation_accuracy)
     assert first.test_balanced_accuracy == pytest.approx(first.test_accuracy)
-    assert progress[-1] == (9, 9)
+    assert ("decoding test images", 9, 9) in progress
     monkeypatch.setattr(evaluation, "trained_model", None)
     with Cache(tmp_path / "other cache") as cache:
         assert evaluate_winner(run, dataset, cache) == first
 
 
-def test_opponents_answer_as_their_whole_networks_do(
+def test_baselines_predict_as_their_whole_networks_do(
     tmp_path: Path, run: Run, dataset: Dataset
 ) -> None:
     (recipe,) = (trial for trial in run.journal.trials() if trial.recipe)
     network = trained_model(run, recipe, len(dataset.classes))
     images = resized(dataset, "test").astype(np.uint8)
     with Cache(tmp_path / "cache") as cache:
-        found, left_out = opponents_answers(run, dataset, cache, images, None)
+        found, left_out = baseline_predictions(run, dataset, cache, images)
     answers = {answer.name: answer for answer in found}
     assert left_out == []
     assert [*answers] == ["plain head", "logistic regression", "majority class"]
     expected = np.asarray(network(images.astype(np.float32))).argmax(axis=1)
-    assert answers["plain head"].named.tolist() == expected.tolist()
+    assert answers["plain head"].classes.tolist() == expected.tolist()
     assert answers["plain head"].trial == recipe.id
-    right = answers["logistic regression"].named == dataset.labels("test")
+    right = answers["logistic regression"].classes == dataset.labels("test")
     assert right.mean() > 0.8  # three colours
 
 
@@ -161,7 +161,7 @@ def another_winner(run: Run, monkeypatch: pytest.MonkeyPatch) -> tuple[TrialReco
     return recipe, other
 
 
-def test_what_could_not_be_asked_is_told_and_asked_when_it_is_back(
+def test_a_skipped_baseline_is_named_and_evaluated_when_it_is_back(
     tmp_path: Path, run: Run, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe, other = another_winner(run, monkeypatch)
@@ -174,35 +174,40 @@ def test_what_could_not_be_asked_is_told_and_asked_when_it_is_back(
     with Cache(tmp_path / "cache") as cache:
         first = evaluate_winner(run, moved, cache)
         assert {each.name: each.may_return for each in first.left_out} == {
-            "plain head": True, "logistic regression": True
-        }  # fmt: skip
+            "plain head": True,
+            "logistic regression": True,
+        }
         assert "are gone" in first.left_out[0].reason
         assert gone.name in first.left_out[1].reason
         assert [each.name for each in first.baselines] == ["majority class"]
-        assert "left out" in first.verdict
+        assert "was skipped" in first.verdict
         assert evaluate_winner(run, moved, cache) == first  # still gone: nothing is opened
         shutil.copyfile(dataset.root / dataset.of("train")[0].path, gone)
         away.rename(weights)
         again = evaluate_winner(run, moved, cache)
         assert evaluate_winner(run, moved, cache) == again
     assert [each.name for each in again.baselines] == [
-        "plain head", "logistic regression", "majority class"
-    ]  # fmt: skip
+        "plain head",
+        "logistic regression",
+        "majority class",
+    ]
     assert again.left_out == ()
     assert again.trial == other
     assert len(again.accesses) == 2
     assert again.test_accuracy == first.test_accuracy
 
 
-def test_the_simple_choice_is_evaluated_with_the_winner_in_one_look(
+def test_the_simple_choice_is_evaluated_with_the_winner_in_one_access(
     tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     simple, best = another_winner(run, monkeypatch)  # of equals in cost the first is the simplest
     places = ("--runs-dir", run.folder.parent, "--cache-dir", tmp_path / "cache")
     shown = [tune("best", *places, *more) for more in (["--prefer", "simple"], [])]
     assert [each.exit_code for each in shown] == [0, 0]
-    assert [f"Winner: trial {trial_name(trial.id)}" in each.stdout
-            for trial, each in zip((simple, best), shown, strict=True)] == [True, True]  # fmt: skip
+    assert [
+        f"Winner: trial {trial_name(trial.id)}" in each.stdout
+        for trial, each in zip((simple, best), shown, strict=True)
+    ] == [True, True]
     assert ["which chose it" in each.stdout for each in shown] == [False, True]
     row, of_best = (
         json.loads(tune("best", *places, "--json", "--prefer", prefer).stdout)
@@ -216,23 +221,29 @@ def test_the_simple_choice_is_evaluated_with_the_winner_in_one_look(
     assert len(row["looks"]) == len(of_best["looks"]) == 1
 
 
-def test_what_an_earlier_look_has_asked_stays() -> None:
-    """One opponent is back and another has gone since."""
+def test_baselines_of_an_earlier_evaluation_stay() -> None:
+    """One baseline is back and another has gone since."""
     files = [ImageFile(f"{n}.png", "ab"[n % 2], "test", f"{n}") for n in range(4)]
     dataset, right = Dataset(Path(), ("a", "b"), tuple(files)), np.array([True, True, False, True])
     trial = TrialRecord(3, None, 0, 0, {}, "COMPLETED", 5, None, (RungRecord(0, 1, 0.5, 1.0),))
-    before = [baselines.compare("plain head", right, right, 0),
-              baselines.compare("the simple choice", right, right, 2)]  # fmt: skip
+    before = [
+        baselines.compare("plain head", right, right, 0),
+        baselines.compare("the simple choice", right, right, 2),
+    ]
     left_out = [LeftOut("plain head", "gone."), LeftOut("logistic regression", "gone.")]
     results = evaluation._result(
-        trial, np.eye(2)[[0, 1, 0, 0]], dataset, [Answer("majority class", np.zeros(4, int))],
-        left_out, {"opponents": [each.to_json() for each in before]},
-    )  # fmt: skip
+        trial,
+        np.eye(2)[[0, 1, 0, 0]],
+        dataset,
+        [Predictions("majority class", np.zeros(4, int))],
+        left_out,
+        [each.to_json() for each in before],
+    )
     assert [row["name"] for row in results["opponents"]] == ["plain head", "majority class"]
     assert [row["name"] for row in results["left_out"]] == ["logistic regression"]
 
 
-def test_an_opponent_with_the_weights_of_another_network_is_left_out(
+def test_a_baseline_with_the_weights_of_another_network_is_left_out(
     tmp_path: Path, run: Run, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe, _ = another_winner(run, monkeypatch)
@@ -246,23 +257,6 @@ def test_an_opponent_with_the_weights_of_another_network_is_left_out(
     assert "belong to another network" in found.reason
     assert not found.may_return
     assert len(run.journal.evaluation_log()) == 1
-
-
-def test_a_run_from_before_the_balanced_accuracy_still_reads(
-    tmp_path: Path, run: Run, dataset: Dataset
-) -> None:
-    trial = winner_of(run)
-    (metrics,) = run.journal.epochs(trial.id)
-    del metrics["val_balanced_accuracy"]
-    old = Journal.create(tmp_path / "old.db")
-    old.begin_trial(trial.hyperparameters, slot=(0, 0))
-    old.finish_rung(0, trial.rungs[0], [metrics], completed=True)
-    old.set_evaluation(0, {"epochs": 1, "test_correct": 5, "test_images": 9})
-    run.__dict__["journal"] = old
-    with Cache(tmp_path / "cache") as cache:
-        winner = evaluate_winner(run, dataset, cache)
-    assert winner.test_accuracy == 5 / 9
-    assert (winner.validation_balanced_accuracy, winner.test_balanced_accuracy) == (None, None)
 
 
 def test_the_winner_is_the_best_of_the_highest_rung(tmp_path: Path) -> None:

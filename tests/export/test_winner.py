@@ -27,7 +27,7 @@ from tests.support.small_search import (
 from tuner.data.dataset import Dataset
 from tuner.data.pixel_store import prepare_images
 from tuner.errors import DataError, ExportError, TuneError
-from tuner.evaluate.evaluation import Winner
+from tuner.evaluate.evaluation import Winner, evaluate_winner
 from tuner.export import files as files_module
 from tuner.export import parity
 from tuner.export import winner as winner_module
@@ -69,9 +69,9 @@ def dataset(run: Run) -> Dataset:
 
 
 @pytest.fixture(scope="module")
-def winner(run: Run) -> Winner:
-    trial = winner_of(run)
-    return Winner(trial, trial.rungs[-1].score, 0.5, 9, 1 / 3, 1 / 3, 3)
+def winner(run: Run, dataset: Dataset) -> Winner:
+    with Cache(small_search().cache) as opened:
+        return evaluate_winner(run, dataset, opened)
 
 
 @pytest.fixture
@@ -89,9 +89,11 @@ def no_check(monkeypatch: pytest.MonkeyPatch, dataset: Dataset) -> None:
         [dataset.root / file.path for file in files], np.zeros(18, int), 9, np.full((18, 3), 1 / 3)
     )
     exported = Exported(
-        {"keras": Parity(18, 0, 0, 0.0, 1.0, 0.5, 0.5)}, reference, Calibration(None, 0.1, 0.1),
+        {"keras": Parity(18, 0, 0, 0.0, 1.0, 0.5, 0.5)},
+        reference,
+        Calibration(None, 0.1, 0.1),
         {"keras": 1000},
-    )  # fmt: skip
+    )
     monkeypatch.setattr(winner_module, "trained_model", lambda *_: small)
     monkeypatch.setattr(winner_module, "export_model", lambda network, *_: network)
     monkeypatch.setattr(winner_module, "_predict", lambda *_: reference)
@@ -120,9 +122,13 @@ def test_loads_and_predicts_without_this_program(tmp_path: Path) -> None:
     images = np.random.default_rng(0).integers(0, 256, (4, 40, 50, 3), dtype=np.uint8)
     np.save(tmp_path / "images.npy", images)
     command = [
-        sys.executable, "-I", tmp_path / "elsewhere.py", folder / "model.keras",
-        tmp_path / "images.npy", tmp_path / "out.json",
-    ]  # fmt: skip
+        sys.executable,
+        "-I",
+        tmp_path / "elsewhere.py",
+        folder / "model.keras",
+        tmp_path / "images.npy",
+        tmp_path / "out.json",
+    ]
     finished = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert finished.returncode == 0, finished.stderr
     results = {
@@ -163,8 +169,11 @@ def serialized(value: Any) -> Any:
 def test_the_files_and_what_describes_them(winner: Winner) -> None:
     folder, _ = small_export()
     assert {path.name for path in folder.iterdir()} == {
-        "MODEL_CARD.md", "export.json", "labels.json", "model.keras"
-    }  # fmt: skip
+        "MODEL_CARD.md",
+        "export.json",
+        "labels.json",
+        "model.keras",
+    }
     assert folder.stat().st_mode & 0o777 == 0o755
     assert json.loads((folder / "labels.json").read_text()) == sorted(COLOURS)
     description = json.loads((folder / "export.json").read_text())
@@ -213,9 +222,16 @@ def test_an_export_crops_as_its_search_did(tmp_path: Path, checked_here: None) -
     runs, cache, photos = tmp_path / "runs", tmp_path / "cache", small_search().photos
     places = ("--runs-dir", runs, "--cache-dir", cache)
     result = tune(
-        "search", photos, "--crop", *SEARCH, *places,
-        "--fix", "unfreeze_blocks=0", "--fix", "head_layers=0",
-    )  # fmt: skip
+        "search",
+        photos,
+        "--crop",
+        *SEARCH,
+        *places,
+        "--fix",
+        "unfreeze_blocks=0",
+        "--fix",
+        "head_layers=0",
+    )
     assert result.exit_code == 0, result.output
     result = tune("best", *places, "--export", tmp_path / "model")
     assert result.exit_code == 0, result.output
@@ -226,8 +242,10 @@ def test_an_export_crops_as_its_search_did(tmp_path: Path, checked_here: None) -
     dataset = run.dataset()
     files = dataset.of("validation")
     assert any(len(set(Image.open(photos / file.path).size)) == 2 for file in files)
-    predicted = [found.probability for found in Export(tmp_path / "model").predict(
-        [photos / file.path for file in files])]  # fmt: skip
+    predicted = [
+        found.probability
+        for found in Export(tmp_path / "model").predict([photos / file.path for file in files])
+    ]
     network = trained_model(run, winner_of(run), len(COLOURS))
     with Cache(cache) as opened:
         cropped, squashed = (
@@ -274,9 +292,14 @@ def test_another_model_is_not_exported(
     monkeypatch.setattr(winner_module, place, corrupted)
     search = small_search()
     result = tune(
-        "best", "--runs-dir", search.runs, "--cache-dir", search.cache,
-        "--export", tmp_path / "new" / "model",
-    )  # fmt: skip
+        "best",
+        "--runs-dir",
+        search.runs,
+        "--cache-dir",
+        search.cache,
+        "--export",
+        tmp_path / "new" / "model",
+    )
     assert result.exit_code == 1
     assert message in result.stderr
     assert "nothing was written" in result.stderr
@@ -300,10 +323,20 @@ def test_the_check_in_json(tmp_path: Path, no_check: None, monkeypatch: pytest.M
     found = json.loads(result.stdout)
     assert found["export"] == str(folder)
     assert found["formats"]["litert"] == {
-        "file": "model.tflite", "numbers": "int8", "images": 18, "differing": 6, "ties": 0,
-        "largest_difference": 0.4, "milliseconds_per_image": 2.5, "validation_accuracy": 0.5,
-        "test_accuracy": 0.25, "bytes": 1234, "lost": 6, "gained": 0, "warning": exported.warning,
-    }  # fmt: skip
+        "file": "model.tflite",
+        "numbers": "int8",
+        "images": 18,
+        "differing": 6,
+        "ties": 0,
+        "largest_difference": 0.4,
+        "milliseconds_per_image": 2.5,
+        "validation_accuracy": 0.5,
+        "test_accuracy": 0.25,
+        "bytes": 1234,
+        "lost": 6,
+        "gained": 0,
+        "warning": exported.warning,
+    }
     assert (found["calibration_error_before"], found["calibration_error"]) == (0.2, 0.1)
     assert found["temperature"] == 1.5
     assert found["checked_images"] == found["plainly_decoded"] == 0
@@ -311,9 +344,14 @@ def test_the_check_in_json(tmp_path: Path, no_check: None, monkeypatch: pytest.M
 
 
 def test_a_model_that_another_process_cannot_use(
-    tmp_path: Path, no_check: None, monkeypatch: pytest.MonkeyPatch,
-    run: Run, winner: Winner, dataset: Dataset, cache: Cache,
-) -> None:  # fmt: skip
+    tmp_path: Path,
+    no_check: None,
+    monkeypatch: pytest.MonkeyPatch,
+    run: Run,
+    winner: Winner,
+    dataset: Dataset,
+    cache: Cache,
+) -> None:
     def unusable(model: keras.Model, folder: Path, *_: Any) -> None:
         (folder / "model.keras").write_text("no model")
 
@@ -329,9 +367,14 @@ def test_a_model_that_another_process_cannot_use(
 
 
 def test_a_full_disk(
-    tmp_path: Path, no_check: None, monkeypatch: pytest.MonkeyPatch,
-    run: Run, winner: Winner, dataset: Dataset, cache: Cache,
-) -> None:  # fmt: skip
+    tmp_path: Path,
+    no_check: None,
+    monkeypatch: pytest.MonkeyPatch,
+    run: Run,
+    winner: Winner,
+    dataset: Dataset,
+    cache: Cache,
+) -> None:
     def full(*_: Any) -> None:
         raise OSError("Unable to synchronously write (No space left on device)")
 
@@ -342,9 +385,14 @@ def test_a_full_disk(
 
 
 def test_an_interrupted_export_leaves_nothing(
-    tmp_path: Path, no_check: None, monkeypatch: pytest.MonkeyPatch,
-    run: Run, winner: Winner, dataset: Dataset, cache: Cache,
-) -> None:  # fmt: skip
+    tmp_path: Path,
+    no_check: None,
+    monkeypatch: pytest.MonkeyPatch,
+    run: Run,
+    winner: Winner,
+    dataset: Dataset,
+    cache: Cache,
+) -> None:
     def interrupted(*_: Any) -> None:
         raise KeyboardInterrupt
 
@@ -379,9 +427,14 @@ def test_validation_images_that_changed(
 
 
 def test_into_the_working_folder(
-    tmp_path: Path, no_check: None, monkeypatch: pytest.MonkeyPatch,
-    run: Run, winner: Winner, dataset: Dataset, cache: Cache,
-) -> None:  # fmt: skip
+    tmp_path: Path,
+    no_check: None,
+    monkeypatch: pytest.MonkeyPatch,
+    run: Run,
+    winner: Winner,
+    dataset: Dataset,
+    cache: Cache,
+) -> None:
     (tmp_path / "keras.py").write_text("raise SystemExit('imported from the working folder')")
     monkeypatch.chdir(tmp_path)
     export_winner(run, winner, dataset, Path("deep/model"), cache)

@@ -16,43 +16,16 @@ from tuner.evaluate.selection_bias import SelectionBias
 from tuner.export.files import Calibration
 from tuner.metrics.intervals import share_interval
 from tuner.runs.records import COMPLETED, RungRecord, TrialRecord
-from tuner.terminal.winner import print_winner, winner_row
+from tuner.terminal.winner import winner_lines
 
 TRIAL = TrialRecord(3, None, 0, 0, {}, COMPLETED, 5, None, (RungRecord(0, 2, 0.9, 1.0),))
-WINNER = Winner(TRIAL, 0.91, 0.9, 120, 0.5, 0.48, 4, 0.71, 0.7)
-LOOK = {
-    "run": "first", "trial": "0003", "when": "2026-01-02T03:04:05+00:00", "shared": 84, "of": 84
-}  # fmt: skip
-ACCURACIES = [
-    "Test accuracy         90.0 % of 120 images that took no part in the search",
-    "Always answering the most frequent class: 48.0 % (validation), 50.0 % (test)",
-]
-BALANCED = [
-    "Mean of the classes   71.0 %, which chose it; 70.0 % of the test images",
-    "Always answering the most frequent class: 25.0 % (mean of the classes)",
-]
-
-
-@pytest.mark.parametrize(
-    ("objective", "expected"),
-    [
-        ("val_accuracy", ["Validation accuracy   91.0 %, which chose it", *ACCURACIES]),
-        ("val_loss", ["Validation accuracy   91.0 %", *ACCURACIES]),
-        ("val_balanced_accuracy", ["Validation accuracy   91.0 %", *ACCURACIES, *BALANCED]),
-    ],
-)
-def test_the_accuracies_of_a_winner(
-    capsys: pytest.CaptureFixture[str], objective: str, expected: list[str]
-) -> None:
-    print_winner(WINNER, objective)
-    assert capsys.readouterr().out.splitlines() == ["Winner: trial 0003, 2 epochs", *expected]
-
-
-def test_a_balanced_accuracy_that_was_not_recorded_is_not_shown(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    print_winner(dataclasses.replace(WINNER, test_balanced_accuracy=None), "val_balanced_accuracy")
-    assert "Mean of the classes" not in capsys.readouterr().out
+ACCESS = {
+    "run": "first",
+    "trial": "0003",
+    "when": "2026-01-02T03:04:05+00:00",
+    "shared": 84,
+    "of": 84,
+}
 
 
 def scored_winner() -> Winner:
@@ -67,69 +40,111 @@ def scored_winner() -> Winner:
     probabilities = random.dirichlet(np.ones(7), 84) + 0.2 * np.eye(7)[labels]
     probabilities /= probabilities.sum(axis=1, keepdims=True)
     right = probabilities.argmax(axis=1) == labels
-    details = details_of(probabilities, Dataset(Path(), names, tuple(files)))
-    baselines = (
-        compare("plain head", right, np.roll(right, 1), trial=0),
-        compare("logistic regression", right, labels == 0),
-    )
     values = {f"hyperparameter {number}": 0.1 for number in range(7)}
-    return dataclasses.replace(
-        WINNER,
+    return Winner(
         trial=dataclasses.replace(TRIAL, hyperparameters=values),
-        test_accuracy=float(right.mean()),
+        preferred="best",
+        classes=4,
+        validation_accuracy=0.91,
+        validation_balanced_accuracy=0.71,
+        validation_majority_rate=0.48,
         test_images=84,
+        test_accuracy=float(right.mean()),
+        test_balanced_accuracy=0.7,
         test_accuracy_interval=share_interval(int(right.sum()), 84),
+        majority_rate=0.5,
         selection_bias=SelectionBias(60, 0.91, 0.874),
-        baselines=baselines,
-        details=details,
-        accesses=(LOOK,),
+        baselines=(
+            compare("plain head", right, np.roll(right, 1), trial=0),
+            compare("logistic regression", right, labels == 0),
+        ),
+        left_out=(),
+        leaked=Leaked(0, 84),
+        accesses=(ACCESS,),
+        details=details_of(probabilities, Dataset(Path(), names, tuple(files))),
     )
 
 
-def test_a_winner_is_one_screen(capsys: pytest.CaptureFixture[str]) -> None:
-    print_winner(scored_winner(), "val_accuracy")
-    lines = capsys.readouterr().out.splitlines()
+WINNER = dataclasses.replace(
+    scored_winner(),
+    trial=TRIAL,
+    test_accuracy=0.9,
+    test_images=120,
+    test_accuracy_interval=(0.82, 0.95),
+    selection_bias=None,
+    leaked=Leaked(0, 120),
+)
+TEST = [
+    "Test accuracy         90.0 % of 120 images that took no part in the search",
+    "  95 % interval       82.0 to 95.0 %",
+]
+CHANCE = ["Always answering the most frequent class: 50.0 % (test), 48.0 % (validation)"]
+BALANCED = [
+    "Mean of the classes   70.0 % (test), 71.0 % (validation), which chose it",
+    "Always answering the most frequent class: 25.0 % (mean of the classes)",
+]
+
+
+@pytest.mark.parametrize(
+    ("objective", "expected"),
+    [
+        ("val_accuracy", ["Validation accuracy   91.0 %, which chose it", *CHANCE]),
+        ("val_loss", ["Validation accuracy   91.0 %", *CHANCE]),
+        ("val_balanced_accuracy", ["Validation accuracy   91.0 %", *CHANCE, *BALANCED]),
+    ],
+)
+def test_the_accuracies_of_a_winner(objective: str, expected: list[str]) -> None:
+    lines = winner_lines(WINNER, objective)
+    head = ["Winner: trial 0003, 2 epochs", *TEST, *expected]
+    assert lines[: len(head)] == head
+    assert lines[len(head)].startswith("The search gained")
+
+
+def test_a_winner_is_one_screen() -> None:
+    lines = winner_lines(scored_winner(), "val_accuracy", details=True)
     assert len(lines) <= 32
     assert max(map(len, lines)) <= 80
     text = "\n".join(lines)
     assert "  bias-corrected      87.4 %: best of 60 trials, 3.6 points optimistic" in text
-    assert "%: too few images to say more" in text
     assert "2 more classes with --json" in text
-    assert "nothing that can be told from chance. Take the simple one." in " ".join(lines)
+    assert "which may be chance. Take the simple one with --prefer simple." in " ".join(lines)
     assert "The test images were opened once, on 2026-01-02 for trial 0003." in text
 
 
-def test_a_winner_without_selection_bias(capsys: pytest.CaptureFixture[str]) -> None:
-    print_winner(
-        dataclasses.replace(WINNER, selection_bias=SelectionBias(3, 0.91, 0.91)), "val_accuracy"
+def test_only_the_verdict_without_details() -> None:
+    lines = winner_lines(scored_winner(), "val_accuracy")
+    text = "\n".join(lines)
+    assert "Take the simple one" in " ".join(lines)
+    for detail in ("macro F1", "precision", "McNemar", "opened once"):
+        assert detail not in text
+
+
+def test_a_winner_without_selection_bias() -> None:
+    winner = dataclasses.replace(WINNER, selection_bias=SelectionBias(3, 0.91, 0.91))
+    assert "  bias-corrected      91.0 %: best of 3 trials, not optimistic" in winner_lines(
+        winner, "val_accuracy"
     )
-    text = capsys.readouterr().out
-    assert "  bias-corrected      91.0 %: best of 3 trials, not optimistic\n" in text
 
 
-def test_a_leak_stands_below_the_test_accuracy(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_leak_stands_below_the_test_accuracy() -> None:
     leak = Leaked(12, 120, 10, 3, 0.861, (0.785, 0.915))
-    print_winner(dataclasses.replace(WINNER, leaked=leak), "val_accuracy")
-    lines = capsys.readouterr().out.splitlines()
+    lines = winner_lines(dataclasses.replace(WINNER, leaked=leak), "val_accuracy", details=True)
     assert "took no part" not in "".join(lines)
     assert max(map(len, lines)) <= 80
     start = lines.index("Test accuracy         90.0 % of 120 images")
-    assert " ".join(line.strip() for line in lines[start + 1 : start + 4]) == leak.sentence
-    print_winner(dataclasses.replace(WINNER, leaked=Leaked(0, 120)), "val_accuracy")
-    assert "took no part" in capsys.readouterr().out
+    assert " ".join(line.strip() for line in lines[start + 2 : start + 5]) == leak.sentence
 
 
-def test_a_skipped_baseline_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_skipped_baseline_is_named() -> None:
     reason = "the weights of trial 0000 are gone from /a/folder/with/a/long/name/runs/first/trials."
     winner = dataclasses.replace(scored_winner(), left_out=(LeftOut("plain head", reason),))
-    print_winner(winner, "val_accuracy")
-    lines = capsys.readouterr().out.splitlines()
+    lines = winner_lines(winner, "val_accuracy", details=True)
     assert max(map(len, lines)) <= 80
     assert f"skipped: plain head, {reason}" in " ".join(line.strip() for line in lines)
-    assert winner_row(winner)["left_out"][0]["reason"] == reason
+    assert winner.to_json()["left_out"][0]["reason"] == reason
 
 
-def test_names_from_a_disk_are_text(capsys: pytest.CaptureFixture[str]) -> None:
+def test_names_from_a_disk_are_text() -> None:
     scored = scored_winner()
     rows = [row | {"class": "\x1b[31mred"} for row in scored.details["per_class"]]
     winner = dataclasses.replace(
@@ -137,14 +152,12 @@ def test_names_from_a_disk_are_text(capsys: pytest.CaptureFixture[str]) -> None:
         details={**scored.details, "per_class": rows},
         left_out=(LeftOut("logistic regression", "\x1b[2J.png cannot be read."),),
     )
-    print_winner(winner, "val_accuracy")
-    assert "\x1b" not in capsys.readouterr().out
+    assert "\x1b" not in "".join(winner_lines(winner, "val_accuracy", details=True))
 
 
-def test_earlier_test_evaluations_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
-    accesses = (LOOK | {"run": "second", "shared": 83}, LOOK)
-    print_winner(dataclasses.replace(WINNER, accesses=accesses), "val_accuracy")
-    lines = capsys.readouterr().out.splitlines()
+def test_earlier_test_evaluations_are_counted() -> None:
+    accesses = (ACCESS | {"run": "second", "shared": 83}, ACCESS)
+    lines = winner_lines(dataclasses.replace(WINNER, accesses=accesses), "val_accuracy")
     assert max(map(len, lines)) <= 80
     said = " ".join(lines)
     assert "opened 2 times (runs: second, first)" in said
@@ -152,7 +165,7 @@ def test_earlier_test_evaluations_are_counted(capsys: pytest.CaptureFixture[str]
 
 
 def test_the_row_of_a_winner_is_json() -> None:
-    row = json.loads(json.dumps(winner_row(scored_winner())))
+    row = json.loads(json.dumps(scored_winner().to_json()))
     low, high = row["test_accuracy_interval"]
     assert low < row["test_accuracy"] < high
     assert row["luck"]["flattery"] == pytest.approx(0.036)

@@ -1,8 +1,7 @@
 """`tune best`."""
 
-import functools
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -20,14 +19,6 @@ from tuner.commands.options import (
 from tuner.environment import prepare_device
 from tuner.errors import InputError
 from tuner.storage.cache import Cache, default_cache_dir
-
-if TYPE_CHECKING:  # these need TensorFlow
-    from tuner.data.dataset import Dataset
-    from tuner.export.files import Exported
-    from tuner.export.refit import Refit
-    from tuner.runs.records import TrialRecord
-    from tuner.runs.run import Run
-    from tuner.terminal.search_progress import SearchProgress
 
 
 def best(
@@ -65,6 +56,9 @@ def best(
         Path | None,
         typer.Option(help="With --refit: the folder or table, which may have new images."),
     ] = None,
+    details: Annotated[
+        bool, typer.Option("--details", help="Show all scores, classes and baselines.")
+    ] = False,
     cache_dir: CacheDir = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
@@ -81,15 +75,6 @@ def best(
 
     Example: tune best first --export model --format keras --format onnx
     """
-    prepare_device()
-    from tuner.evaluate.evaluation import chosen_trial, evaluate_winner
-    from tuner.export.files import ExportOptions
-    from tuner.export.winner import check_target, export_winner
-    from tuner.runs.run import open_run, winner_of
-    from tuner.terminal.search_progress import SearchProgress
-    from tuner.terminal.tables import print_json
-    from tuner.terminal.winner import print_winner, winner_row
-
     needs = {"--format": export_format, "--quantize": quantize, "--calibrate": calibrate}
     for option, given in (needs | {"--refit": refit}).items():
         if given and export is None:
@@ -100,63 +85,24 @@ def best(
         raise InputError(
             "--calibrate needs validation images that --refit trains on. Give one of them."
         )
-    options = ExportOptions(
-        tuple(name.value for name in export_format or [ExportFormat("keras")]),
-        quantize and quantize.value,
-        calibrate,
-    )
+    prepare_device()
+    from tuner.export.files import ExportOptions
+    from tuner.export.winner import ExportRequest, best_of
+    from tuner.runs.run import open_run
+    from tuner.terminal.search_progress import SearchProgress
+    from tuner.terminal.tables import print_json
+    from tuner.terminal.winner import best_row, print_best
+
+    formats = tuple(name.value for name in export_format or [ExportFormat("keras")])
+    options = ExportOptions(formats, quantize and quantize.value, calibrate)
+    request = None if export is None else ExportRequest(export, options, refit, data)
     opened = open_run(runs_dir, run)
-    winner_of(opened)
-    dataset = opened.dataset()
-    chosen_trial(opened, dataset, prefer.value)
-    if export is not None:
-        check_target(export.absolute())
     cache_folder = cache_dir or default_cache_dir()
-    exported = refitted = None
     with SearchProgress(opened.settings.objective, quiet) as progress, Cache(cache_folder) as cache:
-        counting = functools.partial(progress.count, "decoding test images")
-        winner = evaluate_winner(
-            opened, dataset, cache, counting, prefer.value, on_counting=progress.count
-        )
-        if export is not None:
-            if refit:
-                refitted = _refitted(opened, winner.trial, dataset, data, cache, progress)
-            progress.say("Exporting, and checking each file in another process.")
-            exported = export_winner(
-                opened, winner, dataset, export, cache, options, progress.count, refitted
-            )
-    if exported is not None and exported.warning:
-        typer.echo(f"Warning: {exported.warning}", err=True)
+        found = best_of(opened, cache, prefer.value, request, progress.count)
+    if found.exported is not None and found.exported.warning:
+        typer.echo(f"Warning: {found.exported.warning}", err=True)
     if as_json:
-        print_json(winner_row(winner) | _export_row(export, exported, refitted))
+        print_json(best_row(found))
     else:
-        print_winner(winner, opened.settings.objective, export, exported, refitted)
-
-
-def _export_row(
-    folder: Path | None, exported: "Exported | None", refitted: "Refit | None"
-) -> dict[str, Any]:
-    from tuner.export.description import check_row
-    from tuner.export.refit import refit_row
-
-    row: dict[str, Any] = {"export": str(folder)} if folder else {}
-    if exported is not None:
-        row |= check_row(exported)
-    if refitted is not None:
-        row["refit"] = refit_row(refitted)
-    return row
-
-
-def _refitted(
-    run: "Run",
-    trial: "TrialRecord",
-    dataset: "Dataset",
-    data: Path | None,
-    cache: Cache,
-    progress: "SearchProgress",
-) -> "Refit":
-    from tuner.export.refit import grown_dataset, refit
-
-    if data is not None:
-        dataset = grown_dataset(run, data, cache.folder, progress.count)
-    return refit(run, trial, dataset, cache, progress.count)
+        print_best(found, opened, details)

@@ -84,13 +84,13 @@ class Dataset:
         return {name: splits["train"] for name, splits in self.counts().items()}
 
     def majority_rate(self, split: str = "validation") -> float:
-        """Accuracy of always predicting the most frequent class of `split`."""
+        """Accuracy on `split` of always predicting the most frequent training class."""
         labels = self.labels(split)
         if not len(labels):
             raise DataError(
                 f"The {split} split has no images: give it some, or a fraction above 0."
             )
-        return float(np.bincount(labels).max() / len(labels))
+        return float((labels == np.bincount(self.labels("train")).argmax()).mean())
 
     @cached_property
     def fingerprint(self) -> str:

@@ -37,7 +37,7 @@ class AccessRecord:
         when: in UTC, ISO 8601, to the second.
         trials: configurations that the run had tried by then.
         test: fingerprint of the test images.
-        images: the beginnings of their hashes, sorted; may be empty.
+        images: the beginnings of their hashes, sorted.
     """
 
     run: str
@@ -45,24 +45,21 @@ class AccessRecord:
     when: str
     trials: int
     test: str
-    images: tuple[str, ...] = ()
+    images: tuple[str, ...]
 
     @classmethod
     def from_json(cls, facts: Mapping[str, Any]) -> "AccessRecord":
         """What `asdict` made of one.
 
         Raises:
-            TypeError: it is none.
+            TypeError, KeyError: it is none.
         """
-        return cls(**{**facts, "images": tuple(facts.get("images", ()))})
+        return cls(**{**facts, "images": tuple(facts["images"])})
 
     def shared(self, dataset: Dataset) -> int:
-        """How many of a dataset's test images it covered; one without hashes covers all or none."""
-        tests = _hashes(dataset)
-        if not self.images:
-            return len(tests) if self.test == fingerprint_of_test(dataset) else 0
+        """How many of a dataset's test images it covered."""
         known = set(self.images)
-        return sum(digits in known for digits in tests)
+        return sum(digits in known for digits in _hashes(dataset))
 
 
 def access_now(run: Run, trial: int, dataset: Dataset) -> AccessRecord:
@@ -179,6 +176,6 @@ def _listed(runs_dir: Path) -> list[AccessRecord]:
     with contextlib.suppress(FileNotFoundError):
         for line in (runs_dir / _FILE).read_text("utf-8", errors="replace").splitlines():
             # A line that a full disk cut short is passed over.
-            with contextlib.suppress(ValueError, TypeError, AttributeError):
+            with contextlib.suppress(ValueError, TypeError, KeyError):
                 accesses.append(AccessRecord.from_json(json.loads(line)))
     return accesses

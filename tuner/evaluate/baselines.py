@@ -24,7 +24,7 @@ STRENGTHS = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
 _FOLDS = 5
 # Only the plain head is sure to be simpler than the winner; what is no network cannot be taken.
 _INSTEAD = {
-    PLAIN: "Take the simple one.",
+    PLAIN: "Take the simple one with --prefer simple.",
     MAJORITY: "The winner may know nothing of these classes.",
     LOGISTIC: "A network without hidden layers would do.",
 }
@@ -101,7 +101,7 @@ def compare(name: str, winner: np.ndarray, other: np.ndarray, trial: int | None 
         name: of the baseline.
         winner: whether each image is named rightly, bool, shape (images,).
         other: the same of the baseline.
-        trial: see `Opponent`.
+        trial: see `Baseline`.
     """
     return Baseline(
         name,
@@ -116,35 +116,45 @@ def compare(name: str, winner: np.ndarray, other: np.ndarray, trial: int | None 
 def verdict(
     baselines: Sequence[Baseline], recipe: str | None = None, left_out: Sequence[LeftOut] = ()
 ) -> str:
-    """What the search gained, in a sentence, over the first baseline: the simplest network.
+    """What the search gained over the first baseline, the simplest network, in a sentence or two.
+
+    A baseline that is significantly better than the winner comes first.
 
     Args:
         baselines: what the winner was compared with, at least one.
         recipe: the one that the winner is, if it is any.
         left_out: baselines that were skipped.
     """
+    first = baselines[0]
+    better = [each for each in baselines if each.is_significant and each.gain < 0]
+    sentences = [_is_better(max(better, key=lambda each: each.accuracy))] if better else []
     if recipe == PLAIN:
-        return f"The {PLAIN} itself won: the search found nothing better."
-    gained = _gained(baselines[0])
+        sentences.append(f"The {PLAIN} itself won: the search found nothing better.")
+    elif first not in better:
+        sentences.append(_gained(first))
     if any(each.name == PLAIN for each in left_out):
-        return f"{gained} Over the {PLAIN} it is not known: that was left out."
-    return gained
+        sentences.append(f"The {PLAIN} was skipped, so the gain over it is not known.")
+    return " ".join(sentences)
+
+
+def _is_better(baseline: Baseline) -> str:
+    low, high = (100 * end for end in baseline.gain_interval)
+    name = f"The {baseline.name.removeprefix('the ')}"
+    if baseline.name == LOGISTIC:
+        name = LOGISTIC.capitalize()
+    return (
+        f"{name} is {-100 * baseline.gain:.1f} points better than what the search chose "
+        f"({-high:.1f} to {-low:.1f}). {_INSTEAD.get(baseline.name, 'Take it.')}"
+    )
 
 
 def _gained(first: Baseline) -> str:
     low, high = (100 * end for end in first.gain_interval)
-    inside = f"({low:.1f} to {high:.1f})"
-    if not first.is_significant:
-        return (
-            f"The search gained {100 * first.gain:.1f} points over the {first.name} {inside}: "
-            f"nothing that can be told from chance. {_INSTEAD.get(first.name, 'Either will do.')}"
-        )
-    if first.gain > 0:
-        return f"The search gained {100 * first.gain:.1f} points over the {first.name} {inside}."
-    return (
-        f"The {first.name} is {-100 * first.gain:.1f} points better than what the search chose "
-        f"({-high:.1f} to {-low:.1f}). {_INSTEAD.get(first.name, 'Take it.')}"
-    )
+    gained = f"The search gained {100 * first.gain:.1f} points over the {first.name}"
+    if first.is_significant:
+        return f"{gained} ({low:.1f} to {high:.1f})."
+    instead = _INSTEAD.get(first.name, "Either will do.")
+    return f"{gained} ({low:.1f} to {high:.1f}), which may be chance. {instead}"
 
 
 def regression(

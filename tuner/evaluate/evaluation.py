@@ -5,19 +5,19 @@ The test images are sealed: nobody opens them between the split and the first ca
 it finds is kept in the journal, and later calls answer from there.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import keras
 import numpy as np
 
-from tuner.counting import silent
+from tuner.counting import Progress, silent
 from tuner.data.dataset import Dataset
 from tuner.data.pixel_store import pixels_of
 from tuner.errors import RunError
 from tuner.evaluate.access_log import access_now, access_rows, log_access
-from tuner.evaluate.baseline_predictions import Answer, Counting, can_return, opponents_answers
+from tuner.evaluate.baseline_predictions import Predictions, baseline_predictions, can_return
 from tuner.evaluate.baselines import SIMPLE_CHOICE, Baseline, LeftOut, compare, in_order, verdict
 from tuner.evaluate.held_out import details_of
 from tuner.evaluate.leaked_images import Leaked, leaked, wrong_paths
@@ -31,70 +31,88 @@ from tuner.settings import BEST
 from tuner.storage.cache import Cache
 from tuner.training.networks import trained_model
 
-Progress = Callable[[int, int], None]
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Winner:
     """The trial that a search chose, and its accuracies, 0 to 1.
 
     Attributes:
         trial: its record.
-        validation_accuracy: as recorded when its last epoch ended; the search chose by it.
-        test_accuracy: on the test images, which the search neither trained on nor chose by.
-        test_images: how many those are.
-        majority_rate: accuracy on them of naming the most frequent class every time.
-        validation_majority_rate: the same on the validation images.
+        preferred: "best" or "simple": how it was chosen.
         classes: number of classes.
-        validation_balanced_accuracy: the mean of the classes' own accuracies, as recorded; None in
-            runs of versions that did not record it.
-        test_balanced_accuracy: the same on the test images; likewise.
+        validation_accuracy: as recorded when its last epoch ended; the search chose by it.
+        validation_balanced_accuracy: the mean of the classes' own accuracies, likewise.
+        validation_majority_rate: accuracy of naming the most frequent class every time.
+        test_images: how many images took no part in the search.
+        test_accuracy: on these.
+        test_balanced_accuracy: the mean of the classes' own accuracies on these.
         test_accuracy_interval: 95 % interval of the test accuracy.
+        majority_rate: accuracy on these of naming the most frequent class every time.
         selection_bias: of the validation accuracy; None if it cannot be estimated.
         baselines: what it is compared with on the test images, the simplest network first.
-        details: everything else that `held_out.details_of` measures on the test images, as JSON
-            holds it; empty where an older version evaluated it.
+        left_out: baselines that were skipped.
+        leaked: the test images that have copies among those that the search had.
         accesses: every time that these test images, or some of them, were opened, by any run, the
             oldest first; see `access_log.access_rows`.
-        preferred: "best" or "simple": how it was chosen.
-        leaked: the test images that have copies among those that the search had; None where that
-            is not known.
-        left_out: baselines that were skipped.
+        details: everything else that is measured on the test images; see `held_out.details_of`.
     """
 
     trial: TrialRecord
-    validation_accuracy: float
-    test_accuracy: float
-    test_images: int
-    majority_rate: float
-    validation_majority_rate: float
+    preferred: str
     classes: int
-    validation_balanced_accuracy: float | None = None
-    test_balanced_accuracy: float | None = None
-    test_accuracy_interval: tuple[float, float] | None = None
-    selection_bias: SelectionBias | None = None
-    baselines: tuple[Baseline, ...] = ()
-    details: Mapping[str, Any] = field(default_factory=dict)
-    accesses: tuple[Mapping[str, Any], ...] = ()
-    preferred: str = BEST
-    leaked: Leaked | None = None
-    left_out: tuple[LeftOut, ...] = ()
+    validation_accuracy: float
+    validation_balanced_accuracy: float
+    validation_majority_rate: float
+    test_images: int
+    test_accuracy: float
+    test_balanced_accuracy: float
+    test_accuracy_interval: tuple[float, float]
+    majority_rate: float
+    selection_bias: SelectionBias | None
+    baselines: tuple[Baseline, ...]
+    left_out: tuple[LeftOut, ...]
+    leaked: Leaked
+    accesses: tuple[Mapping[str, Any], ...]
+    details: Mapping[str, Any]
 
     @property
-    def verdict(self) -> str | None:
+    def verdict(self) -> str:
         """What the search gained over the simplest network, in a sentence."""
-        if not self.baselines:
-            return None
         return verdict(self.baselines, self.trial.recipe, self.left_out)
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything but the networks, as `tune best --json` prints it."""
+        return {
+            "trial": trial_name(self.trial.id),
+            "hyperparameters": self.trial.hyperparameters,
+            "recipe": self.trial.recipe,
+            "epochs": self.trial.epochs,
+            "preferred": self.preferred,
+            "validation_accuracy": self.validation_accuracy,
+            "validation_balanced_accuracy": self.validation_balanced_accuracy,
+            "validation_majority_rate": self.validation_majority_rate,
+            "test_images": self.test_images,
+            "test_accuracy": self.test_accuracy,
+            "test_balanced_accuracy": self.test_balanced_accuracy,
+            "test_accuracy_interval": self.test_accuracy_interval,
+            "majority_rate": self.majority_rate,
+            "luck": self.selection_bias and self.selection_bias.to_json(),
+            "opponents": [baseline.to_json() for baseline in self.baselines],
+            "left_out": [asdict(each) for each in self.left_out],
+            "verdict": self.verdict,
+            "looks": list(self.accesses),
+            "leaked_test_images": self.leaked.to_json(),
+            "test_scores": self.details["scores"],
+            **{name: value for name, value in self.details.items() if name != "scores"},
+        }
 
 
 def evaluate_winner(
     run: Run,
     dataset: Dataset,
     cache: Cache,
-    on_progress: Progress | None = None,
+    on_progress: Progress = silent,
     prefer: str = BEST,
-    on_counting: Counting | None = None,
 ) -> Winner:
     """Evaluates the winner on the test images, once; later calls answer from the journal.
 
@@ -105,10 +123,8 @@ def evaluate_winner(
         run: a run with a finished trial.
         dataset: the run's images.
         cache: holds decoded images.
-        on_progress: called with (done, of how many) while test images are decoded.
+        on_progress: shows decoding, and preparing the training images for the baselines.
         prefer: "best", or "simple" for the simplest trial within one standard error of the best.
-        on_counting: called with (what is done, images done, of how many) while training images are
-            prepared for the baselines, if the cache does not hold them.
 
     Raises:
         RunError: no trial has finished, or the winner's weights are gone; or a simple one is
@@ -117,8 +133,8 @@ def evaluate_winner(
     """
     trial = chosen_trial(run, dataset, prefer)
     results = _results(run, trial)
-    if results is None or _may_add(run, dataset, cache, results, on_counting):
-        _look(run, dataset, cache, trial, on_progress, on_counting)
+    if results is None or _may_add(run, dataset, cache, results, on_progress):
+        _open_test_images(run, dataset, cache, trial, on_progress)
     return _winner(run, dataset, trial, prefer)
 
 
@@ -141,32 +157,13 @@ def chosen_trial(run: Run, dataset: Dataset, prefer: str = BEST) -> TrialRecord:
 
 
 def recorded_evaluation(run: Run) -> dict[str, Any] | None:
-    """What `evaluate_winner` has found, without opening any image; None before it was called.
-
-    Returns:
-        As JSON holds it: "trial", "test_accuracy" and "test_accuracy_interval", "test_images",
-        "luck", "looks", "leaked_test_images", "verdict"; and, unless an older version evaluated it,
-        "opponents" and what `held_out.details_of` describes.
-    """
+    """`Winner.to_json` of an earlier `evaluate_winner`, or None; opens no image."""
     if not rank(run.journal.trials(), run.settings.direction):
         return None
-    trial, dataset = winner_of(run), run.dataset()
+    trial = winner_of(run)
     if _results(run, trial) is None:
         return None
-    winner = _winner(run, dataset, trial, BEST)
-    return {
-        "trial": trial_name(trial.id),
-        "test_accuracy": winner.test_accuracy,
-        "test_accuracy_interval": winner.test_accuracy_interval,
-        "test_images": winner.test_images,
-        "luck": winner.selection_bias and winner.selection_bias.to_json(),
-        "looks": list(winner.accesses),
-        "leaked_test_images": winner.leaked and winner.leaked.to_json(),
-        "opponents": [baseline.to_json() for baseline in winner.baselines],
-        "left_out": [asdict(each) for each in winner.left_out],
-        "verdict": winner.verdict,
-        **winner.details,
-    }
+    return _winner(run, run.dataset(), trial, BEST).to_json()
 
 
 def _results(run: Run, trial: TrialRecord) -> dict[str, Any] | None:
@@ -176,23 +173,19 @@ def _results(run: Run, trial: TrialRecord) -> dict[str, Any] | None:
 
 
 def _may_add(
-    run: Run,
-    dataset: Dataset,
-    cache: Cache,
-    results: Mapping[str, Any],
-    on_counting: Counting | None,
+    run: Run, dataset: Dataset, cache: Cache, results: Mapping[str, Any], on_progress: Progress
 ) -> bool:
     """Whether a baseline that was skipped before can be evaluated now."""
     left_out = _left_out(results)
     return (
         bool(left_out)
         and is_writable(run.folder)
-        and can_return(run, dataset, cache, left_out, on_counting)
+        and can_return(run, dataset, cache, left_out, on_progress)
     )
 
 
 def _left_out(results: Mapping[str, Any]) -> tuple[LeftOut, ...]:
-    return tuple(LeftOut(**row) for row in results.get("left_out", ()))
+    return tuple(LeftOut(**row) for row in results["left_out"])
 
 
 def _simple(run: Run, dataset: Dataset) -> TrialRecord | None:
@@ -209,62 +202,60 @@ def _winner(run: Run, dataset: Dataset, trial: TrialRecord, prefer: str) -> Winn
     right, images = results["test_correct"], results["test_images"]
     labels = dataset.labels("validation")
     return Winner(
-        trial,
-        metrics["val_accuracy"],
-        right / images,
-        images,
-        dataset.majority_rate("test"),
-        dataset.majority_rate("validation"),
-        len(dataset.classes),
-        metrics.get("val_balanced_accuracy"),
-        results.get("test_balanced_accuracy"),
-        share_interval(right, images),
-        selection_bias_of(run.journal, labels, run.settings.objective, prefer),
-        tuple(Baseline.from_json(row) for row in results.get("opponents", [])),
-        results.get("details", {}),
-        tuple(access_rows(run, dataset)),
-        prefer,
-        leaked(dataset, wrong_paths(results)),
-        _left_out(results),
+        trial=trial,
+        preferred=prefer,
+        classes=len(dataset.classes),
+        validation_accuracy=metrics["val_accuracy"],
+        validation_balanced_accuracy=metrics["val_balanced_accuracy"],
+        validation_majority_rate=dataset.majority_rate("validation"),
+        test_images=images,
+        test_accuracy=right / images,
+        test_balanced_accuracy=results["test_balanced_accuracy"],
+        test_accuracy_interval=share_interval(right, images),
+        majority_rate=dataset.majority_rate("test"),
+        selection_bias=selection_bias_of(run.journal, labels, run.settings.objective, prefer),
+        baselines=tuple(Baseline.from_json(row) for row in results["opponents"]),
+        left_out=_left_out(results),
+        leaked=leaked(dataset, wrong_paths(results)),
+        accesses=tuple(access_rows(run, dataset)),
+        details=results["details"],
     )
 
 
-def _look(
-    run: Run,
-    dataset: Dataset,
-    cache: Cache,
-    wanted: TrialRecord,
-    on_progress: Progress | None,
-    on_counting: Counting | None,
+def _open_test_images(
+    run: Run, dataset: Dataset, cache: Cache, wanted: TrialRecord, on_progress: Progress
 ) -> None:
-    """Opens the test images for the winner, the simple choice and all baselines.
+    """Evaluate the winner, the simple choice and all baselines on the test images.
 
-    The winner has to answer, and so has what is wanted, if that is the simple choice.
+    The winner's network must be there, and so must the wanted one's.
     """
     settings, best = run.settings, winner_of(run)
     simple = _simple(run, dataset)
-    asked = {trial.id: trial for trial in (best, simple) if trial is not None}
-    networks, gone = _networks(run, asked, len(dataset.classes), {best.id, wanted.id})
-    decoding = silent if on_progress is None else lambda _, done, count: on_progress(done, count)
-    images = pixels_of(dataset, "test", settings, cache, decoding)
+    trials = {trial.id: trial for trial in (best, simple) if trial is not None}
+    networks, gone = _networks(run, trials, len(dataset.classes), {best.id, wanted.id})
+    images = pixels_of(dataset, "test", settings, cache, on_progress)
     probabilities = {
         number: np.asarray(network.predict(images, batch_size=settings.batch_size, verbose=0))
         for number, network in networks.items()
     }
-    answers, left_out = opponents_answers(run, dataset, cache, images, on_counting)
+    found, left_out = baseline_predictions(run, dataset, cache, images, on_progress)
     names = {each.name for each in left_out}
-    left_out += [missing for number, missing in gone.items() if asked[number].recipe not in names]
-    trials = {best.id, *(answer.trial for answer in answers)}
-    if simple is not None and simple.id in probabilities and simple.id not in trials:
-        named = probabilities[simple.id].argmax(axis=1)
-        answers.append(Answer(SIMPLE_CHOICE, named, simple.id))
+    left_out += [missing for number, missing in gone.items() if trials[number].recipe not in names]
+    compared = {best.id, *(each.trial for each in found)}
+    if simple is not None and simple.id in probabilities and simple.id not in compared:
+        classes = probabilities[simple.id].argmax(axis=1)
+        found.append(Predictions(SIMPLE_CHOICE, classes, simple.id))
     results = {
         number: _result(
-            asked[number], answered, dataset, answers, left_out,
-            _results(run, asked[number]) or {},
+            trials[number],
+            rows,
+            dataset,
+            found,
+            left_out,
+            earlier=(_results(run, trials[number]) or {}).get("opponents", ()),
         )
-        for number, answered in probabilities.items()
-    }  # fmt: skip
+        for number, rows in probabilities.items()
+    }
     log_access(run, best.id, access_now(run, best.id, dataset), results)
 
 
@@ -288,9 +279,9 @@ def _result(
     trial: TrialRecord,
     probabilities: np.ndarray,
     dataset: Dataset,
-    answers: Sequence[Answer],
+    found: Sequence[Predictions],
     left_out: Sequence[LeftOut],
-    before: Mapping[str, Any],
+    earlier: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
     """What the journal keeps of a trial on the test images.
 
@@ -299,13 +290,13 @@ def _result(
     labels = dataset.labels("test")
     right = probabilities.argmax(axis=1) == labels
     baselines = [
-        compare(answer.name, right, answer.named == labels, answer.trial)
-        for answer in answers
-        if answer.trial != trial.id
+        compare(each.name, right, each.classes == labels, each.trial)
+        for each in found
+        if each.trial != trial.id
     ]
     missing = {each.name for each in left_out}
-    earlier = [Baseline.from_json(row) for row in before.get("opponents", [])]
-    baselines += [baseline for baseline in earlier if baseline.name in missing]
+    kept = map(Baseline.from_json, earlier)
+    baselines += [baseline for baseline in kept if baseline.name in missing]
     known = {trial.recipe, *(baseline.name for baseline in baselines)}
     return {
         "epochs": trial.epochs,

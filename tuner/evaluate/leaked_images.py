@@ -4,6 +4,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+
 from tuner.data.dataset import Dataset
 from tuner.metrics.intervals import share_interval
 from tuner.text import percent
@@ -71,10 +73,8 @@ def leaked(dataset: Dataset, wrong: Collection[str] | None = None) -> Leaked:
         split: [not known.isdisjoint((file.sha256, file.group)) for file in tests]
         for split, known in met.items()
     }
-    new = [
-        file for file, one, other in zip(tests, has["train"], has["validation"], strict=True)
-        if not one and not other
-    ]  # fmt: skip
+    seen = np.logical_or(has["train"], has["validation"])
+    new = [file for file, known in zip(tests, seen, strict=True) if not known]
     counts = (len(tests) - len(new), len(tests), sum(has["train"]), sum(has["validation"]))
     if wrong is None or not new:
         return Leaked(*counts)
@@ -82,11 +82,6 @@ def leaked(dataset: Dataset, wrong: Collection[str] | None = None) -> Leaked:
     return Leaked(*counts, right / len(new), share_interval(right, len(new)))
 
 
-def wrong_paths(results: Mapping[str, Any]) -> set[str] | None:
-    """Paths of the test images that a trial named wrongly; None where they were not kept.
-
-    Args:
-        results: what the journal keeps of it.
-    """
-    mistakes = results.get("details", {}).get("mistakes")
-    return None if mistakes is None else {mistake["path"] for mistake in mistakes}
+def wrong_paths(results: Mapping[str, Any]) -> set[str]:
+    """Paths of the test images that a trial misclassified, of what the journal keeps of it."""
+    return {mistake["path"] for mistake in results["details"]["mistakes"]}

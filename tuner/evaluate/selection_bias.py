@@ -76,7 +76,7 @@ def selection_bias_of(
         prefer: "best" or "simple": how the winner is chosen of the trials.
 
     Returns:
-        None where a trial's outcomes were not kept, as by older versions.
+        None where a trial's outcomes are missing or damaged.
     """
     direction = Objective(objective).direction
     trials = rank(journal.trials(), direction)

@@ -67,7 +67,7 @@ def _description(run: Run, winner: Winner, dataset: Dataset, exported: Exported)
         },
         "validation_images": reference.validation,
         "test_images": winner.test_images,
-        "leaked_test_images": winner.leaked and winner.leaked.to_json(),
+        "leaked_test_images": winner.leaked.to_json(),
         "images": {split: len(dataset.of(split)) for split in ("train", "validation", "test")},
         "split": {
             "seed": settings.split_seed,

@@ -5,6 +5,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from tuner.counting import Progress, silent
 from tuner.data.dataset import Dataset
 from tuner.data.pixel_store import pixels_of, prepare_images
 from tuner.errors import DataError, ExportError, TuneError
-from tuner.evaluate.evaluation import Winner, count_correct
+from tuner.evaluate.evaluation import Winner, chosen_trial, count_correct, evaluate_winner
 from tuner.export.description import describe
 from tuner.export.files import (
     Calibration,
@@ -26,10 +27,11 @@ from tuner.export.files import (
     write_files,
 )
 from tuner.export.parity import Reference
-from tuner.export.refit import Refit
+from tuner.export.refit import Refit, grown_dataset, refit
 from tuner.export.temperature import fit_temperature, fold_temperature
 from tuner.metrics.scores import calibration_error
 from tuner.runs.run import Run, is_writable
+from tuner.settings import BEST
 from tuner.storage.atomic import sync
 from tuner.storage.cache import Cache
 from tuner.storage.digests import sha256
@@ -38,6 +40,65 @@ from tuner.training.networks import trained_model
 
 # Training images from which int8 takes the range of each activation.
 _EXAMPLES = 128
+
+
+@dataclass(frozen=True)
+class ExportRequest:
+    """An export to make.
+
+    Attributes:
+        folder: is created; must not exist, or be empty.
+        options: the formats.
+        refit: whether the winner is trained again, on its validation images too.
+        data: the images for that, which may have grown; None for the run's.
+    """
+
+    folder: Path
+    options: ExportOptions
+    refit: bool = False
+    data: Path | None = None
+
+
+@dataclass(frozen=True)
+class Best:
+    """A run's winner, evaluated, with its export and refit where they were requested."""
+
+    winner: Winner
+    request: ExportRequest | None = None
+    exported: Exported | None = None
+    refitted: Refit | None = None
+
+
+def best_of(
+    run: Run,
+    cache: Cache,
+    prefer: str = BEST,
+    request: ExportRequest | None = None,
+    on_progress: Progress = silent,
+) -> Best:
+    """Evaluate a run's winner on the test images, and export it.
+
+    Raises:
+        InputError: see `evaluate_winner`, `grown_dataset`, `refit` and `export_winner`; that no
+            trial has finished or the folder cannot be used is found first.
+        TuneError: see `export_winner`.
+    """
+    dataset = run.dataset()
+    chosen_trial(run, dataset, prefer)
+    if request is None:
+        return Best(evaluate_winner(run, dataset, cache, on_progress, prefer))
+    check_target(request.folder.absolute())
+    winner = evaluate_winner(run, dataset, cache, on_progress, prefer)
+    refitted = None
+    if request.refit:
+        if request.data is not None:
+            dataset = grown_dataset(run, request.data, cache.folder, on_progress)
+        refitted = refit(run, winner.trial, dataset, cache, on_progress)
+        dataset = refitted.dataset
+    exported = export_winner(
+        run, winner, dataset, request.folder, cache, request.options, on_progress, refitted
+    )
+    return Best(winner, request, exported, refitted)
 
 
 def check_target(folder: Path) -> None:
