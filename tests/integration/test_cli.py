@@ -530,7 +530,7 @@ def test_best_as_json_and_as_text() -> None:
     text = tune(*given).stdout
     assert f"Winner: trial {row['trial']}" in text
     assert f"{row['test_accuracy']:.1%}".replace("%", " %") in text
-    assert "Always answering the most frequent class: 33.3 % (validation), 33.3 % (test)" in text
+    assert "Always answering the most frequent class: 33.3 % (test), 33.3 % (validation)" in text
     assert all(len(line) <= 80 for line in text.splitlines())
 
 

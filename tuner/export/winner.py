@@ -30,7 +30,7 @@ from tuner.export.parity import Reference
 from tuner.export.refit import Refit, grown_dataset, refit
 from tuner.export.temperature import fit_temperature, fold_temperature
 from tuner.metrics.scores import calibration_error
-from tuner.runs.run import Run, is_writable
+from tuner.runs.run import Run, is_writable, winner_of
 from tuner.settings import BEST
 from tuner.storage.atomic import sync
 from tuner.storage.cache import Cache
@@ -83,6 +83,7 @@ def best_of(
             trial has finished or the folder cannot be used is found first.
         TuneError: see `export_winner`.
     """
+    winner_of(run)  # raises for a run without a finished trial, before its images are read
     dataset = run.dataset()
     chosen_trial(run, dataset, prefer)
     if request is None:
