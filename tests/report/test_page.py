@@ -127,10 +127,10 @@ def test_the_answer_comes_first_with_its_interval_and_baselines(html: str) -> No
 def test_the_test_set_is_not_asked_for(html: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from tuner.data import pixel_store
 
-    asked: list[str] = []
+    decoded: list[str] = []
 
     def noting(files: Sequence[ImageFile], *others: Any, **options: Any) -> np.ndarray:
-        asked.extend(file.path for file in files)
+        decoded.extend(file.path for file in files)
         return prepare_images(files, *others, **options)
 
     monkeypatch.setattr(pixel_store, "prepare_images", noting)
@@ -139,8 +139,8 @@ def test_the_test_set_is_not_asked_for(html: str, monkeypatch: pytest.MonkeyPatc
     dataset = run.dataset(search.photos)
     gathered(run, search.cache)
     paths = {name: {file.path for file in dataset.of(name)} for name in SPLITS}
-    assert paths["test"].isdisjoint(asked)
-    assert paths["train"] | paths["validation"] == set(asked)
+    assert paths["test"].isdisjoint(decoded)
+    assert paths["train"] | paths["validation"] == set(decoded)
     assert "not yet measured" in html
 
 
@@ -446,14 +446,14 @@ def test_the_command_asks_for_the_same(
 ) -> None:
     from tuner.commands import search as search_module
 
-    asked: list[SearchSettings] = []
+    searched: list[SearchSettings] = []
     monkeypatch.setattr(
-        search_module, "_search", lambda found, *rest, **options: asked.append(found)
+        search_module, "_search", lambda found, *rest, **options: searched.append(found)
     )
     words = shlex.split(search_command(settings, "again"))
     result = tune(*words[1:])
     assert result.exit_code == 0, result.output
-    assert asked == [settings]
+    assert searched == [settings]
 
 
 def test_the_diagnosis_that_is_missing_is_made_by_its_command(tmp_path: Path) -> None:
@@ -541,7 +541,7 @@ def no_dataset(run: Run) -> None:
 
 
 def altered(run: Run, table: str) -> None:
-    """Bytes of a table that were not written so, which its checksums tell."""
+    """Bytes of a table that were not written so, as its checksums show."""
     import contextlib
     import sqlite3
 
