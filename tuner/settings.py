@@ -17,9 +17,11 @@ PREFERENCES = (BEST, SIMPLE)  # of `tune best`
 DEFAULT_VIEWS = {"none": 1, "flip": 2, "light": 4, "strong": 4}  # by augmentation
 AUGMENTATIONS = tuple(DEFAULT_VIEWS)
 CLASS_WEIGHTS = ("none", "balanced")
+NEAR_DUPLICATES = ("group", "warn", "ignore")
 _LEAST = {"image_size": 32, "batch_size": 1, "max_epochs": 1, "factor": 2, "iterations": 1}
 _LEAST |= {"seed": 0, "split_seed": 0, "views": 1}
 _CHOICES = {"objective": OBJECTIVES, "augment": AUGMENTATIONS, "class_weights": CLASS_WEIGHTS}
+_CHOICES |= {"near_duplicates": NEAR_DUPLICATES}
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class SearchSettings:
         class_level: number of folder levels that make a class, or "leaf"; None: the first.
         path_column, label_column, split_column: of a table, by name; of a list without names, by
             number from 1.
+        near_duplicates: "group" near images into one split, "warn" of them, or "ignore" them.
         views: number of fixed views of each training image; 1 without augmentation.
         class_weights: "none", or "balanced": an image's weight in the training loss is n /
             (classes * images of its class), as in scikit-learn.
@@ -64,6 +67,7 @@ class SearchSettings:
     path_column: str | None = None
     label_column: str | None = None
     split_column: str | None = None
+    near_duplicates: str = "group"
     augment: str = "none"
     views: int = 1
     class_weights: str = "none"

@@ -1,84 +1,19 @@
 """Copies of a picture are near, other pictures are not, and the search misses no pair."""
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from io import BytesIO
 from itertools import combinations
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageDraw
+from PIL import Image
 
+from tests.support.near_images import CHANGES, PICTURES, icon, photo, saved
 from tuner.data import near_duplicates
-from tuner.data.near_duplicates import SIMILARITY, fingerprint, near_pairs
+from tuner.data.near_duplicates import SIMILARITY, closest, fingerprint, near_pairs
 
 UNIT = 1000
-
-
-def photo(seed: int, size: int = 96) -> Image.Image:
-    """Noise whose amplitude falls with the frequency, as in photos, in a tint of its own."""
-    random = np.random.default_rng(seed)
-    frequency = np.hypot(*np.meshgrid(np.fft.rfftfreq(size), np.fft.fftfreq(size)))
-    frequency[0, 0] = np.inf
-    noise = np.fft.irfft2(np.fft.rfft2(random.normal(size=(size, size))) / frequency, (size, size))
-    grey = 128 + 40 * noise / noise.std()
-    tint = random.uniform(-25, 25, 3)
-    return Image.fromarray((grey[:, :, None] + tint).clip(0, 255).astype(np.uint8))
-
-
-def icon(seed: int, size: int = 64) -> Image.Image:
-    """Three coloured shapes on white."""
-    random = np.random.default_rng(seed)
-    image = Image.new("RGB", (size * 4, size * 4), "white")
-    draw = ImageDraw.Draw(image)
-    for shape in (draw.ellipse, draw.rectangle, draw.ellipse):
-        left, top = random.integers(size // 4, 2 * size, 2)
-        right, below = np.array([left, top]) + random.integers(size, 2 * size, 2)
-        colour = tuple(map(int, random.integers(0, 200, 3)))
-        shape((int(left), int(top), int(right), int(below)), fill=colour)
-    return image.resize((size, size), Image.Resampling.BOX)
-
-
-def saved(image: Image.Image, kind: str = "JPEG", quality: int = 85) -> Image.Image:
-    buffer = BytesIO()
-    image.save(buffer, kind, quality=quality)
-    return Image.open(buffer).convert("RGB")
-
-
-def scaled(image: Image.Image, factor: float) -> Image.Image:
-    size = (round(image.width * factor), round(image.height * factor))
-    return saved(image.resize(size, Image.Resampling.BICUBIC))
-
-
-def cropped(image: Image.Image, share: float) -> Image.Image:
-    cut = round(image.width * share)
-    inside = image.crop((cut, cut, image.width - cut, image.height - cut))
-    return saved(inside.resize(image.size, Image.Resampling.BICUBIC))
-
-
-def toned(image: Image.Image, curve: Callable[[float], float]) -> Image.Image:
-    return saved(image.point([round(min(max(curve(v), 0), 255)) for v in range(256)] * 3))
-
-
-CHANGES: dict[str, Callable[[Image.Image], Image.Image]] = {
-    "JPEG 30": lambda image: saved(image, quality=30),
-    "half the size": lambda image: scaled(image, 0.5),
-    "three quarters": lambda image: scaled(image, 0.75),
-    "twice the size": lambda image: scaled(image, 2),
-    "another shape": lambda image: image.resize((image.width, image.height * 2 // 3)),
-    "crop 2%": lambda image: cropped(image, 0.02),
-    "crop 5%": lambda image: cropped(image, 0.05),
-    "brighter": lambda image: toned(image, lambda v: v * 1.05),
-    "darker": lambda image: toned(image, lambda v: v * 0.9),
-    "more contrast": lambda image: toned(image, lambda v: 128 + (v - 128) * 1.1),
-    "less contrast": lambda image: toned(image, lambda v: 128 + (v - 128) * 0.9),
-    "gamma": lambda image: toned(image, lambda v: 255 * (v / 255) ** 1.25),
-    "WebP": lambda image: saved(image, "WEBP", 60),
-    "grey": lambda image: saved(image.convert("L")),
-}
-PICTURES = {f"{draw.__name__} {seed}": draw(seed) for draw in (photo, icon) for seed in range(4)}
 
 
 def taken(*images: Image.Image | np.ndarray) -> list[bytes]:
@@ -273,8 +208,26 @@ def test_many_images_are_compared_in_blocks() -> None:
     assert near_pairs([made(vector) for vector in vectors]).tolist() == expected
 
 
+def test_the_closest_pairs_come_first_and_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    centre = np.zeros(144)
+    centre[20] = 1
+    vectors = np.tile(centre, (8, 1))
+    vectors[:, 30] = [0, 0.04, 0.09, 0.15, 0.22, 0.3, 0.39, 0.49]
+    fingerprints = [made(vector) for vector in vectors]
+    pairs = near_pairs(fingerprints, 0.9)
+    assert len(pairs) > 20
+    monkeypatch.setattr(near_duplicates, "_CLOSEST", 1)
+    found = closest(fingerprints, pairs).tolist()
+    assert found[0] == [0, 1]
+    assert {number for pair in found for number in pair} == set(range(8))
+    assert len(found) <= 8
+    monkeypatch.setattr(near_duplicates, "_MOST_PAIRS", 2)
+    assert closest(fingerprints, pairs).tolist() == found[:2]
+
+
 def test_no_images_have_no_pairs() -> None:
     assert near_pairs([]).shape == (0, 2)
+    assert closest([], near_pairs([])).shape == (0, 2)
 
 
 def test_a_fingerprint_of_another_version_is_refused() -> None:

@@ -9,12 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 
+from tests.support.near_images import photo
 from tests.support.slow_images import slow_jpeg
 from tuner.data import survey as survey_module
 from tuner.data.dataset import Dataset, SplitOptions, split_survey
 from tuner.data.listing import Skipped
+from tuner.data.load import load_dataset
 from tuner.data.survey import Leak, Survey, survey
 from tuner.decoding import pool
 from tuner.decoding.formats import DecodeError
@@ -102,6 +104,66 @@ def test_a_picture_under_two_labels_is_left_out_or_trained_on(pets: Path) -> Non
         where = {file.path: file.split for file in kept.files}
         assert {where[path] for path in conflict} == {"train"}
         assert len(where) == 26
+
+
+def test_a_smaller_copy_under_another_label_is_a_warning(pets: Path) -> None:
+    scene(3).resize((36, 36)).save(pets / "dog" / "small cat.png")
+    dataset = split(pets)
+    assert dataset.conflicts == ()
+    where = {file.path: file.split for file in dataset.files}
+    assert len(where) == 25 and where["cat/03.jpg"] == where["dog/small cat.png"]
+    assert dataset.warnings == (
+        "2 images look like images of another class, such as cat/03.jpg and dog/small cat.png: all "
+        "are used. Check that both labels are right.",
+    )
+
+
+def inspected(root: Path, splits: tuple[str, ...] = ("",)) -> Path:
+    """One scene: the class is a scratch."""
+    for split_name in splits:
+        for number in range(12):
+            random = np.random.default_rng(number + 100 * len(split_name))
+            noise = random.normal(0, 3, (96, 96, 3))
+            clean = (np.asarray(photo(3), float) + noise).clip(0, 255).astype(np.uint8)
+            for label in ("ok", "scratch"):
+                image = Image.fromarray(clean)
+                if label == "scratch":
+                    x, y = random.integers(20, 60, 2)
+                    ImageDraw.Draw(image).line((x, y, x + 12, y + 8), fill=(20, 20, 20), width=2)
+                path = root / split_name / label / f"{number:02}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                image.save(path)
+    return root
+
+
+def test_photos_of_one_scene_can_be_split(tmp_path: Path) -> None:
+    data = inspected(tmp_path / "inspection")
+    found = survey(data)
+    assert found.conflicts == () and found.alike
+    with pytest.raises(DataError, match="alike count as one: --near-duplicates warn splits them"):
+        split_survey(found, SplitOptions())
+    for mode in ("warn", "ignore"):
+        options = SplitOptions(near_duplicates=mode)
+        dataset = load_dataset(data, options)
+        assert min(min(counts.values()) for counts in dataset.counts().values()) >= 2
+        assert any("images of another class" in line for line in dataset.warnings) == (
+            mode == "warn"
+        )
+    assert survey(data, near_duplicates="ignore").near == {}
+
+
+def test_given_splits_of_one_scene_are_used(tmp_path: Path) -> None:
+    dataset = split(inspected(tmp_path / "given", ("train", "val", "test")))
+    assert len(dataset.files) == 72 and dataset.conflicts == ()
+    assert "look like images of another given split" in dataset.warnings[1]
+
+
+def test_one_large_group_is_said(pets: Path) -> None:
+    for number in range(50):
+        put(pets / "cat" / f"again {number:02}.jpg", 3, quality=30 + number)
+    (warning,) = split(pets).warnings
+    assert warning.startswith("51 of 74 images look alike and form one group")
+    assert split_survey(survey(pets, near_duplicates="warn"), SplitOptions()).warnings == ()
 
 
 def test_a_given_group_stays_on_one_side(pets: Path) -> None:

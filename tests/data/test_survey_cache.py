@@ -33,6 +33,17 @@ def test_what_was_put_is_found_by_later_stores_of_the_same_version(cache: Cache)
         assert store.get("a") is None
 
 
+def test_the_likeness_of_a_pair_is_kept_in_either_order(cache: Cache) -> None:
+    with FactStore(cache, 1, 1) as store:
+        store.put_likeness("b", "a", 2)
+        assert store.likeness("a", "b") == 2
+    with FactStore(cache, 1, 1) as store:
+        assert store.likeness("b", "a") == store.likeness("a", "b") == 2
+        assert store.likeness("a", "c") is None
+    with FactStore(cache, 1, 2) as store:
+        assert store.likeness("a", "b") is None
+
+
 def test_without_a_cache_it_is_known_until_the_end() -> None:
     with FactStore(None, 1) as store:
         store.put("a", GOOD)

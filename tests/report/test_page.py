@@ -434,7 +434,8 @@ SETTINGS = [
         data="/photos/of mine", fixed={"unfreeze_blocks": "0", "dropout": "0.5"}, weights="none",
         image_size=64, crop=True, batch_size=16, max_epochs=9, factor=4, iterations=2,
         objective="val_loss", seed=3, val_fraction=0.2, test_fraction=0.1, split_seed=5,
-        drop_leaks=True, keep_conflicts=True, augment="light", views=6, class_weights="balanced",
+        drop_leaks=True, keep_conflicts=True, near_duplicates="warn",
+        augment="light", views=6, class_weights="balanced",
         time_budget_seconds=1234567.5,
     ),
 ]  # fmt: skip
@@ -461,7 +462,7 @@ def test_the_diagnosis_that_is_missing_is_made_by_its_command(tmp_path: Path) ->
     assert shlex.split(command) == [
         "tune", "diagnose", "/photos/of mine", "--weights", "none", "--image-size", "64", "--crop",
         "--val-fraction", "0.2", "--test-fraction", "0.1", "--split-seed", "5", "--drop-leaks",
-        "--keep-conflicts", "--cache-dir", str(tmp_path / "my cache"),
+        "--keep-conflicts", "--near-duplicates", "warn", "--cache-dir", str(tmp_path / "my cache"),
     ]  # fmt: skip
     plain = SearchSettings(data="photos")
     assert diagnose_command(plain, default_cache_dir()) == "tune diagnose photos"

@@ -8,12 +8,14 @@ import typer
 
 from tuner.commands.options import (
     DEFAULTS,
+    GROUP,
     AsJson,
     CacheDir,
     ClassLevel,
     DropLeaks,
     KeepConflicts,
     LabelColumn,
+    NearDuplicatesChoice,
     PathColumn,
     Quiet,
     SplitColumn,
@@ -36,6 +38,7 @@ def data(
     path_column: PathColumn = None,
     label_column: LabelColumn = None,
     split_column: SplitColumn = None,
+    near_duplicates: NearDuplicatesChoice = GROUP,
     export_csv: Annotated[
         Path | None, typer.Option(help="Write images, labels and splits to this table.")
     ] = None,
@@ -55,7 +58,9 @@ def data(
     from tuner.terminal.search_progress import SearchProgress
     from tuner.terminal.tables import print_json, print_report
 
-    options = SplitOptions(val_fraction, test_fraction, split_seed, drop_leaks, keep_conflicts)
+    options = SplitOptions(
+        val_fraction, test_fraction, split_seed, drop_leaks, keep_conflicts, near_duplicates.value
+    )
     layout = Layout(class_level, path_column, label_column, split_column)
     if export_csv is not None:
         check_table(export_csv)
@@ -63,7 +68,9 @@ def data(
         SearchProgress(DEFAULTS.objective, quiet) as progress,
         Cache(cache_dir or default_cache_dir()) as cache,
     ):
-        found = survey(data, cache, progress.count, layout, check=False)
+        found = survey(
+            data, cache, progress.count, layout, False, near_duplicates=near_duplicates.value
+        )
     dataset, problem = None, None
     try:
         dataset = split_survey(found, options)

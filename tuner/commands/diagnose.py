@@ -9,6 +9,7 @@ import typer
 
 from tuner.commands.options import (
     DEFAULTS,
+    GROUP,
     AsJson,
     CacheDir,
     ClassLevel,
@@ -17,6 +18,7 @@ from tuner.commands.options import (
     ImageSize,
     KeepConflicts,
     LabelColumn,
+    NearDuplicatesChoice,
     PathColumn,
     Quiet,
     SplitColumn,
@@ -48,6 +50,7 @@ def diagnose(
     path_column: PathColumn = None,
     label_column: LabelColumn = None,
     split_column: SplitColumn = None,
+    near_duplicates: NearDuplicatesChoice = GROUP,
     seed: Annotated[int, typer.Option(help="Seed of everything but the split.")] = DEFAULTS.seed,
     full: Annotated[
         bool, typer.Option("--full", help="Use three seeds for end-to-end training too.")
@@ -84,7 +87,9 @@ def diagnose(
     from tuner.terminal.search_progress import SearchProgress
     from tuner.terminal.tables import print_json, print_report
 
-    split = SplitOptions(val_fraction, test_fraction, split_seed, drop_leaks, keep_conflicts)
+    split = SplitOptions(
+        val_fraction, test_fraction, split_seed, drop_leaks, keep_conflicts, near_duplicates.value
+    )
     options = Options(weights, image_size, crop, full, seed)
     layout = Layout(class_level, path_column, label_column, split_column)
     listed(data, layout)  # quick checks first

@@ -8,7 +8,13 @@ import typer
 
 from tuner.export.formats import FORMATS, QUANTIZATIONS
 from tuner.metrics.objective import OBJECTIVES
-from tuner.settings import AUGMENTATIONS, CLASS_WEIGHTS, PREFERENCES, SearchSettings
+from tuner.settings import (
+    AUGMENTATIONS,
+    CLASS_WEIGHTS,
+    NEAR_DUPLICATES,
+    PREFERENCES,
+    SearchSettings,
+)
 
 DEFAULTS = SearchSettings()
 Objective = StrEnum("Objective", list(OBJECTIVES))  # type: ignore[misc]
@@ -17,6 +23,8 @@ Augmentation = StrEnum("Augmentation", list(AUGMENTATIONS))  # type: ignore[misc
 NO_AUGMENTATION = Augmentation(DEFAULTS.augment)
 ClassWeights = StrEnum("ClassWeights", list(CLASS_WEIGHTS))  # type: ignore[misc]
 NO_CLASS_WEIGHTS = ClassWeights(DEFAULTS.class_weights)
+NearDuplicates = StrEnum("NearDuplicates", list(NEAR_DUPLICATES))  # type: ignore[misc]
+GROUP = NearDuplicates(DEFAULTS.near_duplicates)
 TableFormat = StrEnum("TableFormat", ["table", "json", "csv"])
 ExportFormat = StrEnum("ExportFormat", list(FORMATS))  # type: ignore[misc]
 Quantization = StrEnum("Quantization", list(QUANTIZATIONS))  # type: ignore[misc]
@@ -46,6 +54,10 @@ PathColumn = Annotated[
 ]
 LabelColumn = Annotated[str | None, typer.Option(help="Column of the labels, likewise.")]
 SplitColumn = Annotated[str | None, typer.Option(help="Column of the splits, likewise.")]
+NearDuplicatesChoice = Annotated[
+    NearDuplicates,
+    typer.Option("--near-duplicates", help="What to do with copies and images that look alike."),
+]
 Weights = Annotated[str, typer.Option(help="Pretrained weights: imagenet, none, or a file.")]
 ImageSize = Annotated[int, typer.Option(help="Image height and width in pixels.")]
 Crop = Annotated[

@@ -13,6 +13,7 @@ import typer
 from tuner.commands.options import (
     DEFAULT_OBJECTIVE,
     DEFAULTS,
+    GROUP,
     NO_AUGMENTATION,
     NO_CLASS_WEIGHTS,
     Augmentation,
@@ -28,6 +29,7 @@ from tuner.commands.options import (
     Keep,
     KeepConflicts,
     LabelColumn,
+    NearDuplicatesChoice,
     Objective,
     PathColumn,
     Quiet,
@@ -106,6 +108,7 @@ def search(
     path_column: PathColumn = None,
     label_column: LabelColumn = None,
     split_column: SplitColumn = None,
+    near_duplicates: NearDuplicatesChoice = GROUP,
     augment: Annotated[
         Augmentation, typer.Option(help="Augmentation of the training images.")
     ] = NO_AUGMENTATION,
@@ -154,6 +157,7 @@ def search(
         path_column=path_column,
         label_column=label_column,
         split_column=split_column,
+        near_duplicates=near_duplicates.value,
         augment=augment.value,
         views=DEFAULT_VIEWS[augment.value] if views is None else views,
         class_weights=class_weights.value,

@@ -14,6 +14,7 @@ import numpy as np
 from tuner.data.listing import Skipped
 from tuner.data.splits import SPLITS, Member, group_names, split_members
 from tuner.data.survey import Leak, Picture, Survey
+from tuner.data.warnings import WARN, dataset_warnings
 from tuner.errors import DataError, SettingsError
 
 _SCHEMA = 1
@@ -46,6 +47,7 @@ class Dataset:
         conflicts: groups of paths of the same picture with different labels.
         leaks: images whose picture or group is in two of the given splits.
         notes: sentences on what was left out, or may be meant otherwise.
+        warnings: sentences on what makes its accuracy doubtful.
     """
 
     root: Path
@@ -56,6 +58,7 @@ class Dataset:
     conflicts: tuple[tuple[str, ...], ...] = ()
     leaks: tuple[Leak, ...] = ()
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def paths(self) -> set[str]:
@@ -106,6 +109,7 @@ class Dataset:
             "root": str(self.root.absolute()),
             "classes": list(self.classes),
             "files": files,
+            "warnings": list(self.warnings),
         }
 
     @classmethod
@@ -122,7 +126,8 @@ class Dataset:
                     f"{_SCHEMA}: upgrade this program."
                 )
             files = tuple(ImageFile(**row) for row in data["files"])
-            return cls(root or Path(data["root"]), tuple(data["classes"]), files)
+            warnings = tuple(data.get("warnings", ()))
+            return cls(root or Path(data["root"]), tuple(data["classes"]), files, warnings=warnings)
         except (KeyError, TypeError) as error:
             raise DataError(f"dataset.json is damaged ({error}): start a new run.") from error
 
@@ -137,6 +142,7 @@ class SplitOptions:
         split_seed: changes the split.
         drop_leaks: leave out training images whose picture is also in a given other split.
         keep_conflicts: train on pictures with two labels; they are never in validation or test.
+        near_duplicates: "group" near images into one split, "warn" of them, or "ignore" them.
     """
 
     val_fraction: float = 0.15
@@ -144,6 +150,7 @@ class SplitOptions:
     split_seed: int = 0
     drop_leaks: bool = False
     keep_conflicts: bool = False
+    near_duplicates: str = "group"
 
     def __post_init__(self) -> None:
         """Check the fractions."""
@@ -184,7 +191,14 @@ def split_survey(found: Survey, options: SplitOptions) -> Dataset:
         if picture.path not in dropped
         and (number not in conflicting or (options.keep_conflicts and _may_train(picture)))
     }
-    splits = split_members(list(members.values()), shares, options.split_seed)
+    try:
+        splits = split_members(list(members.values()), shares, options.split_seed)
+    except DataError as error:
+        if not (found.joined and found.near):
+            raise
+        raise DataError(
+            f"{error} Images that look alike count as one: {WARN} splits them."
+        ) from error
     files = [
         ImageFile(pictures[number].path, member.label, split, pictures[number].sha256, member.group)
         for (number, member), split in zip(members.items(), splits, strict=True)
@@ -198,6 +212,7 @@ def split_survey(found: Survey, options: SplitOptions) -> Dataset:
         conflicts=found.conflicting_paths,
         leaks=found.leaks,
         notes=found.notes,
+        warnings=tuple(dataset_warnings(found)),
     )
     given = {(picture.label, picture.split) for picture in pictures}
     for name, counts in dataset.counts().items():

@@ -28,7 +28,9 @@ def load_dataset(
         DataError: as for `survey`; or a class has too few different images to split.
         CacheError: the cache folder is full, or is not writable.
     """
-    return split_survey(survey(data, cache, on_progress, layout), options or SplitOptions())
+    options = options or SplitOptions()
+    found = survey(data, cache, on_progress, layout, near_duplicates=options.near_duplicates)
+    return split_survey(found, options)
 
 
 def digits_dataset(
@@ -61,6 +63,7 @@ def scan(settings: SearchSettings, cache_dir: Path, on_progress: Progress = sile
         settings.split_seed,
         settings.drop_leaks,
         settings.keep_conflicts,
+        settings.near_duplicates,
     )
     if settings.data is None:
         return digits_dataset(cache_dir, options, on_progress=on_progress)

@@ -1,18 +1,16 @@
-"""Find near-duplicates: the same picture recompressed, resized, brightened or slightly cropped.
+"""Find images that are near: the same picture changed as a whole, or much alike.
 
-Such copies in two splits inflate a score, and their files differ, so that digests do not find them.
-The fingerprint of an image holds the low frequencies of its brightness, as in pHash (C. Zauner,
+Copies in two splits inflate a score, and their files differ, so that digests do not find them. The
+fingerprint of an image holds the low frequencies of its brightness, as in pHash (C. Zauner,
 Implementation and Benchmarking of Perceptual Image Hash Functions, 2010), but in 16 bits each and
 for the image with and without its border, and a coarse map of its colours. Two images are near if
-the frequencies correlate and the colours are close.
-
-ImageHash 4.3.2 was measured and not used: with as few false pairs, its best hash finds less than a
-third of the copies cropped by 2 % a side, and almost none at 5 %.
+the frequencies correlate and the colours are close. `second_look` then tells copies from the rest.
 
 Found are copies with JPEG quality 30 or more, half to twice the size, up to 5 % cropped off every
 side, brightness or contrast changed by a tenth, a gamma of 0.8 to 1.25, another format, or without
-colour; benchmarks/near_duplicates.py measures how many of each, and how many false pairs. A
-mirrored image counts as another: left and right are classes in many sets, such as hands and arrows.
+colour (benchmarks/near_duplicates.py). ImageHash 4.3.2 finds less than a third of the copies
+cropped by 2 % with as few false pairs. A mirrored image counts as another: left and right are
+classes in many sets, such as hands and arrows.
 """
 
 from collections.abc import Iterator, Sequence
@@ -61,6 +59,9 @@ _FORMAT = np.dtype("<i2")
 _SAMPLED_SIDE = 256
 _BLOCK = 512  # images: the products of two blocks stay in a core's cache
 _EXACT_BLOCK = 1 << 16
+# A second look takes 7 ms: of many images before one background, it is for these alone.
+_CLOSEST = 4
+_MOST_PAIRS = 10_000
 
 
 def fingerprint(pixels: np.ndarray) -> bytes:
@@ -118,6 +119,29 @@ def near_pairs(fingerprints: Sequence[bytes], similarity: float = SIMILARITY) ->
             needed = np.where(_of_few(rows, pairs), closely, least)
             found.append(pairs[_correlations(views, pairs) >= needed])
     return np.unique(np.concatenate(found), axis=0)
+
+
+def closest(fingerprints: Sequence[bytes], pairs: np.ndarray) -> np.ndarray:
+    """Of near pairs, those that are the closest few of either image, and not too many.
+
+    Args:
+        fingerprints: of each image.
+        pairs: see `near_pairs`.
+
+    Returns:
+        int64, shape (k, 2), the closest first.
+    """
+    rows = _rows(fingerprints)
+    views = rows[:, _HEAD + _COLOURS :].reshape(len(rows), len(_BORDERS), _KEPT, _KEPT)
+    blocks = range(0, len(pairs), _EXACT_BLOCK)
+    found = [_correlations(views, pairs[start : start + _EXACT_BLOCK]) for start in blocks]
+    order = np.argsort(-np.concatenate([np.empty(0, np.int32), *found]), kind="stable")
+    ends = pairs[order]
+    by_image = np.argsort(ends.ravel(), kind="stable")
+    images = ends.ravel()[by_image]
+    ranks = np.empty(len(images), np.int64)
+    ranks[by_image] = np.arange(len(images)) - np.searchsorted(images, images)
+    return ends[(ranks.reshape(-1, 2) < _CLOSEST).any(axis=1)][:_MOST_PAIRS]
 
 
 def _reduced(pixels: np.ndarray) -> Image.Image:

@@ -11,9 +11,12 @@ from pathlib import Path
 import numpy as np
 
 from tuner.counting import Progress, silent
-from tuner.data import near_duplicates
 from tuner.data.folders import folder_manifest
 from tuner.data.listing import USUAL, Candidate, Layout, Manifest, Skipped, readable
+from tuner.data.near_duplicates import VERSION as FINGERPRINT_VERSION
+from tuner.data.near_duplicates import closest, fingerprint, near_pairs
+from tuner.data.second_look import VERSION as SECOND_LOOK_VERSION
+from tuner.data.second_look import Image, Likeness, look_again
 from tuner.data.splits import components
 from tuner.data.survey_cache import Facts, FactStore
 from tuner.data.table import is_table, split_tables, table_manifest, tables_manifest
@@ -65,10 +68,11 @@ class Survey:
         pictures: the readable images, sorted by path.
         skipped: unreadable images, and images without a class.
         ignored: number of other files and folders.
-        near: pairs of different files of the same picture, as indices of pictures.
+        near: pairs of different files that are one picture or look alike, as indices of pictures.
         unread: number of images that cannot be read, by kind.
         notes: sentences on what was left out, or may be meant otherwise.
         problem: why the images cannot be used, or None.
+        joined: whether near images share a split; identical files always do.
     """
 
     root: Path
@@ -77,38 +81,55 @@ class Survey:
     pictures: tuple[Picture, ...]
     skipped: tuple[Skipped, ...]
     ignored: int
-    near: tuple[tuple[int, int], ...]
+    near: Mapping[tuple[int, int], Likeness]
+    joined: bool = True
     unread: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     problem: str | None = None
 
     @cached_property
+    def identical(self) -> tuple[tuple[int, int], ...]:
+        """Pairs that connect all files of the same content."""
+        return tuple(_chained(self.pictures, lambda picture: picture.sha256))
+
+    @cached_property
+    def grouped(self) -> tuple[tuple[int, int], ...]:
+        """Pairs that connect all images of the same given group."""
+        return tuple(_chained(self.pictures, lambda picture: picture.group))
+
+    @cached_property
     def same(self) -> tuple[tuple[int, int], ...]:
-        """Pairs of images of the same picture, identical files included."""
-        equal = _chained(self.pictures, lambda picture: picture.sha256)
-        return tuple(sorted({*equal, *self.near}))
+        """Pairs of images that are surely the same picture, identical files included."""
+        return tuple(sorted({*self.identical, *self._near(Likeness.COPY, Likeness.RECODED)}))
 
     @cached_property
     def copies(self) -> tuple[tuple[int, ...], ...]:
-        """Groups of images of the same picture, as indices."""
+        """Groups of images that are surely the same picture, as indices."""
         return components(self.same)
 
     @cached_property
+    def alike(self) -> tuple[tuple[int, ...], ...]:
+        """Groups of images that look alike and may show different things, as indices."""
+        copy_of = {number: numbers for numbers in self.copies for number in numbers}
+        pairs = self._near(Likeness.ALIKE)
+        return components(pair for pair in pairs if pair[1] not in copy_of.get(pair[0], ()))
+
+    @cached_property
     def together(self) -> tuple[tuple[int, int], ...]:
-        """Pairs of images that share a split: the same picture, or the same given group."""
-        grouped = _chained(self.pictures, lambda picture: picture.group)
-        return tuple(sorted({*self.same, *grouped}))
+        """Pairs of images that share a split."""
+        near = self.near if self.joined else ()
+        return tuple(sorted({*self.identical, *near, *self.grouped}))
 
     @cached_property
     def conflicts(self) -> tuple[tuple[int, ...], ...]:
-        """Groups of images of the same picture with different labels, as indices."""
+        """Groups of one file, or of a file and itself saved again, under different labels."""
         members: dict[str, list[int]] = defaultdict(list)
         for number, picture in enumerate(self.pictures):
             members[picture.sha256].append(number)
         found = [set(numbers) for numbers in members.values()]
         found += [
             {*members[self.pictures[one].sha256], *members[self.pictures[other].sha256]}
-            for one, other in self.near
+            for one, other in self._near(Likeness.RECODED)
         ]
         conflicting = [sorted(numbers) for numbers in found if len(self._labels(numbers)) > 1]
         return components(pair for numbers in conflicting for pair in pairwise(numbers))
@@ -124,7 +145,7 @@ class Survey:
     def leaks(self) -> tuple[Leak, ...]:
         """Images whose picture or group is in two of the given splits."""
         leaks: list[Leak] = []
-        for numbers in components(self.together):
+        for numbers in components({*self.same, *self.grouped}):
             members: dict[str | None, list[str]] = defaultdict(list)
             for number in numbers:
                 members[self.pictures[number].split].append(self.pictures[number].path)
@@ -135,6 +156,9 @@ class Survey:
                         Leak(path, split, members[other][0], other) for path in members[split]
                     ]
         return tuple(sorted(leaks, key=lambda leak: leak.path))
+
+    def _near(self, *kinds: Likeness) -> list[tuple[int, int]]:
+        return [pair for pair, likeness in self.near.items() if likeness in kinds]
 
     def _labels(self, numbers: Iterable[int]) -> set[str]:
         return {self.pictures[number].label for number in numbers}
@@ -160,6 +184,8 @@ def survey(
     on_progress: Progress = silent,
     layout: Layout = USUAL,
     check: bool = True,
+    *,
+    near_duplicates: str = "group",
 ) -> Survey:
     """Find and read the images of a folder or a table.
 
@@ -167,18 +193,29 @@ def survey(
     interrupted survey resumes from the cache. Without `check`, too much damage is not raised but
     noted as the survey's `problem`.
 
+    Args:
+        data: a folder, or a table.
+        cache: what it knows is not decoded again.
+        on_progress: of reading, then of comparing.
+        near_duplicates: "group" near images into one split, "warn" of them, or "ignore" them.
+
     Raises:
         DataError: there is no such folder, it does not hold images in at least two classes, or more
             than a fifth of them are damaged.
         CacheError: the cache folder is full, or is not writable.
     """
     manifest = listed(data, layout)
-    found, damaged = _read_all(manifest, cache, on_progress)
-    problem = _problem(manifest, [picture for picture, _ in found], damaged)
-    if check and problem is not None:
-        raise DataError(problem)
-    found.sort(key=lambda pair: pair[0].path)
-    pictures = tuple(picture for picture, _ in found)
+    with FactStore(cache, FINGERPRINT_VERSION, SECOND_LOOK_VERSION) as store:
+        found, damaged = _read_all(manifest, store, on_progress)
+        problem = _problem(manifest, [picture for picture, _ in found], damaged)
+        if check and problem is not None:
+            raise DataError(problem)
+        found.sort(key=lambda pair: pair[0].path)
+        pictures = tuple(picture for picture, _ in found)
+        near: Mapping[tuple[int, int], Likeness] = {}
+        if near_duplicates != "ignore":
+            fingerprints = [fingerprint for _, fingerprint in found]
+            near = _near(manifest.root, pictures, fingerprints, store, on_progress)
     return Survey(
         root=manifest.root,
         classes=next(iter(manifest.classes.values())),
@@ -186,7 +223,8 @@ def survey(
         pictures=pictures,
         skipped=tuple(sorted(manifest.stray + damaged, key=lambda skipped: skipped.path)),
         ignored=manifest.ignored,
-        near=_near(pictures, [fingerprint for _, fingerprint in found]),
+        near=near,
+        joined=near_duplicates == "group",
         unread=dict(manifest.unread.most_common()),
         notes=tuple(manifest.notes),
         problem=problem,
@@ -194,28 +232,27 @@ def survey(
 
 
 def _read_all(
-    manifest: Manifest, cache: Cache | None, on_progress: Progress
+    manifest: Manifest, store: FactStore, on_progress: Progress
 ) -> tuple[list[tuple[Picture, bytes]], list[Skipped]]:
     """The readable images with their fingerprints, and the damaged ones."""
     found: list[tuple[Picture, bytes]] = []
     damaged: list[Skipped] = []
-    with FactStore(cache, near_duplicates.VERSION) as store:
-        together = batches(manifest.candidates, lambda item: manifest.root / item.path)
-        read = chain.from_iterable(on_all_cores(partial(_read, manifest.root, store), together))
-        for done, (candidate, sha256, facts) in enumerate(read, start=1):
-            if isinstance(facts, str):
-                hint = manifest.hints.get(candidate.path, "")
-                damaged.append(Skipped(candidate.path, facts + hint))
-            elif isinstance(facts, Facts):
-                picture = Picture(
-                    **vars(candidate),
-                    sha256=sha256,
-                    format=facts.format,
-                    width=facts.width,
-                    height=facts.height,
-                )
-                found.append((picture, facts.fingerprint))
-            on_progress("reading images", done, len(manifest.candidates))
+    together = batches(manifest.candidates, lambda item: manifest.root / item.path)
+    read = chain.from_iterable(on_all_cores(partial(_read, manifest.root, store), together))
+    for done, (candidate, sha256, facts) in enumerate(read, start=1):
+        if isinstance(facts, str):
+            hint = manifest.hints.get(candidate.path, "")
+            damaged.append(Skipped(candidate.path, facts + hint))
+        elif isinstance(facts, Facts):
+            picture = Picture(
+                **vars(candidate),
+                sha256=sha256,
+                format=facts.format,
+                width=facts.width,
+                height=facts.height,
+            )
+            found.append((picture, facts.fingerprint))
+        on_progress("reading images", done, len(manifest.candidates))
     return found, damaged
 
 
@@ -248,17 +285,30 @@ def _looked_up(root: Path, store: FactStore, candidate: Candidate) -> _Read:
 def _facts(data: bytes, pixels: np.ndarray) -> Facts:
     height, width, _ = pixels.shape
     kind = image_format(data[:HEADER_BYTES]) or ""
-    return Facts(kind, width, height, near_duplicates.fingerprint(pixels))
+    return Facts(kind, width, height, fingerprint(pixels))
 
 
-def _near(pictures: Sequence[Picture], fingerprints: list[bytes]) -> tuple[tuple[int, int], ...]:
-    """Pairs of near pictures; identical files are represented by the first."""
+def _near(
+    root: Path,
+    pictures: Sequence[Picture],
+    fingerprints: Sequence[bytes],
+    store: FactStore,
+    on_progress: Progress,
+) -> dict[tuple[int, int], Likeness]:
+    """Near pairs, looked at again; identical files are represented by the first."""
     first: dict[str, int] = {}
     for number, picture in enumerate(pictures):
         first.setdefault(picture.sha256, number)
-    numbers = list(first.values())
-    pairs = near_duplicates.near_pairs([fingerprints[number] for number in numbers])
-    return tuple((numbers[one], numbers[other]) for one, other in pairs.tolist())
+    numbers = np.array(list(first.values()), np.int64)
+    distinct = [fingerprints[number] for number in numbers]
+    pairs = near_pairs(distinct)
+    looked_at = numbers[closest(distinct, pairs)].tolist()
+    images = [
+        Image(root / picture.path, picture.sha256, (picture.width, picture.height))
+        for picture in pictures
+    ]
+    near = dict.fromkeys(map(tuple, numbers[pairs].tolist()), Likeness.ALIKE)
+    return near | look_again(images, [(one, other) for one, other in looked_at], store, on_progress)
 
 
 def _problem(manifest: Manifest, pictures: list[Picture], damaged: list[Skipped]) -> str | None:

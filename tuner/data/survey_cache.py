@@ -23,10 +23,18 @@ CREATE TABLE facts (
     width INTEGER NOT NULL,
     height INTEGER NOT NULL,
     fingerprint BLOB NOT NULL
+) STRICT;
+CREATE TABLE pairs (
+    one TEXT NOT NULL,
+    other TEXT NOT NULL,
+    likeness INTEGER NOT NULL,
+    PRIMARY KEY (one, other)
 ) STRICT
 """
 _SELECT = "SELECT format, width, height, fingerprint FROM facts WHERE sha256 = ?"
 _INSERT = "INSERT OR REPLACE INTO facts VALUES (?, ?, ?, ?, ?)"
+_SELECT_PAIR = "SELECT likeness FROM pairs WHERE one = ? AND other = ?"
+_INSERT_PAIR = "INSERT OR REPLACE INTO pairs VALUES (?, ?, ?)"
 # Images that a killed process can lose; every write costs an fsync.
 _ROWS = 256
 
@@ -42,17 +50,18 @@ class Facts:
 
 
 class FactStore(contextlib.AbstractContextManager["FactStore"]):
-    """Facts by SHA-256, stored in a cache, or in memory without one. Thread-safe.
+    """Facts by SHA-256, and likenesses of pairs, in a cache, or in memory without one. Thread-safe.
 
-    A database that is damaged, or of other fingerprints than `version`, is not used. Every method
+    A database that is damaged, or of other `versions` of these, is not used. Every method
     raises CacheError if the cache folder is full, or is not writable.
     """
 
-    def __init__(self, cache: Cache | None, version: int) -> None:
+    def __init__(self, cache: Cache | None, *versions: int) -> None:
         self._guard = threading.Lock()
         self._new: dict[str, Facts] = {}
+        self._new_pairs: dict[tuple[str, str], int] = {}
         self._cache = cache
-        self._connection = None if cache is None else _opened(cache, key_of(_VERSION, version))
+        self._connection = None if cache is None else _opened(cache, key_of(_VERSION, *versions))
 
     def get(self, sha256: str) -> Facts | None:
         """The facts of an image, or None."""
@@ -70,6 +79,23 @@ class FactStore(contextlib.AbstractContextManager["FactStore"]):
             if len(self._new) >= _ROWS:
                 self._write()
 
+    def likeness(self, one: str, other: str) -> int | None:
+        """The likeness of two images, see `second_look`, or None."""
+        pair = (one, other) if one < other else (other, one)
+        with self._guard:
+            if pair in self._new_pairs or self._connection is None:
+                return self._new_pairs.get(pair)
+            with self._explained():
+                row = self._connection.execute(_SELECT_PAIR, pair).fetchone()
+        return None if row is None else int(row[0])
+
+    def put_likeness(self, one: str, other: str, likeness: int) -> None:
+        """Store the likeness of two images."""
+        with self._guard:
+            self._new_pairs[(one, other) if one < other else (other, one)] = likeness
+            if len(self._new_pairs) >= _ROWS:
+                self._write()
+
     def __exit__(self, *error: object) -> None:
         """Write what is new, even after an interruption."""
         with self._guard:
@@ -83,7 +109,11 @@ class FactStore(contextlib.AbstractContextManager["FactStore"]):
             rows = [(sha256, *astuple(facts)) for sha256, facts in self._new.items()]
             with self._explained(), self._connection:
                 self._connection.executemany(_INSERT, rows)
+                self._connection.executemany(
+                    _INSERT_PAIR, [(*pair, likeness) for pair, likeness in self._new_pairs.items()]
+                )
             self._new.clear()
+            self._new_pairs.clear()
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:
@@ -118,4 +148,4 @@ def _opened(cache: Cache, key: str) -> sqlite3.Connection:
 
 def _create(folder: Path) -> None:
     with contextlib.closing(sqlite3.connect(folder / _FILE)) as connection:
-        connection.execute(_SCHEMA)
+        connection.executescript(_SCHEMA)

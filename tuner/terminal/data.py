@@ -14,6 +14,7 @@ from tuner.data.imbalance import imbalance_note
 from tuner.data.listing import Skipped
 from tuner.data.splits import SPLITS
 from tuner.data.survey import Leak, Survey
+from tuner.data.warnings import dataset_warnings
 from tuner.observer import SearchObserver
 from tuner.terminal.tables import plain, plain_table
 from tuner.text import percent
@@ -37,7 +38,8 @@ def data_report(found: Survey, dataset: Dataset | None, width: int = 80) -> Rend
     )
     used = None if dataset is None else dataset.paths
     warnings = data_warnings(found.skipped, found.conflicting_paths, found.leaks, used)
-    lines = [_sizes(found), _copies(found), _imbalance(dataset), *found.notes, *warnings]
+    warnings += dataset_warnings(found)
+    lines = [_sizes(found), *_copies(found), _imbalance(dataset), *found.notes, *warnings]
     return Group(
         plain(head), _class_table(found, dataset, width), *(plain(line) for line in lines if line)
     )
@@ -45,7 +47,6 @@ def data_report(found: Survey, dataset: Dataset | None, width: int = 80) -> Rend
 
 def data_row(found: Survey, dataset: Dataset | None) -> dict[str, Any]:
     """The same as `tune data --json` prints it."""
-    named = [[found.pictures[number].path for number in each] for each in found.copies]
     return {
         "images": len(found.pictures),
         "classes": dict(Counter(picture.label for picture in found.pictures)),
@@ -55,11 +56,17 @@ def data_row(found: Survey, dataset: Dataset | None) -> dict[str, Any]:
         "not_read": dict(found.unread),
         "notes": list(found.notes),
         "skipped": [asdict(skipped) for skipped in found.skipped],
-        "same": named,
+        "same": _named(found, found.copies),
+        "alike": _named(found, found.alike),
         "conflicts": [list(paths) for paths in found.conflicting_paths],
         "leaks": [asdict(leak) for leak in found.leaks],
+        "warnings": dataset_warnings(found),
         "splits": None if dataset is None else dataset.counts(),
     }
+
+
+def _named(found: Survey, groups: Sequence[Sequence[int]]) -> list[list[str]]:
+    return [[found.pictures[number].path for number in each] for each in groups]
 
 
 def _class_table(found: Survey, dataset: Dataset | None, width: int) -> Table:
@@ -106,16 +113,25 @@ def _sizes(found: Survey) -> str:
     return f"Formats: {shown}. Pixels: {sizes}."
 
 
-def _copies(found: Survey) -> str:
-    groups = found.copies
-    if not groups:
-        return "No picture is there twice."
-    example = " and ".join(found.pictures[number].path for number in groups[0][:2])
-    pictures = "1 picture" if len(groups) == 1 else f"{len(groups):,} pictures"
-    return (
-        f"{sum(map(len, groups)):,} images show only {pictures}, such as {example}"
-        f"{'.' if found.given else ': copies stay on one side of the split.'}"
-    )
+def _copies(found: Survey) -> list[str]:
+    """A sentence on copies, and one on images that look alike."""
+    together = "." if found.given or not found.joined else ": {} stay on one side of the split."
+    lines = ["No picture is there twice."]
+    if groups := found.copies:
+        pictures = "1 picture" if len(groups) == 1 else f"{len(groups):,} pictures"
+        example = " and ".join(_named(found, groups)[0][:2])
+        lines = [
+            f"{sum(map(len, groups)):,} images show only {pictures}, such as {example}"
+            f"{together.format('copies')}"
+        ]
+    if groups := found.alike:
+        example = " and ".join(_named(found, groups)[0][:2])
+        lines.append(
+            f"{sum(map(len, groups)):,} images look alike, such as {example}, and may be further "
+            "shots of one thing, or different things before one background"
+            f"{together.format('they')}"
+        )
+    return lines
 
 
 def _imbalance(dataset: Dataset | None) -> str | None:
@@ -184,4 +200,6 @@ def say_dataset(observer: SearchObserver, dataset: Dataset) -> None:
     for line in dataset.notes:
         observer.note(line)
     for line in data_warnings(dataset.skipped, dataset.conflicts, dataset.leaks, dataset.paths):
+        observer.note(f"Warning: {line}")
+    for line in dataset.warnings:
         observer.note(f"Warning: {line}")
