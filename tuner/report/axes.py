@@ -27,9 +27,6 @@ class Axis:
     """Values along an axis.
 
     Attributes:
-        name: what they are.
-        low: the value at its beginning.
-        high: the value at its end.
         choices: the values where there are only some; `low` and `high` are not used then.
         is_log: whether the axis is logarithmic.
         first: the place of `low`; above 0 where trials lack the value, which lie at 0.

@@ -22,8 +22,6 @@ class Point:
     """A point of a chart.
 
     Attributes:
-        x: place.
-        y: place.
         kind: how it is drawn: a class of the style sheet.
         title: what it is, in words.
         shape: one of SHAPES.
@@ -51,16 +49,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart.
-
-    Attributes:
-        title: its name.
-        label: what it shows, in a sentence.
-        columns: marks below it.
-        rows: marks beside it.
-        lines: the last one on top.
-        points: likewise, above the lines.
-    """
+    """A chart: marks below it and beside it; lines, the last one on top, and points above them."""
 
     title: str
     label: str

@@ -40,12 +40,7 @@ class Contents:
 
 
 def gather(run: Run, cache: Cache, on_progress: Progress) -> Contents:
-    """Gather what there is to report of a run. The test images are not opened.
-
-    Args:
-        run: in any state.
-        cache: holds images and features.
-        on_progress: called with (what is done, done so far, of how many).
+    """Gather what there is to report of a run in any state. The test images are not opened.
 
     Raises:
         RunError: there is no journal, or another version wrote it.

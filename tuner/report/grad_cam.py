@@ -19,10 +19,7 @@ _BATCH = 8
 
 
 def heat_maps(
-    model: keras.Model,
-    pixels: np.ndarray,
-    classes: np.ndarray,
-    on_progress: Progress = silent,
+    model: keras.Model, pixels: np.ndarray, classes: np.ndarray, on_progress: Progress = silent
 ) -> np.ndarray:
     """Grad-CAM of each image for one class.
 
@@ -33,7 +30,7 @@ def heat_maps(
         on_progress: counts images.
 
     Returns:
-        float32, 0 to 1 within each image, shape (images, rows, columns): a 32nd of the image size.
+        float32, 0 to 1 within each image, shape (images, image_size / 32, image_size / 32).
     """
     backbone = next(layer for layer in model.layers if isinstance(layer, keras.Model))
     layer = backbone.get_layer(_LAYER)

@@ -1,7 +1,7 @@
 """The sections that show images: the worst mistakes with heat maps, and doubtful labels."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -72,17 +72,15 @@ def _shown(
 ) -> list[Shown]:
     found = []
     for row, heat in zip(rows, heats, strict=True):
-        seen, hot, problem = None, None, ""
-        try:
-            pixels = picture(files[row], dataset.root, crop)
-            seen = data_address(pixels)
-            hot = None if heat is None else data_address(overlay(pixels, heat))
-        except TuneError as error:
-            problem = str(error)
-        other = dataset.classes[int(outcomes.predicted[row])]
+        file, other = files[row], dataset.classes[int(outcomes.predicted[row])]
         confidence, own = float(outcomes.confidence[row]), float(outcomes.probability[row])
-        path, label = files[row].path, files[row].label
-        found.append(Shown(path, label, other, confidence, own, seen, hot, problem))
+        shown = Shown(file.path, file.label, other, confidence, own)
+        try:
+            pixels = picture(file, dataset.root, crop)
+            hot = None if heat is None else data_address(overlay(pixels, heat))
+            found.append(replace(shown, picture=data_address(pixels), heat=hot))
+        except TuneError as error:
+            found.append(replace(shown, problem=str(error)))
     return found
 
 
@@ -106,12 +104,6 @@ def doubtful_labels(
     Cross-validated logistic regression on the frozen backbone's pooled features predicts each image
     without having seen it; confident learning ranks the labels that differ. With weak features,
     hard images are listed too.
-
-    Args:
-        dataset: of the run; its test images are not opened.
-        settings: of the run: image size, crop, weights.
-        cache: holds images and features from the search.
-        on_progress: called with (what is done, done so far, of how many); cached work is skipped.
 
     Raises:
         RunError: the space has no frozen backbone.

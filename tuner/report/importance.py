@@ -26,13 +26,9 @@ GOOD, POOR = 0.6, 0.2
 
 @dataclass(frozen=True)
 class Importance:
-    """How much one hyperparameter matters.
+    """Share of the score's variance that the forest cannot explain without a hyperparameter.
 
-    Attributes:
-        name: of the hyperparameter, or `EPOCHS`.
-        share: of the variance of the score that the forest cannot explain without it.
-        low: 10th percentile of the same over folds and repeats.
-        high: the 90th.
+    `low` and `high` are the 10th and the 90th percentile over folds and repeats.
     """
 
     name: str
@@ -69,12 +65,8 @@ def importances(
 ) -> Importances | None:
     """Learn which hyperparameters decide the score.
 
-    Args:
-        trials: those of a run; what failed or has no score is left out.
-        on_progress: counts folds.
-
     Returns:
-        The importances; None where fewer than 20 trials have a score, or nothing differs.
+        None where fewer than 20 trials have a score, or nothing differs.
     """
     scored = [trial for trial in trials if trial.rungs and trial.status != FAILED]
     scored = [trial for trial in scored if math.isfinite(trial.score or 0.0)]

@@ -33,9 +33,7 @@ class Parameter:
     """A hyperparameter as it was declared.
 
     Attributes:
-        name: its name.
         values: the choices, or both ends of a range.
-        is_range: whether any value between the two may be drawn.
         is_log: whether it is drawn on a logarithmic scale.
         pinned: the only value that was allowed; None where it was searched.
     """
@@ -52,8 +50,6 @@ class RunData:
     """What is known of a run without its images.
 
     Attributes:
-        name: of the run.
-        settings: of the search.
         state: "running", "done", "interrupted", "damaged" or "failed": every trial failed.
         damage: what is wrong with the journal; None for a sound one.
         trials: every configuration, the best first.
@@ -62,7 +58,7 @@ class RunData:
         schedule: what was planned.
         parameters: what was searched, in the order of declaration.
         dataset: images and split; None where their description is gone.
-        versions: versions and processor of the search.
+        versions: of the search, and its processor.
         prepared: seconds before the training, by what was done.
         outcomes: the winner's predictions for the validation images.
         selection_bias: of the winner's validation accuracy; None if unknown.

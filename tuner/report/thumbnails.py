@@ -38,21 +38,13 @@ class Shown:
     other: str
     confidence: float
     own: float
-    picture: str | None
+    picture: str | None = None
     heat: str | None = None
     problem: str = ""
 
 
 def picture(file: ImageFile, root: Path, crop: bool = False) -> np.ndarray:
-    """An image as the network sees it, squashed or cropped to a square, but in a size to look at.
-
-    Args:
-        file: its path is relative to `root`.
-        root: folder of the images.
-        crop: whether the centre square is taken.
-
-    Returns:
-        uint8, shape (SIDE, SIDE, 3).
+    """An image below `root`, squashed or cropped to a square: uint8, shape (SIDE, SIDE, 3).
 
     Raises:
         DataError: it is gone, or no longer what the search read.
@@ -70,12 +62,7 @@ def picture(file: ImageFile, root: Path, crop: bool = False) -> np.ndarray:
 
 
 def overlay(pixels: np.ndarray, heat: np.ndarray) -> np.ndarray:
-    """A picture with a heat map over it, the stronger the hotter.
-
-    Args:
-        pixels: uint8, shape (height, width, 3).
-        heat: 0 to 1, shape (rows, columns), of any size.
-    """
+    """A `picture` with a heat map over it: 0 to 1, shape (rows, columns)."""
     size = pixels.shape[1::-1]
     smooth = Image.fromarray(heat.astype(np.float32)).resize(size, Image.Resampling.BICUBIC)
     warm = Image.fromarray((255 * np.clip(np.asarray(smooth), 0, 1)).astype(np.uint8))
@@ -85,11 +72,7 @@ def overlay(pixels: np.ndarray, heat: np.ndarray) -> np.ndarray:
 
 
 def data_address(pixels: np.ndarray) -> str:
-    """The picture as a JPEG in a data: address.
-
-    Args:
-        pixels: uint8, shape (height, width, 3).
-    """
+    """The picture as a JPEG in a data: address."""
     stream = io.BytesIO()
     Image.fromarray(pixels).save(stream, "JPEG", quality=_QUALITY, optimize=True)
     return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode()

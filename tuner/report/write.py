@@ -31,12 +31,6 @@ def check_page(path: Path) -> None:
 def write_report(run: Run, path: Path, cache: Cache, on_progress: Progress) -> None:
     """Write the report of a run in any state; the test images are not opened.
 
-    Args:
-        run: the run.
-        path: of the page; it is replaced once the new one is whole.
-        cache: holds images and features of the search.
-        on_progress: called with (what is done, done so far, of how many).
-
     Raises:
         RunError: there is no journal, or another version wrote it.
         OSError: the page cannot be written.
