@@ -158,9 +158,9 @@ def test_the_test_set_is_not_opened(synthetic: Run, tmp_path: Path) -> None:
 def test_what_best_measured_is_shown(synthetic: Run, contents: Contents) -> None:
     assert contents.answer.winner is not None
     winner = contents.answer.winner
-    synthetic.journal.set_evaluation(
-        winner.id, {"epochs": winner.epochs, "test_correct": 30, "test_images": 40}
-    )
+    measured = {"test_correct": 30, "test_images": 40, "opponents": [], "left_out": []}
+    measured |= {"epochs": winner.epochs, "details": {"mistakes": []}}
+    synthetic.journal.set_evaluation(winner.id, measured)
     data = read_run_data(synthetic)
     synthetic.journal.set_evaluation(winner.id, {"epochs": 0})
     found = answer_of(data)

@@ -63,13 +63,13 @@ def answer_of(data: RunData) -> Answer:
         untested = "cannot be read" if found else _UNMEASURED
         return Answer(winner, contenders, None, untested, (), sentences)
     test = Proportion.of(found["test_correct"], found["test_images"])
-    baselines = tuple(map(Baseline.from_json, found.get("opponents", [])))
+    baselines = tuple(map(Baseline.from_json, found["opponents"]))
     leak = data.dataset and leaked(data.dataset, wrong_paths(found)).sentence
     new = "" if leak else " that took no part in the search"
     tested = [f"{first}: it classifies {_share(test, 'test image', new)}."]
     tested += [leak] if leak else []
     if baselines:
-        left_out = [LeftOut(**row) for row in found.get("left_out", [])]
+        left_out = [LeftOut(**row) for row in found["left_out"]]
         tested.append(verdict(baselines, winner.recipe, left_out))
     validated[0] = validated[0][0].upper() + validated[0][1:]
     return Answer(winner, contenders, test, "", baselines, (*tested, *validated))
