@@ -10,7 +10,6 @@ from tuner.metrics.intervals import (
     mean_interval,
     share_interval,
 )
-from tuner.metrics.significance import mcnemar_p
 
 
 @pytest.mark.parametrize(("right", "images"), [(0, 1), (1, 1), (0, 30), (52, 72), (29, 30)])
@@ -36,17 +35,6 @@ def test_a_difference_is_that_of_the_same_images() -> None:
     better = one | (random.random(300) < 0.2)
     low, high = difference_interval(better, one)
     assert 0 < low < better.mean() - one.mean() < high < 0.1
-
-
-def test_mcnemar_counts_the_images_that_one_alone_knows() -> None:
-    one, other = np.zeros(100, bool), np.zeros(100, bool)
-    assert mcnemar_p(one, other) == 1.0
-    one[:9] = True
-    other[9:10] = True
-    assert mcnemar_p(one, other) == pytest.approx(2 * (1 + 10) / 2**10)
-    assert mcnemar_p(other, one) == mcnemar_p(one, other)
-    both = np.ones(100, bool)
-    assert mcnemar_p(np.append(one, both), np.append(other, both)) == mcnemar_p(one, other)
 
 
 def test_each_class_counts_the_same_in_a_balanced_interval() -> None:
