@@ -8,8 +8,10 @@ from sklearn import metrics as known
 
 from tuner.metrics.scores import (
     Scores,
+    balanced_accuracy,
     brier_scores,
     calibration_error,
+    chance_rate,
     confusions,
     per_class,
     reliability,
@@ -72,3 +74,34 @@ def test_calibration() -> None:
     expected = (4 * 0.05 + 1 * 1.0) / 5
     assert reliability_gap(rows) == pytest.approx(expected)
     assert calibration_error(np.eye(2)[[0, 1]], np.array([0, 1])) == 0
+
+
+COUNTS = {"cat": 6, "dog": 3, "eel": 1, "fox": 0}
+
+
+def test_the_rate_of_chance() -> None:
+    assert chance_rate(COUNTS, COUNTS, "val_accuracy") == 0.6
+    assert chance_rate(COUNTS, COUNTS, "val_balanced_accuracy") == pytest.approx(1 / 3)
+    assert chance_rate(COUNTS, COUNTS, "val_loss") is None
+    assert chance_rate({"cat": 0}, {"cat": 1}, "val_accuracy") is None
+
+
+def test_the_most_frequent_class_is_that_of_the_training_images() -> None:
+    training = {"cat": 2, "dog": 9, "eel": 1, "fox": 0}
+    assert chance_rate(COUNTS, training, "val_accuracy") == 0.3
+    only_fox = {"cat": 0, "dog": 0, "eel": 0, "fox": 5}
+    assert chance_rate(COUNTS, only_fox, "val_balanced_accuracy") == 0
+
+
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=60), st.integers(0, 4))
+def test_the_rate_of_chance_is_what_always_answering_one_class_scores(
+    rows: list[int], largest: int
+) -> None:
+    labels = np.array(rows)
+    counts = {str(name): int((labels == name).sum()) for name in range(5)}
+    training = {str(name): int(name == largest) for name in range(5)}
+    always = np.eye(5)[[largest] * len(labels)]
+    accuracy = float((always.argmax(axis=1) == labels).mean())
+    assert chance_rate(counts, training, "val_accuracy") == pytest.approx(accuracy)
+    balanced = balanced_accuracy(always, labels)
+    assert chance_rate(counts, training, "val_balanced_accuracy") == pytest.approx(balanced)

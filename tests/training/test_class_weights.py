@@ -8,7 +8,7 @@ from sklearn.metrics import recall_score
 from sklearn.utils.class_weight import compute_class_weight
 
 from tuner.data.imbalance import imbalance_note
-from tuner.metrics.scores import balanced_accuracy, chance_rate
+from tuner.metrics.scores import balanced_accuracy
 from tuner.training.class_weights import balanced_weights
 
 
@@ -49,28 +49,6 @@ def test_balanced_weights_are_those_of_scikit_learn_and_add_up_to_the_rows(rows:
     np.testing.assert_allclose(weights[classes], expected, rtol=1e-6)
     assert weights[labels].sum() == pytest.approx(len(labels), rel=1e-5)
     assert np.count_nonzero(weights) == len(classes)
-
-
-COUNTS = {"cat": 6, "dog": 3, "eel": 1, "fox": 0}
-
-
-def test_the_rate_of_chance() -> None:
-    assert chance_rate(COUNTS, "val_accuracy") == 0.6
-    assert chance_rate(COUNTS, "val_balanced_accuracy") == pytest.approx(1 / 3)
-    assert chance_rate(COUNTS, "val_loss") is None
-    assert chance_rate({"cat": 0}, "val_accuracy") is None
-
-
-@given(st.lists(st.integers(0, 4), min_size=1, max_size=60))
-def test_the_rate_of_chance_is_what_always_answering_one_class_scores(rows: list[int]) -> None:
-    labels = np.array(rows)
-    counts = {str(name): int((labels == name).sum()) for name in range(5)}
-    largest = int(np.bincount(labels).argmax())
-    always = probabilities([largest] * len(labels), 5)
-    accuracy = float((always.argmax(axis=1) == labels).mean())
-    assert chance_rate(counts, "val_accuracy") == pytest.approx(accuracy)
-    balanced = balanced_accuracy(always, labels)
-    assert chance_rate(counts, "val_balanced_accuracy") == pytest.approx(balanced)
 
 
 OBJECTIVE = "--objective val_balanced_accuracy lets each class count the same"

@@ -158,11 +158,14 @@ def confusions(predicted: np.ndarray, labels: np.ndarray) -> list[list[int]]:
     return [[*map(int, pair), int(count)] for pair, count in zip(found, counts, strict=True)]
 
 
-def chance_rate(counts: Mapping[str, int], objective: str) -> float | None:
-    """The score of always predicting the most frequent class, a share of one.
+def chance_rate(
+    counts: Mapping[str, int], training: Mapping[str, int], objective: str
+) -> float | None:
+    """The score of always predicting the most frequent class of the training images, 0 to 1.
 
     Args:
         counts: images by class, of the split that is scored.
+        training: the same of the training images.
         objective: name of the score, such as "val_accuracy".
 
     Returns:
@@ -172,4 +175,5 @@ def chance_rate(counts: Mapping[str, int], objective: str) -> float | None:
     kind = Objective(objective)
     if kind.is_loss or not present:
         return None
-    return 1 / len(present) if kind.is_balanced else max(present) / sum(present)
+    right = counts[max(training, key=lambda name: training[name])]
+    return bool(right) / len(present) if kind.is_balanced else right / sum(present)

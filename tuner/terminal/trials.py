@@ -149,8 +149,8 @@ def print_csv(rows: list[dict[str, Any]]) -> None:
 def _chance(run: Run) -> float | None:
     """Score of the most frequent class on the validation images; None if they are gone."""
     try:
-        counts = run.dataset().counts()
+        dataset = run.dataset()
     except InputError:  # the trials can be shown without
         return None
-    of_validation = {name: splits["validation"] for name, splits in counts.items()}
-    return chance_rate(of_validation, run.settings.objective)
+    of_validation = {name: splits["validation"] for name, splits in dataset.counts().items()}
+    return chance_rate(of_validation, dataset.training_counts(), run.settings.objective)
