@@ -31,6 +31,16 @@ from tuner.settings import BEST
 from tuner.storage.cache import Cache
 from tuner.training.networks import trained_model
 
+NOT_TESTED = (
+    "No image was held out for a test: how good the winner is on new images is not known, and its "
+    "validation accuracy is too high, as it was chosen by that."
+)
+# What the journal would hold of a run without test images.
+_NOTHING: dict[str, Any] = {
+    "test_correct": 0, "test_images": 0, "test_balanced_accuracy": None, "opponents": (),
+    "left_out": (), "details": {"mistakes": ()},
+}  # fmt: skip
+
 
 @dataclass(frozen=True, kw_only=True)
 class Winner:
@@ -39,12 +49,12 @@ class Winner:
     Attributes:
         trial: its record.
         preferred: "best" or "simple": how it was chosen.
-        classes: number of classes.
+        classes: number of classes of the validation images.
         validation_accuracy: as recorded when its last epoch ended; the search chose by it.
         validation_balanced_accuracy: the mean of the classes' own accuracies, likewise.
         validation_majority_rate: accuracy of naming the most frequent class every time.
         test_images: how many images took no part in the search.
-        test_accuracy: on these.
+        test_accuracy: on these; None, as all else that is measured on them, if there are none.
         test_balanced_accuracy: the mean of the classes' own accuracies on these.
         test_accuracy_interval: 95 % interval of the test accuracy.
         majority_rate: accuracy on these of naming the most frequent class every time.
@@ -64,10 +74,10 @@ class Winner:
     validation_balanced_accuracy: float
     validation_majority_rate: float
     test_images: int
-    test_accuracy: float
-    test_balanced_accuracy: float
-    test_accuracy_interval: tuple[float, float]
-    majority_rate: float
+    test_accuracy: float | None
+    test_balanced_accuracy: float | None
+    test_accuracy_interval: tuple[float, float] | None
+    majority_rate: float | None
     selection_bias: SelectionBias | None
     baselines: tuple[Baseline, ...]
     left_out: tuple[LeftOut, ...]
@@ -78,6 +88,8 @@ class Winner:
     @property
     def verdict(self) -> str:
         """What the search gained over the simplest network, in a sentence."""
+        if not self.test_images:
+            return NOT_TESTED
         return verdict(self.baselines, self.trial.recipe, self.left_out)
 
     def to_json(self) -> dict[str, Any]:
@@ -102,7 +114,7 @@ class Winner:
             "verdict": self.verdict,
             "looks": list(self.accesses),
             "leaked_test_images": self.leaked.to_json(),
-            "test_scores": self.details["scores"],
+            "test_scores": self.details.get("scores"),
             **{name: value for name, value in self.details.items() if name != "scores"},
         }
 
@@ -132,6 +144,8 @@ def evaluate_winner(
         DataError: a test image has changed since the search, or is gone.
     """
     trial = chosen_trial(run, dataset, prefer)
+    if not dataset.of("test"):
+        return _winner(run, dataset, trial, prefer)
     results = _results(run, trial)
     if results is None or _may_add(run, dataset, cache, results, on_progress):
         _open_test_images(run, dataset, cache, trial, on_progress)
@@ -196,7 +210,7 @@ def _simple(run: Run, dataset: Dataset) -> TrialRecord | None:
 
 def _winner(run: Run, dataset: Dataset, trial: TrialRecord, prefer: str) -> Winner:
     """A trial with what the journal has of it."""
-    results = _results(run, trial)
+    results = _results(run, trial) if dataset.of("test") else _NOTHING
     assert results is not None
     metrics = run.journal.epochs(trial.id)[trial.epochs - 1]
     right, images = results["test_correct"], results["test_images"]
@@ -204,15 +218,15 @@ def _winner(run: Run, dataset: Dataset, trial: TrialRecord, prefer: str) -> Winn
     return Winner(
         trial=trial,
         preferred=prefer,
-        classes=len(dataset.classes),
+        classes=len(set(labels.tolist())),
         validation_accuracy=metrics["val_accuracy"],
         validation_balanced_accuracy=metrics["val_balanced_accuracy"],
         validation_majority_rate=dataset.majority_rate("validation"),
         test_images=images,
-        test_accuracy=right / images,
+        test_accuracy=right / images if images else None,
         test_balanced_accuracy=results["test_balanced_accuracy"],
-        test_accuracy_interval=share_interval(right, images),
-        majority_rate=dataset.majority_rate("test"),
+        test_accuracy_interval=share_interval(right, images) if images else None,
+        majority_rate=dataset.majority_rate("test") if images else None,
         selection_bias=selection_bias_of(run.journal, labels, run.settings.objective, prefer),
         baselines=tuple(Baseline.from_json(row) for row in results["opponents"]),
         left_out=_left_out(results),

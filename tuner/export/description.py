@@ -48,8 +48,12 @@ def describe(
 def _description(run: Run, winner: Winner, dataset: Dataset, exported: Exported) -> dict[str, Any]:
     reference, settings = exported.reference, run.settings
     test = slice(reference.validation, None)
-    mistakes = confusions(reference.probabilities[test], reference.labels[test], dataset.classes)
-    details = details_of(reference.probabilities[test], dataset)
+    mistakes = []
+    details: dict[str, Any] = {"scores": None, "intervals": {}, "per_class": []}
+    if dataset.of("test"):
+        predicted = reference.probabilities[test]
+        mistakes = confusions(predicted, reference.labels[test], dataset.classes)
+        details = details_of(predicted, dataset)
     accesses = access_rows(run, dataset)
     return {
         "schema": SCHEMA_VERSION,

@@ -43,7 +43,7 @@ class ExportOptions:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Expected calibration error on the test images, 0 to 1.
+    """Expected calibration error on the test images, 0 to 1; None if there are none.
 
     Attributes:
         temperature: the logits are divided by it; None if they are as trained.
@@ -52,13 +52,13 @@ class Calibration:
     """
 
     temperature: float | None
-    before: float
-    after: float
+    before: float | None
+    after: float | None
 
     @property
     def warning(self) -> str | None:
         """A sentence if the temperature made it worse, else None."""
-        if self.temperature is None or self.after <= self.before:
+        if self.temperature is None or (self.after or 0.0) <= (self.before or 0.0):
             return None
         return (
             "The temperature did not help: the calibration error on the test images rose. Export "

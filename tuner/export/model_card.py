@@ -76,14 +76,22 @@ def model_card(description: Mapping[str, Any], labels: Sequence[str]) -> str:
         "## Data\n\n" + _data(description, labels),
         "## How good it is\n\n" + _metrics(description),
         "## Was the search worth it?\n\n" + _opponents(description),
-        "## Classes\n\n" + _classes(description["per_class"]),
-        "## Confusions\n\n" + _confusions(description["confusions"]),
+        *_by_class(description),
         "## Files\n\n" + _files(formats, description),
         "## Loading\n\n" + _loading(formats),
         "## Pixels\n\n" + _pixels(description),
         "## Limits\n\n" + _limits(description),
     ]
     return "\n\n".join(sections) + "\n"
+
+
+def _by_class(description: Mapping[str, Any]) -> list[str]:
+    if not description["per_class"]:  # there are no test images
+        return []
+    return [
+        "## Classes\n\n" + _classes(description["per_class"]),
+        "## Confusions\n\n" + _confusions(description["confusions"]),
+    ]
 
 
 def escaped(text: str) -> str:
@@ -112,7 +120,9 @@ def _data(description: Mapping[str, Any], labels: Sequence[str]) -> str:
     searched = "The search trained on the training images and selected on the validation images."
     if "refit" in description:
         searched = "The network was refitted on the training and validation images of a search."
-    if leak and leak["sentence"]:
+    if not images["test"]:
+        searched += " No image was held out for a test."
+    elif leak and leak["sentence"]:
         searched += f" {leak['sentence']}"
     else:
         searched += " The test images were held out."
@@ -132,6 +142,8 @@ def _metrics(description: Mapping[str, Any]) -> str:
     if "refit" in description:
         parts.insert(0, description["refit"]["sentence"])
     scores, intervals = description["test_scores"], description["intervals"]
+    if scores is None:
+        return "\n\n".join([*parts, description["verdict"]])
     rows = []
     for name, (title, shown) in _SCORES.items():
         between = intervals.get(name)
@@ -162,6 +174,8 @@ def _validation(description: Mapping[str, Any]) -> list[Sequence[str]]:
 
 def _test(description: Mapping[str, Any]) -> list[Sequence[str]]:
     accuracy, images = description["test_accuracy"], description["images"]["test"]
+    if accuracy is None:
+        return []
     low, high = share_interval(round(accuracy * images), images)
     chance = percent(description["majority_rate"]["test"])
     rows = [(f"{images} test", percent(accuracy), f"{percent(low)} to {percent(high)}", chance)]

@@ -89,6 +89,13 @@ def best_of(
     if request is None:
         return Best(evaluate_winner(run, dataset, cache, on_progress, prefer))
     check_target(request.folder.absolute())
+    needs = {"--refit": request.refit, "--calibrate": request.options.calibrate}
+    for option, given in needs.items():
+        if given and not dataset.of("test"):
+            raise ExportError(
+                f"{option} needs test images to measure what it does, and the run {run.name} has "
+                "none (--test-fraction 0). Export without it."
+            )
     winner = evaluate_winner(run, dataset, cache, on_progress, prefer)
     refitted = None
     if request.refit:
@@ -266,8 +273,10 @@ def _check_recorded(reference: Reference, winner: Winner) -> None:
         )
 
 
-def _test_error(reference: Reference) -> float:
+def _test_error(reference: Reference) -> float | None:
     part = slice(reference.validation, None)
+    if not len(reference.labels[part]):
+        return None
     return calibration_error(reference.probabilities[part], reference.labels[part])
 
 

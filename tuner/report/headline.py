@@ -58,6 +58,8 @@ def answer_of(data: RunData) -> Answer:
     if found is None or isinstance(found, Absent):
         unread = "The result on the test images, if there is one, cannot be read:"
         unmeasured = "On the test images: not yet measured. tune best opens them, once."
+        if data.dataset is not None and not data.dataset.of("test"):
+            unmeasured = "No image was held out for a test."
         last = f"{unread} {found.reason}" if found else unmeasured
         sentences = (f"{first}: {validated[0]}", *validated[1:], last)
         untested = "cannot be read" if found else _UNMEASURED

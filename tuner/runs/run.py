@@ -71,7 +71,8 @@ class Run:
         except (ValueError, RecursionError) as error:
             raise RunError(f"{path} is damaged: {error}.") from error
         labels = {file.label for file in dataset.files}
-        if not all(map(dataset.of, SPLITS)) or labels != set(dataset.classes):
+        splits = [name for name in SPLITS if name != "test" or self.settings.test_fraction]
+        if not all(map(dataset.of, splits)) or labels != set(dataset.classes):
             raise RunError(f"{path} is damaged: a split or a class has no images.")
         return dataset
 

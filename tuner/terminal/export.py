@@ -68,7 +68,11 @@ def print_export(export: Path, exported: Exported) -> None:
             "MODEL_CARD.md says what."
         )
     calibration = exported.calibration
-    if calibration.temperature is not None:
+    if (
+        calibration.before is not None
+        and calibration.after is not None
+        and (calibration.temperature is not None)
+    ):
         typer.echo(
             f"Calibrated with temperature {calibration.temperature:.3f}: calibration error on the "
             f"test images {percent(calibration.before)} before, {percent(calibration.after)} after"

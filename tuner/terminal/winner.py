@@ -50,13 +50,17 @@ def winner_lines(winner: "Winner", objective: str, details: bool = False) -> lis
     trial = winner.trial
     recipe = f", the {trial.recipe}" if trial.recipe else ""
     accesses = ""
-    if details or len(winner.accesses) > 1:
+    if len(winner.accesses) > (0 if details else 1):
         accesses = access_sentence(winner.accesses)
     return [
         f"Winner: trial {trial_name(trial.id)}{recipe}, {counted(trial.epochs, 'epoch')}",
         *_accuracies(winner, objective),
         *textwrap.wrap(winner.verdict, 79),
-        *([*_scores(winner), *_classes(winner), *_baselines(winner)] if details else []),
+        *(
+            [*_scores(winner), *_classes(winner), *_baselines(winner)]
+            if details and winner.test_images
+            else []
+        ),
         *textwrap.wrap(accesses, 79),
         "Hyperparameters:",
         *(
@@ -69,26 +73,39 @@ def winner_lines(winner: "Winner", objective: str, details: bool = False) -> lis
 def _accuracies(winner: "Winner", objective: str) -> list[str]:
     """Each accuracy, beside that of always answering the most frequent class."""
     chose = {} if winner.preferred == SIMPLE else {objective: ", which chose it"}
-    leak = winner.leaked.sentence
-    low, high = winner.test_accuracy_interval
     lines = [
-        f"Test accuracy         {percent(winner.test_accuracy)} of {winner.test_images} images"
-        f"{'' if leak else ' that took no part in the search'}",
-        f"  95 % interval       {100 * low:.1f} to {percent(high)}",
-        *textwrap.wrap(leak or "", 79, **_INDENTED),
+        *_tested(winner),
         f"Validation accuracy   {percent(winner.validation_accuracy)}"
         f"{chose.get('val_accuracy', '')}",
         *_bias_corrected(winner),
-        f"{CHANCE} {percent(winner.majority_rate)} (test), "
+        f"{CHANCE} {_test(winner.majority_rate)}"
         f"{percent(winner.validation_majority_rate)} (validation)",
     ]
     if objective == "val_balanced_accuracy":
         lines += [
-            f"Mean of the classes   {percent(winner.test_balanced_accuracy)} (test), "
+            f"Mean of the classes   {_test(winner.test_balanced_accuracy)}"
             f"{percent(winner.validation_balanced_accuracy)} (validation), which chose it",
             f"{CHANCE} {percent(1 / winner.classes)} (mean of the classes)",
         ]
     return lines
+
+
+def _tested(winner: "Winner") -> list[str]:
+    """The test accuracy with its interval; nothing without test images."""
+    if winner.test_accuracy is None or winner.test_accuracy_interval is None:
+        return []
+    leak = winner.leaked.sentence
+    low, high = winner.test_accuracy_interval
+    return [
+        f"Test accuracy         {percent(winner.test_accuracy)} of {winner.test_images} images"
+        f"{'' if leak else ' that took no part in the search'}",
+        f"  95 % interval       {100 * low:.1f} to {percent(high)}",
+        *textwrap.wrap(leak or "", 79, **_INDENTED),
+    ]
+
+
+def _test(share: float | None) -> str:
+    return "" if share is None else f"{percent(share)} (test), "
 
 
 def _bias_corrected(winner: "Winner") -> list[str]:
