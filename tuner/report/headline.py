@@ -120,15 +120,15 @@ def _on_validation(
     if best is None:
         return [f"it has {data.objective} {winner.score:.4f}."]
     others = [_difference(best, other) for other in contenders if not other.is_winner]
-    return [f"it classifies {_share(best, 'validation image')}.", *others]
+    return [f"it classifies {_share(best, 'validation image')}.", f"That is {', '.join(others)}."]
 
 
 def _difference(best: Proportion, other: Contender) -> str:
     points = 100 * (best.share - other.accuracy.share)
     than = f"{other.name} ({percent(other.accuracy.share)})"
     if round(abs(points), 1) == 0:
-        return f"That is as much as {than}."
-    return f"That is {abs(points):.1f} points {'more' if points > 0 else 'less'} than {than}."
+        return f"as much as {than}"
+    return f"{abs(points):.1f} points {'more' if points > 0 else 'less'} than {than}"
 
 
 def _cautions(data: RunData, winner: TrialRecord) -> list[str]:
