@@ -33,7 +33,13 @@ def load_space(
             f"there is no search space {name!r}. "
             f"Choose {', '.join(SPACES)}, or give your own as package.module:Class."
         )
-    space = import_named("search space", place, SettingsError)
+    space, left = import_named("search space", place, SettingsError)
+    if changed := left.differences(type(left).current()):
+        raise SettingsError(
+            f"the module of the search space {name!r} sets Keras to {changed} for the whole "
+            "process, but a search computes in float32. Remove that line; a layer of your own may "
+            "take a dtype."
+        )
     try:
         return space(num_classes=num_classes, image_size=image_size, weights=weights)
     except TypeError as error:

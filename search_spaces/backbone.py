@@ -16,6 +16,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from search_spaces.keras_settings import in_float32
 from search_spaces.pretrained_weights import check_weights, load_weights
 from tuner.errors import SettingsError
 
@@ -32,6 +33,7 @@ SMALLEST_IMAGE_SIZE = 32
 _IMAGENET_MEAN_BGR = (103.939, 116.779, 123.68)
 
 
+@in_float32()
 def build_backbone(image_size: int, weights: str | Path = "imagenet") -> keras.Model:
     """Build ResNet50 without its top, completely frozen.
 
@@ -128,6 +130,7 @@ def cut_layer(unfreeze_blocks: int) -> str:
     return f"{BLOCKS[-unfreeze_blocks - 1]}_out"
 
 
+@in_float32()
 def segments(backbone: keras.Model) -> list[keras.Model]:
     """The network as models that end at the CUTS, in order.
 

@@ -1,8 +1,10 @@
 """Weights for the backbone: ImageNet's, random ones, or those of a file."""
 
 import contextlib
+import hashlib
 import os
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +12,12 @@ import h5py
 import keras
 
 from search_spaces.hdf5 import HDF5Error, check_hdf5
+from search_spaces.keras_home import keras_home
 from tuner.errors import WeightsError
 
 _IMAGENET_FILE = "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5"
 _IMAGENET_MD5 = "4d473c1dd8becc155b73f8504c6f6626"
+_IMAGENET_BYTES = 94_765_736
 _IMAGENET_URL = (
     f"https://storage.googleapis.com/tensorflow/keras-applications/resnet/{_IMAGENET_FILE}"
 )
@@ -42,32 +46,47 @@ def _initialize(backbone: keras.Model) -> None:
 
 
 def _imagenet_file() -> Path:
-    """Keras's copy of the ImageNet weights, downloaded if it is missing."""
-    folder = _keras_home()
+    """Keras's copy of the ImageNet weights, downloaded if there is none; never changed."""
+    folder = keras_home() / "models"
+    file = folder / _IMAGENET_FILE
+    if os.path.lexists(file):  # `get_file` would replace one that it takes for damaged
+        _check_imagenet_file(file)
+        return file
     try:
-        with contextlib.redirect_stdout(sys.stderr):
-            file = keras.utils.get_file(
+        folder.mkdir(parents=True, exist_ok=True)
+        with (
+            contextlib.redirect_stdout(sys.stderr),
+            tempfile.TemporaryDirectory(dir=folder, prefix=".download.") as temporary,
+        ):
+            downloaded = keras.utils.get_file(
                 _IMAGENET_FILE,
                 _IMAGENET_URL,
-                cache_dir=folder,
-                cache_subdir="models",
+                cache_dir=temporary,
+                cache_subdir="",
                 file_hash=_IMAGENET_MD5,
             )
+            Path(downloaded).rename(file)
     except Exception as error:  # get_file raises a bare Exception
         raise WeightsError(
             f"the ImageNet weights could not be downloaded. Fetch {_IMAGENET_URL} on another "
-            f"machine and put it in {folder / 'models'}, which then works offline; or pass "
-            "--weights FILE."
+            f"machine and put it in {folder}, which then works offline; or pass --weights FILE."
         ) from error
-    return Path(file)
+    return file
 
 
-def _keras_home() -> Path:
-    """The folder that Keras downloads to; `get_file` uses it too, but does not return it."""
-    if "KERAS_HOME" in os.environ:
-        return Path(os.environ["KERAS_HOME"]).expanduser()
-    home = os.path.expanduser("~")  # noqa: PTH111 - Path.home() raises where there is none
-    return Path(home if os.access(home, os.W_OK) else "/tmp", ".keras")
+def _check_imagenet_file(file: Path) -> None:
+    try:
+        with file.open("rb") as opened:
+            if hashlib.file_digest(opened, "md5").hexdigest() == _IMAGENET_MD5:
+                return
+            found = f"has {os.fstat(opened.fileno()).st_size:,} bytes and is not"
+    except OSError as error:
+        found = f"cannot be read ({error.strerror}): it should be"
+    raise WeightsError(
+        f"{file} {found} the file of ImageNet weights without top that Keras downloads, of "
+        f"{_IMAGENET_BYTES:,} bytes with the MD5 {_IMAGENET_MD5}. Move it away, and it is fetched "
+        f"from {_IMAGENET_URL}; or pass --weights FILE."
+    )
 
 
 def _check_file(path: Path) -> None:

@@ -11,6 +11,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from search_spaces.keras_settings import in_float32
+
 # Values half-way between integers are common (scales are ratios of small numbers), and runtimes
 # differ in the last bits. Rounding up from a little below the half agrees in every runtime.
 _TIE_MARGIN = 1 / 128
@@ -43,6 +45,7 @@ def resize(images: Any, image_size: int, crop: bool = False) -> Any:
     return ops.clip(ops.floor(ops.subtract(pixels, -(0.5 + _TIE_MARGIN))), 0.0, 255.0)
 
 
+@in_float32()
 def resizer(image_size: int, crop: bool = False) -> keras.Model:
     """`resize` as a Keras model, from shape (batch, any, any, 3) to (batch, size, size, 3)."""
     inputs = keras.Input((None, None, 3), name="rgb")

@@ -11,6 +11,7 @@ import numpy as np
 
 from search_spaces.backbone import CUTS, build_backbone, cut_layer, preprocess, unfreeze
 from search_spaces.head import STATISTICS_ROWS, HeadStatistics, build_head, statistics_rows
+from search_spaces.keras_settings import in_float32
 from search_spaces.optimizer import TransferAdam
 from search_spaces.recipes import RECIPES
 from tuner.errors import SettingsError
@@ -103,6 +104,7 @@ class ResNet50Space(keras_tuner.HyperModel):
         hp.Float("l2", 1e-6, 1e-2, sampling="log", default=default.l2)
         hp.Float("learning_rate", 1e-5, 1e-2, sampling="log", default=default.learning_rate)
 
+    @in_float32()
     def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
         """Build and compile the whole network of one configuration.
 
@@ -116,6 +118,7 @@ class ResNet50Space(keras_tuner.HyperModel):
         compile_classifier(model, configuration)
         return model
 
+    @in_float32()
     def fit(
         self, hp: keras_tuner.HyperParameters, model: keras.Model, *args: Any, **kwargs: Any
     ) -> Any:
@@ -132,6 +135,7 @@ class ResNet50Space(keras_tuner.HyperModel):
         """Build the backbone alone, with the pretrained weights, completely frozen."""
         return build_backbone(self.image_size, self.weights)
 
+    @in_float32()
     def build_whole(
         self, configuration: Configuration, backbone: keras.Model, seed: int
     ) -> keras.Model:
@@ -142,6 +146,7 @@ class ResNet50Space(keras_tuner.HyperModel):
         images = keras.Input((self.image_size, self.image_size, 3), name="image")
         return self._with_head(configuration, backbone, images, backbone(preprocess(images)), seed)
 
+    @in_float32()
     def build_suffix(
         self,
         configuration: Configuration,

@@ -13,6 +13,7 @@ import pytest
 from tuner import environment
 from tuner.environment import check_keras_config, prepare_device, versions
 from tuner.errors import SettingsError
+from tuner.storage.cache import default_cache_dir
 
 
 @pytest.fixture(autouse=True)
@@ -61,14 +62,28 @@ def test_an_empty_variable_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     check_keras_config()
 
 
-@pytest.mark.parametrize("writable", [True, False])
-def test_keras_home_is_where_keras_looks(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writable: bool
+def test_variables_of_another_keras_are_unset(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv("KERAS_HOME")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setattr(os, "access", lambda *_: writable)
-    assert environment._keras_home() == (tmp_path if writable else Path("/tmp")) / ".keras"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KERAS_HOME", "")
+    for name in ("TF_USE_LEGACY_KERAS", "KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH"):
+        monkeypatch.setenv(name, "1")
+    (tmp_path / "keras.json").write_text(json.dumps({"backend": "jax"}))
+    check_keras_config()
+    assert not {"TF_USE_LEGACY_KERAS", "KERAS_HOME"} & os.environ.keys()
+    assert not [name for name in os.environ if name.startswith("KERAS_MAX")]
+
+
+def test_a_user_without_a_home_gets_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "")  # restored afterwards
+    monkeypatch.delenv("HOME")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr("os.path.expanduser", lambda path: os.environ.get("HOME", "~") + path[1:])
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    check_keras_config()
+    assert Path("~").expanduser() == tmp_path / f"home-{os.getuid()}"
+    assert default_cache_dir() == Path("~/.cache/tune-resnet50").expanduser()
 
 
 def test_versions() -> None:

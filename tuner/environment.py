@@ -7,21 +7,36 @@ import json
 import os
 import platform
 import sys
+import tempfile
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from search_spaces.keras_home import keras_home
 from tuner.errors import SettingsError
 
 _SUPPORTED = {"backend": "tensorflow", "image_data_format": "channels_last", "floatx": "float32"}
+
+# For other programs: this one imports Keras 3 by its name, and counts its epochs itself.
+_UNSET = ("TF_USE_LEGACY_KERAS", "KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH")
 
 
 def check_keras_config() -> None:
     """Refuse another backend, image format or floatx in keras.json or KERAS_BACKEND.
 
-    Call it before Keras is imported.
+    For this process, variables that would choose another Keras or shorten every training are unset,
+    and a user without a home gets one in the temporary folder: libraries would write to "~" in the
+    current one. Call it before Keras is imported.
     """
-    file = _keras_home() / "keras.json"
+    for name in _UNSET:
+        os.environ.pop(name, None)
+    if not os.environ.get("KERAS_HOME"):  # empty, it would be the current folder
+        os.environ.pop("KERAS_HOME", None)
+    if os.path.expanduser("~") == "~":  # noqa: PTH111 - a user without a home, as in a container
+        home = Path(tempfile.gettempdir(), f"home-{os.getuid()}")
+        home.mkdir(mode=0o700, exist_ok=True)
+        os.environ["HOME"] = str(home)
+    file = keras_home() / "keras.json"
     sources = dict.fromkeys(_SUPPORTED, str(file))
     configured = _read(file)
     if os.environ.get("KERAS_BACKEND"):
@@ -112,14 +127,6 @@ def processor() -> str:
             if line.startswith(("flags", "Features")):
                 return " ".join(sorted(line.split(":", 1)[1].split()))
     return platform.machine()
-
-
-def _keras_home() -> Path:
-    """The folder of keras.json, as `keras.src.backend.config` finds it."""
-    if "KERAS_HOME" in os.environ:
-        return Path(os.environ["KERAS_HOME"]).expanduser()
-    home = os.path.expanduser("~")  # noqa: PTH111 - Path.home() raises where there is none
-    return Path(home if os.access(home, os.W_OK) else "/tmp", ".keras")
 
 
 def _read(path: Path) -> dict[str, Any]:

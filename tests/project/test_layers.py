@@ -18,7 +18,8 @@ from tests.support.repository import ROOT
 FLOORS = (
     ("errors", "counting"),
     ("metrics",),
-    ("text", "environment", "interrupt", "storage", "decoding", "search_spaces"),
+    ("text", "interrupt", "storage", "decoding", "search_spaces"),
+    ("environment",),
     ("settings", "features", "untrusted"),
     ("data", "model_check", "command_lines"),
     ("runs",),

@@ -22,12 +22,12 @@ def test_a_module_of_the_current_folder_and_its_neighbours_are_found(folder: Pat
     (folder / "module_of_mine.py").write_text(
         "def value():\n    import neighbour_of_mine\n    return neighbour_of_mine.VALUE"
     )
-    assert import_named("model", "module_of_mine:value", ModelError)() == 3
+    assert import_named("model", "module_of_mine:value", ModelError)[0]() == 3
 
 
 def test_the_current_folder_comes_last(folder: Path) -> None:
     (folder / "colorsys.py").write_text("VALUE = 3")
-    assert callable(import_named("model", "colorsys:rgb_to_hsv", ModelError))
+    assert callable(import_named("model", "colorsys:rgb_to_hsv", ModelError)[0])
     assert str(folder) not in sys.path
 
 

@@ -17,8 +17,8 @@ from keras.src.legacy.saving import legacy_h5_format
 
 from search_spaces import pretrained_weights
 from search_spaces.backbone import build_backbone, unfreeze
+from search_spaces.keras_home import keras_home
 from tests.support.repository import ROOT
-from tuner import environment
 from tuner.errors import WeightsError
 
 
@@ -310,28 +310,14 @@ def test_any_failure_of_the_download_is_a_weights_error(
         ({}, False, "/tmp/.keras"),
     ],
 )
-def test_the_download_folder_is_that_of_keras(
-    monkeypatch: pytest.MonkeyPatch,
-    ready: Callable[[], None],
-    changes: dict[str, str],
-    writable: bool,
-    folder: str,
+def test_the_folder_is_that_of_keras(
+    monkeypatch: pytest.MonkeyPatch, changes: dict[str, str], writable: bool, folder: str
 ) -> None:
-    ready()
     monkeypatch.delenv("KERAS_HOME", raising=False)
     for name, value in ({"HOME": "/home/someone"} | changes).items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(os, "access", lambda *_: writable)
-    folders = []
-
-    def fail(*_: Any, cache_dir: Path, **__: Any) -> None:
-        folders.append(cache_dir)
-        raise Exception("URL fetch failure")
-
-    monkeypatch.setattr("keras.utils.get_file", fail)
-    with pytest.raises(WeightsError, match=f" {folder}/models, "):
-        build_backbone(32, "imagenet")
-    assert folders == [Path(folder)] == [environment._keras_home()]
+    assert keras_home() == Path(folder)
 
 
 @pytest.fixture
@@ -353,9 +339,45 @@ def test_a_file_in_its_place_needs_no_network(
     assert all(np.array_equal(one, other) for one, other in pairs)
 
 
-def test_a_file_of_another_hash_is_refused(imagenet_file: Path) -> None:
-    with pytest.raises(WeightsError, match="could not be downloaded"):
+@pytest.mark.parametrize("kind", ["another", "cut short", "empty", "folder", "dangling"])
+def test_a_file_of_another_hash_is_named_and_never_touched(
+    legacy_file: Path, offline: Path, kind: str
+) -> None:
+    offline.mkdir()
+    path = offline / "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5"
+    size = {"another": legacy_file.stat().st_size, "cut short": 30_000, "empty": 0}.get(kind)
+    if size is not None:
+        path.write_bytes(legacy_file.read_bytes()[:size])
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to("nowhere")
+    before = (path.lstat().st_mtime_ns, path.lstat().st_size)
+    with pytest.raises(WeightsError, match="or pass --weights FILE") as raised:
         build_backbone(32, "imagenet")
+    assert str(raised.value).startswith(f"{path} ")
+    assert "94,765,736 bytes with the MD5 4d473c1dd8becc155b73f8504c6f6626" in str(raised.value)
+    assert size is None or f"has {size:,} bytes" in str(raised.value)
+    assert (path.lstat().st_mtime_ns, path.lstat().st_size) == before
+    assert [file.name for file in offline.iterdir()] == [path.name]
+
+
+def test_a_download_appears_when_it_is_complete(
+    legacy_file: Path, offline: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    md5 = hashlib.md5(legacy_file.read_bytes()).hexdigest()
+    monkeypatch.setattr(pretrained_weights, "_IMAGENET_MD5", md5)
+    seen = []
+
+    def retrieve(_: str, target: str, *__: Any) -> None:
+        shutil.copy(legacy_file, target)
+        seen.extend(path.name for path in offline.iterdir())
+
+    monkeypatch.setattr("keras.src.utils.file_utils.urlretrieve", retrieve)
+    build_backbone(32, "imagenet")
+    assert [name.startswith(".download.") for name in seen] == [True]
+    names = [path.name for path in offline.iterdir()]
+    assert names == ["resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5"]
 
 
 def test_a_download_prints_nothing_on_stdout(

@@ -233,14 +233,6 @@ def test_a_cache_is_marked_for_backup_programs(cache: Cache) -> None:
     assert tag.startswith("Signature: 8a477f597d28d172789f06886806bc55\n")
 
 
-def test_without_a_home_the_cache_is_in_the_temporary_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("platformdirs.user_cache_path", lambda _: Path("~/.cache/tune-resnet50"))
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    assert default_cache_dir() == tmp_path / f"tune-resnet50-{os.getuid()}"
-
-
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
 def test_a_full_disk_is_one_sentence_and_leaves_nothing(cache: Cache, number: int) -> None:
     def fill(folder: Path) -> None:

@@ -70,7 +70,8 @@ class FeatureStore:
         }
         digests = [bytes_digest(*model.weights) for model in models]
         self.weights_digest = key_of(*digests)
-        made_by = _made_by(models[0].input_shape[1:])
+        dtypes = sorted({layer.compute_dtype for layer in backbone.layers})
+        made_by = _made_by(models[0].input_shape[1:], dtypes)
         self._origins = {
             cut: key_of(made_by, *digests[: number + 1]) for number, cut in enumerate(CUTS)
         }
@@ -274,7 +275,7 @@ def _compile(segment: keras.Model) -> Any:
     return tf.function(lambda rows: segment(tf.cast(rows, tf.float32), training=False))
 
 
-def _made_by(image_shape: tuple[int, ...]) -> str:
-    """Name TensorFlow, device and image size, which decide the bits of the features."""
+def _made_by(image_shape: tuple[int, ...], dtypes: Sequence[str]) -> str:
+    """Name TensorFlow, device, image size and dtypes, which decide the bits of the features."""
     device = "GPU" if tf.config.list_physical_devices("GPU") else f"CPU {processor()}"
-    return f"{tf.__version__} {device} {image_shape}"
+    return f"{tf.__version__} {device} {image_shape} {' '.join(dtypes)}"

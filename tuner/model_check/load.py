@@ -80,14 +80,15 @@ def check_classes(model: Any, num_classes: int) -> None:
 def _from_function(spec: str) -> Any:
     import keras
 
-    function = import_named("model", spec, ModelError)
+    function, settings = import_named("model", spec, ModelError)
     if not callable(function) or isinstance(function, keras.Model):
         raise ModelError(
             f"{spec} is of type {type(function).__name__}, and not a function. "
             "Name a function without arguments that returns the model."
         )
     try:
-        model = function()
+        with settings.held():
+            model = function()
     except Exception as error:  # a user's function may raise anything
         raise ModelError(
             f"{spec} cannot be called without arguments to get a model: "

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ import tensorflow as tf
 from keras_tuner.engine import trial as kt_trial
 
 from search_spaces.backbone import PretrainedBackbone
+from search_spaces.keras_settings import KerasSettings
+from search_spaces.resnet50 import can_be_cut
 from tuner.errors import SettingsError, TuneError
 from tuner.hyperband import time_budget
 from tuner.hyperband.pinning import declared_space, pin
@@ -153,6 +156,7 @@ class HyperbandTuner(keras_tuner.Tuner):
         """
         images = make_images(self._settings, self.hypermodel, x, y, validation_data)
         with (
+            KerasSettings().held() if can_be_cut(self.hypermodel) else nullcontext(),
             sole_writer(self._folder),
             time_budget.charged(self._budget, self._journal),
             self._cache or Cache(default_cache_dir()) as cache,

@@ -21,7 +21,6 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from tempfile import gettempdir
 
 import platformdirs
 
@@ -33,10 +32,8 @@ from tuner.storage.disk import NO_SPACE, folder_bytes, free_bytes
 _POLL_SECONDS = 0.1
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 # https://bford.info/cachedir/: backup programs leave such a folder out.
-_TAG, _TAG_TEXT = (
-    "CACHEDIR.TAG",
-    ("Signature: 8a477f597d28d172789f06886806bc55\n# This is the cache folder of tune-resnet50.\n"),
-)
+_TAG, _SIGNATURE = "CACHEDIR.TAG", "Signature: 8a477f597d28d172789f06886806bc55"
+_TAG_TEXT = f"{_SIGNATURE}\n# This is the cache folder of tune-resnet50.\n"
 
 
 class CacheError(TuneError):
@@ -55,9 +52,8 @@ class CacheEntry:
 
 
 def default_cache_dir() -> Path:
-    """This program's folder in the user's cache; without a home, in the temporary folder."""
-    folder = platformdirs.user_cache_path("tune-resnet50")
-    return folder if folder.is_absolute() else Path(gettempdir(), f"tune-resnet50-{os.getuid()}")
+    """This program's folder in the user's cache."""
+    return platformdirs.user_cache_path("tune-resnet50")
 
 
 def folder_size(folder: Path) -> int:
