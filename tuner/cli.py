@@ -1,6 +1,8 @@
 """The command line: commands in the order of the help, errors as sentences and exit codes."""
 
+import contextlib
 import functools
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -56,9 +58,61 @@ _COMMANDS = (
 def main() -> None:
     """Run the command line."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's start-up chatter
-    # The encoding of the terminal may lack characters of a file name.
-    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    app()
+    sys.stdin = sys.stdin or open(_open_null(os.O_RDONLY))  # noqa: SIM115
+    # Writing to a closed output fails, so that its loss is noticed.
+    output = sys.stdout = _Stream.of(sys.stdout, os.O_RDONLY)
+    sys.stderr = _Stream.of(sys.stderr, os.O_WRONLY)
+    code: Any = 0
+    try:
+        app()
+    except SystemExit as ended:
+        code = ended.code
+    with contextlib.suppress(BrokenPipeError):
+        output.flush()
+    if output.failure is not None:
+        reason = (output.failure.strerror or str(output.failure)).lower()
+        _print_error(f"the result could not be printed: {reason}. What was saved is intact.")
+        code = code or 1
+    for stream in (1, 2):  # Python would try again, and report it, when it ends
+        os.dup2(_open_null(os.O_WRONLY), stream)
+    sys.exit(code)
+
+
+class _Stream(io.TextIOWrapper):
+    """A standard stream that keeps its first error, and drops what is written after it."""
+
+    failure: OSError | None = None
+
+    @classmethod
+    def of(cls, stream: Any, flags: int) -> "_Stream":
+        """Make one of a stream; of None, which is a closed one, on the null device."""
+        buffer = open(_open_null(flags), "wb") if stream is None else stream.buffer  # noqa: SIM115
+        # The encoding of the terminal may lack characters of a file name.
+        encoding = getattr(stream, "encoding", "utf-8")
+        return cls(buffer, encoding, "backslashreplace", line_buffering=True)
+
+    def write(self, text: str) -> int:
+        """Write, unless writing has failed."""
+        self._attempt(super().write, text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush, unless writing has failed."""
+        self._attempt(super().flush)
+
+    def _attempt(self, function: Callable[..., object], *arguments: str) -> None:
+        try:
+            if self.failure is None:
+                function(*arguments)
+        except BrokenPipeError:  # the reader, such as head, has ended
+            raise
+        except OSError as error:
+            self.failure = error
+
+
+def _open_null(flags: int) -> int:
+    """Open the null device, as the lowest free descriptor: a closed standard stream's, if any."""
+    return os.open(os.devnull, flags)
 
 
 @app.callback()

@@ -162,6 +162,37 @@ def test_an_empty_argument_is_never_the_current_folder(
     assert list(tmp_path.iterdir()) == []
 
 
+RUN_TUNE = 'python=$0; run() { "$python" -c "from tuner.cli import main; main()" "$@"; }; run '
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        ("--version >&-", 1),
+        ("--version >/dev/full", 1),
+        ("--help >/dev/full", 1),
+        ("runs --json >/dev/full", 1),
+        ("runs --json >&- 2>&- <&-", 1),
+        ("runs --json 2>&-", 0),
+        ("runs --json 2>/dev/full <&-", 0),
+        ("trials 2>/dev/full", 2),
+        ("--help | head -n 0; exit ${PIPESTATUS[1]}", 0),
+    ],
+)
+def test_closed_and_full_streams(tmp_path: Path, words: str, code: int) -> None:
+    finished = subprocess.run(
+        ["bash", "-c", RUN_TUNE + words, sys.executable],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert finished.returncode == code
+    said = "Error: the result could not be printed: "
+    lines = finished.stderr.splitlines()
+    assert [line.startswith(said) for line in lines] == [True] * (code == 1 and "2>" not in words)
+
+
 @pytest.mark.parametrize("name", BAD_DATA)
 def test_bad_data(place: Path, tmp_path: Path, name: str) -> None:
     result = tune("search", place / name, *SEARCH, "--runs-dir", tmp_path / "runs")
