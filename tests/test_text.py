@@ -67,6 +67,10 @@ def test_other_texts_are_no_size(text: str) -> None:
         ("1.5h", timedelta(minutes=90)),
         ("2 H", timedelta(hours=2)),
         ("0s", timedelta(0)),
+        ("1h30m", timedelta(minutes=90)),
+        ("2h07m", timedelta(minutes=127)),
+        ("3m05s", timedelta(seconds=185)),
+        ("1d 12h 1s", timedelta(days=1.5, seconds=1)),
         ("1e3s", timedelta(seconds=1000)),
         ("10000d", timedelta(10_000)),
     ],
@@ -76,12 +80,34 @@ def test_times_are_parsed(text: str, expected: timedelta) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "h", "10", "-1h", "1h30m", "1w", "1kb", "nonsense", "10001d", "1e300d", "1..5h"]
+    "text",
+    [
+        "",
+        "h",
+        "10",
+        "-1h",
+        "1h30",
+        "30m1h",
+        "1m1m",
+        "1h-3m",
+        "1h 1kb",
+        "1w",
+        "1kb",
+        "nonsense",
+        "10001d",
+        "1e300d",
+        "1..5h",
+    ],
 )
 def test_other_texts_are_no_time(text: str) -> None:
     with pytest.raises(SettingsError, match=r"is not a time\. Give a number with d, h") as e:
         parse_time(text)
     assert repr(text) in str(e.value)
+
+
+@given(st.integers(10, 10**7))
+def test_a_printed_duration_is_a_time(seconds: int) -> None:
+    assert abs(parse_time(duration(seconds)).total_seconds() - seconds) < 60
 
 
 @given(st.text(max_size=12))

@@ -23,13 +23,16 @@ def parse_size(text: str) -> int:
 
 
 def parse_time(text: str) -> timedelta:
-    """Parse a time such as 30d, 12h, 45m or 90s; SettingsError if it is none."""
-    number, unit = _parse(text, _TIMES)
-    if number is None or number * unit > _LONGEST_SECONDS:
+    """Parse a time such as 30d, 45m, 90s or 1h30m; SettingsError if it is none."""
+    parts = re.split(r"(?<=[a-df-z])\s*(?=[0-9])", text.lower())  # 1e3s is one number
+    times = [_parse(part, _TIMES) for part in parts]
+    units = [unit for _, unit in times]
+    seconds = sum((math.inf if number is None else number) * unit for number, unit in times)
+    if seconds > _LONGEST_SECONDS or units != sorted(set(units), reverse=True):
         raise SettingsError(
-            f"{text!r} is not a time. Give a number with d, h, m or s, such as 30d or 45m."
+            f"{text!r} is not a time. Give a number with d, h, m or s, such as 30d, 45m or 1h30m."
         )
-    return number * timedelta(seconds=unit)
+    return timedelta(seconds=seconds)
 
 
 def size(count: int) -> str:

@@ -108,6 +108,15 @@ def test_bad_names(tmp_path: Path, name: str) -> None:
     assert contents(tmp_path) == {}
 
 
+def test_a_path_that_sqlite_cannot_open_is_refused_at_once(tmp_path: Path) -> None:
+    short, long = (tmp_path.joinpath(*["x" * 50] * count) for count in (6, 12))
+    open_run(create_run(short, "first", SETTINGS, DATASET, overwrite=False).folder.parent)
+    with pytest.raises(RunError, match=r"SQLite opens no more than 504.*shorter path"):
+        check_new(long, "first", overwrite=False)
+    with pytest.raises(RunError, match="SQLite opens no more"):
+        open_journal(long / "first", overwrite=False, resume=False)
+
+
 @given(st.text(max_size=80))
 def test_a_name_is_one_folder_or_refused(
     tmp_path_factory: pytest.TempPathFactory, name: str

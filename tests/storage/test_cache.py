@@ -227,6 +227,11 @@ def test_a_folder_that_is_filled_meanwhile_is_not_pruned(tmp_path: Path) -> None
     assert [path.name for path in tmp_path.rglob("*")] == ["entries", "2024", "post"]
 
 
+def test_a_path_that_is_too_long_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="is too long"):
+        Cache(tmp_path.joinpath(*["x" * 50] * 7))
+
+
 def test_a_cache_is_marked_for_backup_programs(cache: Cache) -> None:
     make(cache, "key")
     tag = (cache.folder / "CACHEDIR.TAG").read_text()

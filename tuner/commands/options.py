@@ -73,5 +73,5 @@ Keep = Annotated[int, typer.Option(min=1, help="Number of best trials that keep 
 CacheLimit = Annotated[str, typer.Option(help="Maximum size of the cache, such as 500MB.")]
 Budget = Annotated[
     str | None,
-    typer.Option("--time-budget", help="Total time for the search, such as 30m."),
+    typer.Option("--time-budget", help="Total time for the search, such as 30m or 1h30m."),
 ]

@@ -18,6 +18,7 @@ from tuner.runs.journal_file import (
     SCHEMA,
     SCHEMA_VERSION,
     TRIAL_COLUMNS,
+    check_path,
     checksum,
     connect,
     explanation,
@@ -38,6 +39,7 @@ class Journal:
     """An open journal; make one with `create` or `open`."""
 
     def __init__(self, path: Path, read_only: bool = False) -> None:
+        check_path(path)
         self._path = path
         self._known: list[TrialRecord] = []
         self._read_at: tuple[int, int] | None = None  # changes by other processes, and by this one

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tuner.errors import RunError
 from tuner.runs.records import RungRecord, TrialRecord
 from tuner.storage.atomic import open_file
 from tuner.storage.disk import free_bytes
@@ -72,6 +73,7 @@ TRIAL_COLUMNS = (
 RUNG_COLUMNS = "trial, number, start_epoch, end_epoch, score, seconds"
 
 _MOST_TRIALS = 10_000  # tried one by one in a damaged journal
+_LONGEST_PATH = 504  # SQLite's MAX_PATHNAME, less the suffix of its own journal
 _SCHEMA_BYTES = 16_384  # SQLite's first page holds the schema
 
 
@@ -112,6 +114,16 @@ def is_journal(path: Path) -> bool:
         begin = file.read(_SCHEMA_BYTES)
         return begin.startswith(b"SQLite format 3") and b"CREATE TABLE evaluation_log" in begin
     return False
+
+
+def check_path(path: Path) -> None:
+    """Raise RunError for a path that SQLite cannot open."""
+    length = len(os.fsencode(path.absolute()))
+    if length > _LONGEST_PATH:
+        raise RunError(
+            f"the path of the journal, {path}, has {length} bytes, but SQLite opens no more than "
+            f"{_LONGEST_PATH}. Choose a runs folder with a shorter path."
+        )
 
 
 def connect(path: Path, mode: str) -> sqlite3.Connection:

@@ -12,7 +12,7 @@ from tuner.data.dataset import Dataset
 from tuner.data.splits import SPLITS
 from tuner.errors import RunError
 from tuner.runs.journal import Journal, is_unused
-from tuner.runs.journal_file import is_journal, salvage
+from tuner.runs.journal_file import check_path, is_journal, salvage
 from tuner.runs.lock import check_free, lock_file, sole_writer, writing_to
 from tuner.runs.ranking import rank
 from tuner.runs.records import FAILED, TrialRecord
@@ -85,6 +85,7 @@ def check_new(runs_dir: Path, name: str, overwrite: bool) -> None:
             "begin with one of the first three."
         )
     folder = runs_dir / name
+    check_path(runs_dir / f".{name}.1234567.new" / ".journal.db.1234567")  # while it is made
     if _is_run(folder) and not overwrite:
         raise RunError(
             f"the run {name} exists in {runs_dir}. Go on with it by --resume, replace it by "

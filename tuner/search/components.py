@@ -1,15 +1,18 @@
 """What a search consists of: its settings, images, oracle and source of trainers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
 
 import keras_tuner
 
 from search_spaces.backbone import PretrainedBackbone
+from search_spaces.keras_settings import KerasSettings
 from search_spaces.resnet50 import UNFREEZE_BLOCKS, ResNet50Space, can_be_cut
 from tuner.counting import Progress
 from tuner.data.arrays import labelled_images, labelled_pair
+from tuner.errors import SettingsError
 from tuner.hyperband.oracle import JournalOracle
 from tuner.hyperband.pinning import pin
 from tuner.runs.journal import Journal
@@ -21,24 +24,58 @@ from tuner.training.sources import FromFeatures, FromImages, Images, Source
 
 # Settings that decide how a search trains; the others choose and decode its images.
 TRAINING_SETTINGS = (
-    "objective", "max_epochs", "factor", "iterations", "seed", "batch_size", "class_weights",
-    "fixed", "time_budget_seconds",
-)  # fmt: skip
+    *("objective", "max_epochs", "factor", "iterations", "seed", "batch_size", "class_weights"),
+    *("fixed", "time_budget_seconds"),
+)
+# Where Keras Tuner's own arguments are set here.
+_ELSEWHERE = {
+    "hyperband_iterations": "HyperbandTuner(iterations=...)",
+    "epochs": "HyperbandTuner(max_epochs=...)",
+    "batch_size": "HyperbandTuner(batch_size=...)",
+    "class_weight": 'HyperbandTuner(class_weights="balanced")',
+    "validation_split": "search(x, y, validation_data=(x_val, y_val)); split the images before",
+    "callbacks": "HyperbandTuner(observer=...), a tuner.SearchObserver; Hyperband stops trials",
+    "verbose": "HyperbandTuner(observer=...); without one nothing is printed",
+    "executions_per_trial": "HyperbandTuner(seed=...): a trial is trained once, from that seed",
+    "max_trials": "max_epochs, factor and iterations, which decide how many trials there are",
+    "hyperparameters": 'HyperbandTuner(fixed={"unfreeze_blocks": 0}), which pins values',
+    "tune_new_entries": 'HyperbandTuner(fixed={"unfreeze_blocks": 0}), which pins values',
+    "allow_new_entries": "the search space, which declares every hyperparameter",
+    **dict.fromkeys(("optimizer", "loss", "metrics"), "the search space, which compiles the model"),
+}
 
 
 def changed_settings(settings: SearchSettings, changes: dict[str, Any]) -> SearchSettings:
-    """Settings with some of `TRAINING_SETTINGS` changed.
+    """Settings with some of `TRAINING_SETTINGS` changed, in Keras Tuner's types too.
 
     Raises:
         TypeError: a change is none of them.
         SettingsError: a value is out of range.
     """
-    if unknown := changes.keys() - set(TRAINING_SETTINGS):
-        raise TypeError(
-            f"HyperbandTuner takes no setting {', '.join(sorted(unknown))}. "
-            f"Choose {', '.join(TRAINING_SETTINGS)}."
-        )
-    return replace(settings, **changes)
+    refuse(
+        "HyperbandTuner", {name: changes[name] for name in changes.keys() - set(TRAINING_SETTINGS)}
+    )
+    objective = changes.get("objective")
+    if isinstance(objective, keras_tuner.Objective):
+        changes = changes | {"objective": objective.name}
+    if "fixed" in changes:
+        changes = changes | {"fixed": {k: str(value) for k, value in changes["fixed"].items()}}
+    changed = replace(settings, **changes)
+    if isinstance(objective, keras_tuner.Objective) and objective.direction != changed.direction:
+        raise SettingsError(f'{objective.name} has the direction "{changed.direction}".')
+    return changed
+
+
+def refuse(function: str, arguments: Mapping[str, Any]) -> None:
+    """Raise TypeError for arguments that a function does not take, with where they are set."""
+    for name in sorted(arguments):
+        where = _ELSEWHERE.get(name) or f"one of {', '.join(TRAINING_SETTINGS)}"
+        raise TypeError(f"{function} takes no setting {name}. Use {where}.")
+
+
+def keras_settings_of(space: keras_tuner.HyperModel) -> AbstractContextManager[None]:
+    """Hold float32 for a space whose networks are ours; those of another space are its own."""
+    return KerasSettings().held() if can_be_cut(space) else nullcontext()
 
 
 def make_oracle(

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,6 @@ import tensorflow as tf
 from keras_tuner.engine import trial as kt_trial
 
 from search_spaces.backbone import PretrainedBackbone
-from search_spaces.keras_settings import KerasSettings
-from search_spaces.resnet50 import can_be_cut
 from tuner.errors import SettingsError, TuneError
 from tuner.hyperband import time_budget
 from tuner.hyperband.pinning import declared_space, pin
@@ -41,7 +38,7 @@ from tuner.runs.ranking import may_be_simplest, near_best
 from tuner.runs.records import RungRecord, TrialRecord, trial_name
 from tuner.runs.run import open_journal
 from tuner.runs.timings import FEATURES, noted
-from tuner.search.components import changed_settings, make_images, make_oracle, make_source
+from tuner.search import components
 from tuner.search.rung import RungTrainer, TimeIsUp
 from tuner.settings import SearchSettings
 from tuner.storage.cache import Cache, default_cache_dir
@@ -110,7 +107,7 @@ class HyperbandTuner(keras_tuner.Tuner):
         begun: float | None = None,
         **changes: Any,
     ) -> None:
-        self._settings = changed_settings(settings or SearchSettings(), changes)
+        self._settings = components.changed_settings(settings or SearchSettings(), changes)
         self._folder = Path(directory) / project_name
         self._keep = keep
         self._cache = cache
@@ -123,7 +120,7 @@ class HyperbandTuner(keras_tuner.Tuner):
         observer = observer or SearchObserver()
         self.summaries = SummaryWriter(self._folder / FOLDER, self._journal, observer.note)
         self._observer = Observers(observer, self.summaries)
-        oracle = make_oracle(self._settings, hypermodel, declared, self._journal)
+        oracle = components.make_oracle(self._settings, hypermodel, declared, self._journal)
         super().__init__(oracle, hypermodel, directory=str(directory), project_name=project_name)
         self._notes = Notes(
             settings=asdict(self._settings), pinned=pinned, space=declared.get_config()["space"]
@@ -135,6 +132,7 @@ class HyperbandTuner(keras_tuner.Tuner):
         x: np.ndarray | Sequence[np.ndarray] | tf.data.Dataset,
         y: np.ndarray | None = None,
         validation_data: tuple[np.ndarray, np.ndarray] | tf.data.Dataset | None = None,
+        **elsewhere: Any,
     ) -> None:
         """Run the whole search, or what is left of it.
 
@@ -149,14 +147,14 @@ class HyperbandTuner(keras_tuner.Tuner):
 
         Raises:
             DataError: images or labels have another format.
-            RunError: another process searches in this run, or the run was begun with other images
-                or pretrained weights.
-            StoppedError: the search was stopped; everything is saved.
+            RunError: another process searches in this run, or it has other images or weights.
             TuneError: five trials in a row failed, or the disk is full.
+            TypeError: an argument of Keras Tuner's that is set elsewhere.
         """
-        images = make_images(self._settings, self.hypermodel, x, y, validation_data)
+        components.refuse("search", elsewhere)
+        images = components.make_images(self._settings, self.hypermodel, x, y, validation_data)
         with (
-            KerasSettings().held() if can_be_cut(self.hypermodel) else nullcontext(),
+            components.keras_settings_of(self.hypermodel),
             sole_writer(self._folder),
             time_budget.charged(self._budget, self._journal),
             self._cache or Cache(default_cache_dir()) as cache,
@@ -253,7 +251,7 @@ class HyperbandTuner(keras_tuner.Tuner):
     def _begin(self, images: Images, cache: Cache) -> Source:
         """The source of trainers; checks the run's fingerprint, and plans for the time budget."""
         with noted(self._journal, FEATURES):
-            source = make_source(
+            source = components.make_source(
                 self._settings,
                 self.oracle,
                 self.hypermodel,

@@ -30,6 +30,7 @@ from tuner.storage.atomic import read_text, sync, write_text
 from tuner.storage.disk import NO_SPACE, folder_bytes, free_bytes
 
 _POLL_SECONDS = 0.1
+_LONGEST_PATH = 360  # so that SQLite can open a file in an entry
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 # https://bford.info/cachedir/: backup programs leave such a folder out.
 _TAG, _SIGNATURE = "CACHEDIR.TAG", "Signature: 8a477f597d28d172789f06886806bc55"
@@ -161,8 +162,7 @@ class Cache(AbstractContextManager["Cache"]):
         """Remove a damaged entry, unless another process holds it."""
         path = self._path(kind, key)
         self._release(path)
-        entry = self._describe(path)
-        if entry is not None:
+        if (entry := self._describe(path)) is not None:
             self._remove(entry)
 
     def close(self) -> None:
@@ -178,6 +178,8 @@ class Cache(AbstractContextManager["Cache"]):
 
     def _check_folder(self) -> bool:
         """Whether the folder is marked as a cache; SettingsError if it holds something else."""
+        if len(os.fsencode(self.folder.absolute())) > _LONGEST_PATH:
+            raise SettingsError(f"the path of the cache folder {self.folder} is too long.")
         with storage_errors(self.folder):
             for _ in range(2):  # another process may mark it, and write, between the two looks
                 with suppress(FileNotFoundError, NotADirectoryError):
@@ -222,8 +224,7 @@ class Cache(AbstractContextManager["Cache"]):
 
     def _release(self, path: Path) -> None:
         with self._guard:
-            lock = self._holds.pop(path, None)
-            if lock is not None:
+            if (lock := self._holds.pop(path, None)) is not None:
                 os.close(lock)
 
     def _claim(self, path: Path) -> int | None:
