@@ -5,6 +5,7 @@ import functools
 import io
 import os
 import sys
+import warnings
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -58,6 +59,8 @@ _COMMANDS = (
 def main() -> None:
     """Run the command line."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's start-up chatter
+    os.environ.pop("PYTHONWARNINGS", None)  # "error" would end this and its child processes
+    warnings.simplefilter("ignore")
     sys.stdin = sys.stdin or open(_open_null(os.O_RDONLY))  # noqa: SIM115
     # Writing to a closed output fails, so that its loss is noticed.
     output = sys.stdout = _Stream.of(sys.stdout, os.O_RDONLY)
