@@ -70,14 +70,17 @@ def main() -> None:
         app()
     except SystemExit as ended:
         code = ended.code
-    with contextlib.suppress(BrokenPipeError):
+    try:
         output.flush()
-    if output.failure is not None:
-        reason = (output.failure.strerror or str(output.failure)).lower()
-        _print_error(f"the result could not be printed: {reason}. What was saved is intact.")
-        code = code or 1
-    for stream in (1, 2):  # Python would try again, and report it, when it ends
-        os.dup2(_open_null(os.O_WRONLY), stream)
+    except BrokenPipeError as error:  # the reader, such as head, has ended
+        output.failure = error
+    else:
+        if output.failure is not None:
+            reason = (output.failure.strerror or str(output.failure)).lower()
+            _print_error(f"the result could not be printed: {reason}. What was saved is intact.")
+            code = code or 1
+    if output.failure is not None:  # Python would try again, and report it, when it ends
+        os.dup2(_open_null(os.O_WRONLY), 1)
     sys.exit(code)
 
 
@@ -107,7 +110,7 @@ class _Stream(io.TextIOWrapper):
         try:
             if self.failure is None:
                 function(*arguments)
-        except BrokenPipeError:  # the reader, such as head, has ended
+        except BrokenPipeError:
             raise
         except OSError as error:
             self.failure = error
@@ -147,7 +150,7 @@ def _guarded(function: Callable[..., None]) -> Callable[..., None]:
         except TuneError as error:
             _print_error(str(error))
             raise typer.Exit(2 if isinstance(error, InputError) else 1) from error
-        except BrokenPipeError:  # the reader, such as head, has ended
+        except BrokenPipeError:
             raise
         except OSError as error:
             _print_error(_explanation(error))
