@@ -1,6 +1,5 @@
 """The command line: commands in the order of the help, errors as sentences and exit codes."""
 
-import contextlib
 import functools
 import io
 import os
