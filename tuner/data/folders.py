@@ -4,6 +4,7 @@ DATA/CLASS/**/*                      folders below a class belong to it
 DATA/{train,val,test}/CLASS/**/*     the same, with given splits; test/ may be missing
 """
 
+import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -72,13 +73,19 @@ def passed_over(folder: Path) -> str | None:
     """Why a folder is not searched for images: who made it; None if it is searched."""
     if folder.name.startswith(".") or folder.name.lower() in _SYSTEM:
         return "the system"
-    if _is_own(folder):
-        return "this program"
-    inside: list[Path] = []
-    with suppress(OSError):  # reported where the folder is read
-        inside = [path for path in folder.iterdir() if not path.name.startswith(".")]
-    is_of_runs = bool(inside) and all(path.is_dir() and _is_own(path) for path in inside)
-    return "this program" if is_of_runs else None
+    return "this program" if _is_own(folder) or _holds_runs(folder) else None
+
+
+def _holds_runs(folder: Path) -> bool:
+    """Whether everything visible in a folder is a run."""
+    found = False
+    with suppress(OSError), os.scandir(folder) as entries:  # an error is reported by the walk
+        for entry in entries:
+            if not entry.name.startswith("."):
+                found = entry.is_dir() and _is_own(Path(entry.path))
+                if not found:
+                    break
+    return found
 
 
 def _is_own(folder: Path) -> bool:
@@ -117,16 +124,17 @@ class _Walk:
         with readable(folder):
             paths = sorted(folder.iterdir())
             folders = []
-            for path in paths:
-                if path.is_dir() and (maker := passed_over(path)) is None:
+            for path in filter(Path.is_dir, paths):
+                if (maker := passed_over(path)) is None:
                     folders.append(path)
-                elif path.is_dir() and not path.name.startswith("."):
-                    self._passed[maker or ""][path.name] += 1
+                elif not path.name.startswith("."):
+                    self._passed[maker][path.name] += 1
             visible = [path for path in paths if not path.name.startswith(".")]
             images = [path for path in visible if may_be_image(path)]
         manifest.ignored += len(paths) - len(folders) - len(images)
-        kinds = (unread_kind(path.name) for path in visible if path.is_file())
-        manifest.unread.update(kind for kind in kinds if kind is not None)
+        for path in visible:
+            if (kind := unread_kind(path.name)) and path.is_file():
+                manifest.unread[kind] += 1
         return folders, images
 
     def part(

@@ -1,7 +1,6 @@
 """File formats by their first bytes, never by name, and the limits of decoding."""
 
 import re
-from pathlib import PurePath
 
 from tuner.errors import DataError
 
@@ -101,7 +100,7 @@ def image_format(header: bytes) -> str | None:
 
 def unread_kind(name: str) -> str | None:
     """The kind of an image that is not read, such as "camera raw", by the suffix of its name."""
-    return _UNREAD_SUFFIXES.get(PurePath(name).suffix.lower())
+    return _UNREAD_SUFFIXES.get(name[name.rfind(".") :].lower())
 
 
 def not_an_image(data: bytes) -> str:
