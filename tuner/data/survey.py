@@ -330,8 +330,8 @@ def _problem(manifest: Manifest, pictures: list[Picture], damaged: list[Skipped]
     if len(damaged) > _MOST_DAMAGED * len(manifest.candidates):
         return (
             f"{len(damaged)} of the {len(manifest.candidates)} images in {manifest.root} cannot be "
-            f"read, such as {damaged[0].path}: {damaged[0].reason}. Remove or repair them: tune data "
-            "--json names all."
+            f"read, such as {damaged[0].path}: {damaged[0].reason}. Remove or repair them "
+            "(tune data --json names all)."
         )
     return None
 

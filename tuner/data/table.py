@@ -94,8 +94,11 @@ def _manifest(root: Path, tables: Mapping[Path, str | None], layout: Layout) -> 
     manifest = Manifest(root, candidates, _classes(shown, candidates))
     for candidate in candidates:
         if not paths.exists(candidate.path):
-            if "://" in candidate.path:
-                manifest.hints[candidate.path] = ", since addresses are not downloaded"
+            manifest.hints[candidate.path] = (
+                ", since addresses are not downloaded"
+                if "://" in candidate.path
+                else f" in {root}, where paths of the table begin"
+            )
             if meant := paths.meant(candidate.path):
                 manifest.hints[candidate.path] = f"; perhaps {meant} is meant"
     manifest.check_classes()
