@@ -116,17 +116,12 @@ def _fate(trial: TrialRecord, end_epoch: int, last: int, data: RunData) -> tuple
 
 
 def learning_curves(data: RunData) -> tuple[Chart, set[int]]:
-    """The objective after each epoch of each trial, and the trials whose curves leave the frame.
-
-    The frame leaves out the worst fiftieth of all epochs.
-    """
+    """The objective after each epoch of each trial, and the trials whose curves leave the frame."""
     curves = {key: [epoch[data.objective] for epoch in data.curves[key]] for key in data.curves}
     winner = -1 if data.winner is None else data.winner.id
     name = data.objective.removeprefix("val_")
     training = [epoch[name] for epoch in data.curves.get(winner, ()) if name in epoch]
-    known = sorted(v for curve in (*curves.values(), training) for v in curve if math.isfinite(v))
-    rest = len(known) // 50
-    known = known[: len(known) - rest] if data.is_loss else known[rest:]
+    known = itertools.chain(*curves.values(), training)
     low, high = score_ends(known, data.is_loss)
     outside = {
         key
