@@ -4,6 +4,7 @@ import contextlib
 import errno
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -115,6 +116,19 @@ def test_a_path_that_sqlite_cannot_open_is_refused_at_once(tmp_path: Path) -> No
         check_new(long, "first", overwrite=False)
     with pytest.raises(RunError, match="SQLite opens no more"):
         open_journal(long / "first", overwrite=False, resume=False)
+
+
+def test_moved_images_are_named_with_the_command_that_continues(tmp_path: Path) -> None:
+    settings = SearchSettings(data=str(tmp_path / "photos"), image_size=64, fixed={"l2": "0"})
+    run = create_run(tmp_path, "first", settings, DATASET, overwrite=False)
+    remedy = (
+        f"tune search NEW --run first --fix l2=0 --image-size 64 --resume --runs-dir {tmp_path}"
+    )
+    with pytest.raises(DataError, match=re.escape(remedy)), run.reading_images():
+        raise DataError("a.png can no longer be read.")
+    (tmp_path / "photos").mkdir()
+    with pytest.raises(DataError, match=r"^a.png can no longer"), run.reading_images():
+        raise DataError("a.png can no longer be read.")
 
 
 @given(st.text(max_size=80))

@@ -203,7 +203,8 @@ def resume(
         changes["time_budget_seconds"] = _seconds(time_budget)
     settings = dataclasses.replace(opened.settings, **changes)
     folders = _folders(runs_dir, cache_dir, cache_limit)
-    _search(settings, opened.name, folders, quiet, as_json, resume=True, keep=keep)
+    with opened.reading_images():
+        _search(settings, opened.name, folders, quiet, as_json, resume=True, keep=keep)
 
 
 def _search(

@@ -247,7 +247,8 @@ def _open_test_images(
     simple = _simple(run, dataset)
     trials = {trial.id: trial for trial in (best, simple) if trial is not None}
     networks, gone = _networks(run, trials, len(dataset.classes), {best.id, wanted.id})
-    images = pixels_of(dataset, "test", settings, cache, on_progress)
+    with run.reading_images():
+        images = pixels_of(dataset, "test", settings, cache, on_progress)
     probabilities = {
         number: np.asarray(network.predict(images, batch_size=settings.batch_size, verbose=0))
         for number, network in networks.items()

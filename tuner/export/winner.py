@@ -156,7 +156,8 @@ def export_winner(
     options, folder = options or ExportOptions(), folder.absolute()
     check_target(folder)
     dataset = dataset if refitted is None else refitted.dataset
-    _check_unchanged(dataset)
+    with run.reading_images():
+        _check_unchanged(dataset)
     with _whole_or_nothing(folder) as temporary:
         network = (
             trained_model(run, winner.trial, len(dataset.classes))

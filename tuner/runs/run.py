@@ -1,16 +1,20 @@
 """A run: one search and everything that it wrote, in a folder of its own below the runs folder."""
 
+import contextlib
 import json
 import os
 import re
+import shlex
 import shutil
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+from tuner.command_lines import search_command
 from tuner.data.dataset import Dataset
 from tuner.data.splits import SPLITS
-from tuner.errors import RunError
+from tuner.errors import DataError, RunError
 from tuner.runs.journal import Journal, is_unused
 from tuner.runs.journal_file import check_path, is_journal, salvage
 from tuner.runs.lock import check_free, lock_file, sole_writer, writing_to
@@ -60,6 +64,22 @@ class Run:
     def busy(self) -> bool:
         """Whether a process is searching in this run."""
         return locks.is_taken(lock_file(self.folder))
+
+    @contextlib.contextmanager
+    def reading_images(self) -> Iterator[None]:
+        """Name the remedy in a DataError of the `with` block if the images have moved."""
+        try:
+            yield
+        except DataError as error:
+            if self.settings.data is None or Path(self.settings.data).exists():
+                raise
+            command = search_command(replace(self.settings, data="NEW"), self.name)
+            runs_dir = str(self.folder.parent)
+            place = [] if runs_dir == "runs" else ["--runs-dir", runs_dir]
+            raise DataError(
+                f"the images of the run {self.name} are no longer in {self.settings.data}. If they "
+                f"moved to NEW, run: {command} {shlex.join(['--resume', *place])}"
+            ) from error
 
     def dataset(self, root: Path | None = None) -> Dataset:
         """The images and their split as in the search, read from `root` if it is given."""
