@@ -64,7 +64,7 @@ def test_a_request_is_made_once_and_for_good() -> None:
     request.check()
     request.made = True
     for _ in range(2):
-        with pytest.raises(StoppedError, match="interrupted"):
+        with pytest.raises(StoppedError, match="Stopped"):
             request.check()
 
 

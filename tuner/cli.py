@@ -144,7 +144,7 @@ def _guarded(function: Callable[..., None]) -> Callable[..., None]:
             check_keras_config()
             function(*arguments, **options)
         except StoppedError as error:
-            _print_error(str(error))
+            typer.echo(str(error), err=True)
             raise typer.Exit(EXIT_CODE) from error
         except TuneError as error:
             _print_error(str(error))
@@ -155,7 +155,7 @@ def _guarded(function: Callable[..., None]) -> Callable[..., None]:
             _print_error(_explanation(error))
             raise typer.Exit(1) from error
         except KeyboardInterrupt:
-            _print_error("interrupted.")
+            typer.echo("Stopped.", err=True)
             raise typer.Exit(EXIT_CODE) from None
 
     return run

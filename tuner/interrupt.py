@@ -23,7 +23,7 @@ class StopRequest:
     def check(self) -> None:
         """Raise StoppedError if the request was made."""
         if self.made:
-            raise StoppedError("interrupted.")
+            raise StoppedError("Stopped.")
 
 
 @contextlib.contextmanager

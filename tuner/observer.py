@@ -34,6 +34,7 @@ class SearchBegins:
         schedule: the whole plan.
         omitted_recipes: names of recipes that contradict a pinned hyperparameter.
         done: trials of earlier processes.
+        epochs_done: their epochs, with those of an interrupted rung that are saved.
         seconds_left: estimated training time; None if unknown.
         best: the leading trial; None until a rung is finished.
     """
@@ -41,6 +42,7 @@ class SearchBegins:
     schedule: Schedule
     omitted_recipes: tuple[str, ...] = ()
     done: tuple[TrialRecord, ...] = ()
+    epochs_done: int = 0
     seconds_left: float | None = None
     best: TrialRecord | None = None
 
@@ -54,10 +56,17 @@ class TimeLeft:
 
 @dataclass(frozen=True)
 class RungBegins:
-    """A trial is about to train up to `end_epoch`."""
+    """A trial is about to train up to `end_epoch`.
+
+    Attributes:
+        trial: as the journal has it: its epochs are those of finished rungs.
+        end_epoch: where the rung ends.
+        epoch: epochs that are saved already, an interrupted rung's included.
+    """
 
     trial: TrialRecord
     end_epoch: int
+    epoch: int = 0
 
 
 @dataclass(frozen=True)

@@ -295,7 +295,7 @@ class TestSearch:
             terminal.process.send_signal(signal.SIGINT)
             assert self.code_at_the_end(terminal) != 0
             text = "".join(line.ljust(80) for line in terminal.read(1))
-            assert "Resume with: tune resume watched --runs-dir" in " ".join(text.split())
+            assert "Continue with: tune resume watched --runs-dir" in " ".join(text.split())
             assert "a minute" not in text
             assert terminal.screen.cursor.hidden is False
 

@@ -48,7 +48,7 @@ def test_each_event_is_a_line() -> None:
     file = io.StringIO()
     lines = JsonLines(file, "val_loss")
     lines.note("a name\nwith <b>two</b> lines")
-    lines.on_event(SearchBegins(SCHEDULE, ("blog head",), (trial(0, 0.5),), None, trial(0, 0.5)))
+    lines.on_event(SearchBegins(SCHEDULE, ("blog head",), (trial(0, 0.5),), 1, None, trial(0, 0.5)))
     lines.on_event(RungBegins(trial(0, 0.5), 2))
     lines.on_event(EpochEnds(trial(0, 0.5), 2, EpochMetrics(1.0, 0.5, math.nan, 0.5, 0.5)))
     lines.on_event(RungEnds(trial(0, 0.5, 0.25), trial(0, 0.5, 0.25)))

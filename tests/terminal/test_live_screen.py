@@ -33,6 +33,19 @@ def test_what_is_said_stays_and_the_view_goes() -> None:
     assert file.getvalue().endswith("\x1b[2K")  # the last that was drawn is erased
 
 
+def test_nothing_is_drawn_before_the_start() -> None:
+    drawn: list[str] = []
+
+    def draw() -> Text:
+        drawn.append("frame")
+        return Text("the view")
+
+    frames = Frames(console(io.StringIO()), draw)
+    frames.refresh()
+    frames.stop()
+    assert not drawn
+
+
 def test_without_a_live_view_lines_are_printed_alone() -> None:
     file = io.StringIO()
     frames = Frames(console(file), lambda: Text("the view"), live=False)

@@ -16,7 +16,7 @@ from rich.console import Console
 from tests.support.clock import Clock
 from tuner.hyperband.schedule import Schedule, hyperband
 from tuner.observer import EpochEnds, RungBegins, RungEnds, SearchBegins, SearchEnds, TimeLeft
-from tuner.runs.records import COMPLETED, FAILED, RungRecord, TrialRecord
+from tuner.runs.records import COMPLETED, FAILED, RUNNING, RungRecord, TrialRecord
 from tuner.terminal import search_progress as progress_module
 from tuner.terminal.search_progress import SearchProgress
 from tuner.training.trainer import EpochMetrics
@@ -111,7 +111,7 @@ def test_a_resumed_search_says_what_is_done_and_counts_from_there(
     done = [trial(0, 0.5), trial(1, 0.25, 0.75)]
     total = SCHEDULE.total_trials
     with SearchProgress("val_accuracy") as progress:
-        progress.on_event(SearchBegins(SCHEDULE, (), tuple(done), 90.0, done[1]))
+        progress.on_event(SearchBegins(SCHEDULE, (), tuple(done), 3, 90.0, done[1]))
         progress.on_event(RungBegins(trial(2), 1))
         progress.on_event(RungEnds(trial(2, 0.625), done[1]))  # leads nothing
         progress.on_event(RungBegins(trial(0, 0.5), 2))
@@ -127,10 +127,31 @@ def test_a_resumed_search_says_what_is_done_and_counts_from_there(
     )
 
 
+def test_the_first_frame_is_drawn_at_the_start(clock: Clock, terminal: io.StringIO) -> None:
+    with SearchProgress("val_accuracy"):
+        pass
+    assert "cannot be drawn" not in terminal.getvalue()
+
+
+def test_an_interrupted_rung_continues_at_its_saved_epoch(
+    clock: Clock, log: io.StringIO, terminal: io.StringIO
+) -> None:
+    running = trial(0, status=RUNNING)
+    with shown(SearchProgress("val_accuracy")) as progress:
+        assert progress.saved() == ""
+        progress.on_event(SearchBegins(SCHEDULE, (), (running,), 3))
+        progress.on_event(RungBegins(running, 4, 3))
+        progress._frames.refresh()
+        total = f"{SCHEDULE.total_trials} trials, 3 of {SCHEDULE.total_epochs} epochs"
+        assert progress.saved() == f": 0 of {total}"
+    assert "Done before: 0 trials and 3 epochs." in terminal.getvalue()
+    assert "now  trial 0000, epoch 3 of 4" in terminal.getvalue()
+
+
 def test_before_the_first_epoch_the_estimate_is_shown(clock: Clock, terminal: io.StringIO) -> None:
     for seconds, expected in ((90.0, "about 1m30s left"), (None, "time left unknown")):
         with shown(SearchProgress("val_accuracy")) as progress:
-            progress.on_event(SearchBegins(SCHEDULE, (), (), seconds))
+            progress.on_event(SearchBegins(SCHEDULE, seconds_left=seconds))
             progress.on_event(RungBegins(trial(0), 1))
             progress._frames.refresh()
         assert expected in terminal.getvalue()
@@ -175,7 +196,7 @@ def test_a_log_is_not_silent_while_an_epoch_is_long(
                 break
             threading.Event().wait(0.01)
     assert log.getvalue().splitlines()[-1] == (
-        f"trial 0000, 0 of 4 epochs: 1/{SCHEDULE.total_trials} trials, about 8m59s left"
+        f"trial 0000, 0 of 4 epochs: 0/{SCHEDULE.total_trials} trials, about 8m59s left"
     )
 
 

@@ -40,14 +40,16 @@ def test_the_next_iteration_begins_with_empty_rungs() -> None:
 
 def test_a_trial_that_is_replaced_and_epochs_of_a_checkpoint_are_counted_once() -> None:
     state = SearchState(SCHEDULE, [trial(0, status=FAILED)], 0.0)
-    state.begin_rung(trial(1), 4)
-    state.end_epoch(trial(1), 3)  # the first two were in a checkpoint
+    state.begin_rung(trial(1), 4, epoch=2)
+    assert state.epochs == 2
+    state.end_epoch(trial(1), 3)
     assert state.running is not None
     assert state.running.epoch == 3
     state.begin_rung(trial(2), 1)
     state.end_epoch(trial(2), 1)
     state.end_rung(trial(2, status=FAILED), None, 1.0)
-    assert (state.trials, state.epochs, state.running) == (1, 3, None)
+    assert (state.trials, state.epochs, state.running) == (0, 3, None)  # no trial has a score
+    assert state.rates(60.0) == pytest.approx((0.0, 1.0))  # epochs of this process
 
 
 def test_a_new_leading_score_is_reported_and_remembered() -> None:
@@ -87,4 +89,5 @@ def test_rates_count_what_this_process_has_done() -> None:
     for number in (1, 2, 3):
         state.begin_rung(trial(number), 1)
         state.end_epoch(trial(number), 1)
+        state.end_rung(trial(number, 0.5), None, 150.0)
     assert state.rates(190.0) == pytest.approx((2.0, 2.0))

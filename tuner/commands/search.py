@@ -237,7 +237,8 @@ def _search(
                 run = run_search(settings, name, folders, stop=stop, begun=_BEGUN, **options)
         except StoppedError as error:
             again = _how_to_resume(name, folders, error.begun, options["resume"])
-            raise StoppedError(f"interrupted. Resume with: {again}") from error
+            what = f"and saved{progress.saved()}" if error.begun else "before the training began"
+            raise StoppedError(f"Stopped {what}. Continue with: {again}") from error
     _print_result(run, folders, lines if as_json else None)
 
 

@@ -53,10 +53,11 @@ class TimeEstimator:
             for rung in record.rungs:
                 self._costs.note(record.id, rung.end_epoch - rung.start_epoch, rung.seconds)
 
-    def begin_rung(self, trial: TrialRecord) -> None:
-        """Note that a trial begins its next rung."""
+    def begin_rung(self, trial: TrialRecord, epoch: int = 0) -> None:
+        """Note that a trial begins its next rung, with `epoch` epochs saved already."""
         self._updated = time.monotonic()
-        self._running = _Running(trial, self._updated, self._work())
+        saved = max(0, epoch - trial.epochs)
+        self._running = _Running(trial, self._updated, self._work(), saved)
 
     def end_epoch(self, epoch: int) -> bool:
         """Note that the running trial has `epoch` epochs behind it.

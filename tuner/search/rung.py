@@ -5,11 +5,14 @@ fixed, so that the result has the same bits.
 """
 
 import time
+import zipfile
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import keras_tuner
+import numpy as np
 
 from tuner.errors import RunError
 from tuner.hyperband.time_budget import TimeBudget
@@ -45,6 +48,15 @@ class RungResult:
     seconds: float
     parameters: int
     outcomes: Outcomes | None
+
+
+def saved_epoch(folder: Path, trial: TrialRecord) -> int:
+    """Epochs of a trial that are saved, those of an interrupted rung included."""
+    try:
+        with np.load(state_file(folder, trial.id)) as saved:
+            return max(trial.epochs, int(saved["epoch"]))
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+        return trial.epochs  # none is saved, or it is damaged
 
 
 class RungTrainer:

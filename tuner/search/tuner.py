@@ -39,7 +39,7 @@ from tuner.runs.records import RungRecord, TrialRecord, trial_name
 from tuner.runs.run import open_journal
 from tuner.runs.timings import FEATURES, noted
 from tuner.search import components
-from tuner.search.rung import RungTrainer, TimeIsUp
+from tuner.search.rung import RungTrainer, TimeIsUp, saved_epoch
 from tuner.settings import SearchSettings
 from tuner.storage.cache import Cache, default_cache_dir
 from tuner.tensorboard.writer import FOLDER, SummaryWriter
@@ -183,8 +183,9 @@ class HyperbandTuner(keras_tuner.Tuner):
             StoppedError: the search was stopped; the last epoch is saved.
         """
         record, end = self._record(trial), trial.hyperparameters["tuner/epochs"]
-        self._observer.on_event(RungBegins(record, end))
-        self._time.begin_rung(record)
+        reached = saved_epoch(self._folder, record)
+        self._observer.on_event(RungBegins(record, end, reached))
+        self._time.begin_rung(record, reached)
         self._observer.on_event(TimeLeft(self._time.seconds()))
 
         def on_epoch(trainer: Trainer, metrics: EpochMetrics) -> None:
@@ -224,7 +225,12 @@ class HyperbandTuner(keras_tuner.Tuner):
         oracle, done = self.oracle, tuple(self.oracle.records())
         self._observer.on_event(
             SearchBegins(
-                oracle.schedule, oracle.omitted_recipes, done, self._time.seconds(), oracle.winner()
+                oracle.schedule,
+                oracle.omitted_recipes,
+                done,
+                sum(saved_epoch(self._folder, trial) for trial in done),
+                self._time.seconds(),
+                oracle.winner(),
             )
         )
 

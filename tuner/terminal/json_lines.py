@@ -101,7 +101,7 @@ def _search(event: SearchBegins) -> dict[str, Any]:
             for bracket in schedule.brackets
         ],
         "trials_done": len(event.done),
-        "epochs_done": sum(trial.epochs for trial in event.done),
+        "epochs_done": event.epochs_done,
         "seconds_left": event.seconds_left,
         "best": _leader(event.best),
     }

@@ -27,7 +27,7 @@ class Frames:
         self._console = console
         self._shown = live
         self._draw = draw
-        self._live = self._new_live()
+        self._live: Live | None = None  # rich draws when one is made, so none before `start`
         self._size = console.size
         self._notes: deque[str] = deque(maxlen=_NOTES)
         # Reentrant: a signal handler may print in the middle of a frame.
@@ -37,15 +37,17 @@ class Frames:
     def start(self) -> None:
         """Start drawing."""
         if self._shown:
-            with _harmless():
+            with self._lock, _harmless():
+                self._live = self._new_live()
                 self._live.start()
             self._frames.start()
 
     def stop(self) -> None:
         """Erase the view and show the cursor."""
         self._frames.stop()
-        with _harmless():
-            self._live.stop()
+        with self._lock, _harmless():
+            if self._live is not None:
+                self._live.stop()
 
     def say(self, line: str) -> None:
         """Print a permanent line."""
@@ -56,19 +58,22 @@ class Frames:
     def refresh(self) -> None:
         """Draw a frame; redraw everything if the terminal was resized."""
         with self._lock, _harmless():
+            if self._live is None:
+                return
             if self._console.size != self._size:
-                self._redraw()
+                self._live = self._redrawn(self._live)
             self._live.refresh()
 
-    def _redraw(self) -> None:
+    def _redrawn(self, old: Live) -> Live:
         # The old view has wrapped at an unknown place.
         self._size = self._console.size
-        self._live.stop()
-        self._live = self._new_live()  # the old one would erase the lines of its last frame
+        old.stop()
+        live = self._new_live()  # the old one would erase the lines of its last frame
         self._console.clear()
         for note in list(self._notes)[-self._size.height :]:
             self._console.print(note, markup=False)
-        self._live.start()
+        live.start()
+        return live
 
     def _new_live(self) -> Live:
         return Live(

@@ -119,9 +119,9 @@ class SearchProgress(SearchObserver):
                 self._begin_search(event)
             case TimeLeft(seconds):
                 self._running.note_left(seconds, time.monotonic())
-            case RungBegins(trial, end_epoch):
+            case RungBegins(trial, end_epoch, epoch):
                 with self._lock:
-                    self._running.begin_rung(trial, end_epoch)
+                    self._running.begin_rung(trial, end_epoch, epoch)
             case EpochEnds(trial, epoch):
                 with self._lock:
                     self._running.end_epoch(trial, epoch)
@@ -144,8 +144,8 @@ class SearchProgress(SearchObserver):
         for line in schedule_lines(event.schedule, event.seconds_left):
             self.say(line)
         if event.done:
-            trials, epochs = counted(len(event.done), "trial"), counted(self._state.epochs, "epoch")
-            self.say(f"Done before: {trials} and {epochs}.")
+            trials = counted(self._state.trials, "trial")
+            self.say(f"Done before: {trials} and {counted(event.epochs_done, 'epoch')}.")
 
     def _end_rung(self, trial: TrialRecord, best: TrialRecord | None) -> None:
         """Print why a trial failed, and in a log also that another trial leads."""
@@ -161,6 +161,17 @@ class SearchProgress(SearchObserver):
                 f"{name} rung {rung.start_epoch}-{rung.end_epoch}: "
                 f"{self._objective} {rung.score:.4f}; {self._standing()}"
             )
+
+    def saved(self) -> str:
+        """What a stopped search has saved, such as ": 1 of 24 trials"; empty before it began."""
+        if (state := self._state) is None:
+            return ""
+        total, best = state.schedule, state.best
+        leader = "" if best is None else f", best {best.score:.4f}"
+        return (
+            f": {state.trials} of {total.total_trials} trials, {state.epochs} of "
+            f"{total.total_epochs} epochs{leader}"
+        )
 
     def drawn(self) -> RenderableType:
         """The live view now; if drawing fails, the error instead, as the search must go on."""
@@ -196,7 +207,7 @@ class SearchProgress(SearchObserver):
         return Resources(self._cached[1], **_memory())
 
     def _standing(self) -> str:
-        """Trials begun, the best so far, and the time left."""
+        """Trials that have a score, the best of them, and the time left."""
         course, best = self._running, self._running.best
         leader = f"best {best.score:.4f} ({trial_name(best.id)}), " if best else ""
         left = course.left(time.monotonic())

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from tuner.hyperband.schedule import Schedule
-from tuner.runs.records import FAILED, TrialRecord
+from tuner.runs.records import TrialRecord
 
 _MINUTE = 60.0
 RECIPES = "recipes"
@@ -80,10 +80,13 @@ class SearchState:
         self._left: tuple[float, float] | None = None
         self._trials_before, self._epochs_before = self.trials, self.epochs
 
-    def begin_rung(self, trial: TrialRecord, end_epoch: int) -> None:
-        """Note that a trial is about to train up to an epoch."""
+    def begin_rung(self, trial: TrialRecord, end_epoch: int, epoch: int = 0) -> None:
+        """Note that a trial trains up to an epoch, with `epoch` epochs saved already."""
         self._records[trial.id] = trial
-        self.running = Running(trial, end_epoch, trial.epochs)
+        epoch = max(epoch, trial.epochs)
+        self._epochs_before += epoch - self._epochs.get(trial.id, 0)  # of an interrupted rung
+        self._epochs[trial.id] = epoch
+        self.running = Running(trial, end_epoch, epoch)
 
     def end_epoch(self, trial: TrialRecord, epoch: int) -> None:
         """Note that an epoch of a trial is done."""
@@ -119,8 +122,8 @@ class SearchState:
 
     @property
     def trials(self) -> int:
-        """Trials begun, without those that failed before their first score and are replaced."""
-        return sum(each.status != FAILED or bool(each.rungs) for each in self._records.values())
+        """Trials that finished a rung."""
+        return sum(bool(each.rungs) for each in self._records.values())
 
     @property
     def epochs(self) -> int:
@@ -128,7 +131,7 @@ class SearchState:
         return sum(self._epochs.values())
 
     def rates(self, now: float) -> tuple[float, float]:
-        """Trials begun and epochs trained per minute, in this process."""
+        """Trials scored and epochs trained per minute, in this process."""
         minutes = max(now - self.begun, 1e-9) / _MINUTE
         return (
             (self.trials - self._trials_before) / minutes,
