@@ -46,7 +46,7 @@ stop, pause = StopRequest(), float(sys.argv[1])
 with SearchProgress("val_accuracy", cache_bytes=lambda: 123_400_000) as progress:
     progress.say(f"Warning: {NASTY}/{FILE} is left out: truncated.")
     with stop_on_signals(stop, lambda: progress.say("Stopping: this epoch is finished.")):
-        progress.on_event(SearchBegins(schedule, (), (), 300.0))
+        progress.on_event(SearchBegins(schedule, seconds_left=300.0))
         best = None
         for number in range(1, 9):
             progress.on_event(RungBegins(trial(number, RUNNING), 1))
