@@ -26,6 +26,13 @@ def check_page(path: Path) -> None:
         raise SettingsError(f"there is no folder {path.parent} to write the page to. Make it.")
     if not is_writable(path.parent):
         raise SettingsError(f"{path.parent} cannot be written. Choose another file: --out FILE.")
+    if path.exists():
+        with path.open("rb") as file:
+            if b"Content-Security-Policy" not in file.read(200):  # every page of ours has it first
+                raise SettingsError(
+                    f"{path} exists and is not a page of this program. Choose another file: --out "
+                    "FILE.html."
+                )
 
 
 def write_report(run: Run, path: Path, cache: Cache, on_progress: Progress) -> None:
