@@ -112,7 +112,7 @@ def test_only_unreadable_images(tmp_path: Path, export: Path) -> None:
     assert "not found" in result.stdout
     assert result.stderr == (
         "Error: none of the images could be read. "
-        "Give JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF files.\n"
+        "Give JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, HEIC or PPM files.\n"
     )
 
 
