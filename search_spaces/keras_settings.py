@@ -20,6 +20,7 @@ class KerasSettings:
     floatx: str = "float32"
     image_data_format: str = "channels_last"
     eager_functions: bool = False
+    tensor_float_32: bool = False
 
     @classmethod
     def current(cls) -> "KerasSettings":
@@ -29,6 +30,7 @@ class KerasSettings:
             keras.config.floatx(),
             keras.config.image_data_format(),
             _tensorflow().config.functions_run_eagerly(),
+            _tensorflow().config.experimental.tensor_float_32_execution_enabled(),
         )
 
     def differences(self, other: "KerasSettings") -> str:
@@ -56,6 +58,7 @@ class KerasSettings:
         keras.config.set_dtype_policy(self.dtype_policy)
         keras.config.set_image_data_format(self.image_data_format)
         _tensorflow().config.run_functions_eagerly(self.eager_functions)
+        _tensorflow().config.experimental.enable_tensor_float_32_execution(self.tensor_float_32)
 
 
 in_float32 = KerasSettings().held  # as a decorator: @in_float32()
