@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -214,15 +214,21 @@ def split_survey(found: Survey, options: SplitOptions) -> Dataset:
         notes=found.notes,
         warnings=tuple(dataset_warnings(found)),
     )
-    given = {(picture.label, picture.split) for picture in pictures}
+    _check_splits(dataset, {"train", *shares}, {(each.label, each.split) for each in pictures})
+    return dataset
+
+
+def _check_splits(
+    dataset: Dataset, drawn: Container[str], given: Container[tuple[str, str | None]]
+) -> None:
+    """Raise DataError if a class has none of the images that were drawn for it, or given."""
     for name, counts in dataset.counts().items():
         for split in SPLITS:
-            if not counts[split] and (split in ("train", *shares) or (name, split) in given):
+            if not counts[split] and (split in drawn or (name, split) in given):
                 raise DataError(
                     f"Class {name} has no {split} images left once those are set aside that show "
                     "the same as others: add some that differ, or remove the class."
                 )
-    return dataset
 
 
 def _may_train(picture: Picture) -> bool:

@@ -29,6 +29,7 @@ from tuner.decoding.formats import (
     image_format,
     not_an_image,
 )
+from tuner.decoding.orientation import as_stored, orientation_of
 
 _PLUGINS = {
     "JPEG": "PIL.JpegImagePlugin.JpegImageFile",
@@ -48,7 +49,6 @@ _MAX_SCANNED_PIXELS = 4_000_000_000
 _RAW = "it is a camera's raw file, which is not supported: convert it to JPEG or PNG"
 _END_OF_JPEG = b"\xff\xd9"
 _BAND_PIXELS = 1_000_000
-_ORIENTATION = 0x0112
 _UNSUPPORTED = re.compile(r"cannot handle|unsupported|not (yet )?supported|unknown pixel mode")
 _GREY_STEPS = {"1": 255, "L;2": 85, "L;4": 17}
 # None, Huffman, fax, LZW, JPEG (old and new), deflate (new and old), PackBits, LZMA and Zstandard.
@@ -141,10 +141,10 @@ def write_pixels(data: bytes, room: Room) -> np.ndarray:
 
 def _fill(opened: Opened, room: Room) -> np.ndarray:
     image = opened.image
-    orientation = _orientation(image)
+    orientation = orientation_of(image)
     size = (image.height, image.width)
     upright = room.allocate(*(size[::-1] if orientation >= 5 else size))
-    pixels = _as_stored(upright, orientation)
+    pixels = as_stored(upright, orientation)
     eight_bits = _eight_bits(opened)
     for top, band in _bands(image):
         pixels[top : top + band.height] = np.asarray(to_srgb(eight_bits(band), opened.profile))
@@ -153,28 +153,6 @@ def _fill(opened: Opened, room: Room) -> np.ndarray:
         pixels[:top] = pixels[bottom:] = 255
         pixels[:, :left] = pixels[:, right:] = 255
     return upright
-
-
-def _orientation(image: ImageFile) -> int:
-    """EXIF's orientation, 1 to 8; 1 if the block is broken, as in many sound photos."""
-    block = image.info.get("exif")
-    if not block:
-        return 1
-    exif = Image.Exif()
-    with contextlib.suppress(Exception):
-        exif.load(block)
-        if exif.get(_ORIENTATION) in range(1, 9):
-            return int(exif[_ORIENTATION])
-    return 1
-
-
-def _as_stored(upright: np.ndarray, orientation: int) -> np.ndarray:
-    """A view of `upright` in the order of the pixels in the file."""
-    if orientation in (3, 4, 7, 8):
-        upright = upright[::-1]
-    if orientation in (2, 3, 6, 7):
-        upright = upright[:, ::-1]
-    return upright.transpose(1, 0, 2) if orientation >= 5 else upright
 
 
 def _open(data: bytes, name: str) -> Opened:
