@@ -292,7 +292,7 @@ def test_a_trial_meets_the_views_by_turns_over_all_its_rungs(
     from search_spaces.resnet50 import ResNet50Space
 
     source = RecordingSource(3)
-    monkeypatch.setattr("tuner.search.tuner.make_source", lambda *_, **__: source)
+    monkeypatch.setattr("tuner.search.components.make_source", lambda *_, **__: source)
     tuner = HyperbandTuner(
         ResNet50Space(3, SIZE, "none"), max_epochs=9, directory=tmp_path, cache=cache
     )

@@ -5,15 +5,26 @@ from typing import Any
 
 import keras_tuner
 
-from tuner.errors import SettingsError
+from tuner.errors import SettingsError, TuneError, first_line
 
 
 def declared_space(space: keras_tuner.HyperModel) -> keras_tuner.HyperParameters:
-    """The hyperparameters of a space; one that does not declare them is built once."""
+    """The hyperparameters of a space; one that does not declare them is built once.
+
+    Raises:
+        SettingsError: it cannot be built.
+    """
     hyperparameters = keras_tuner.HyperParameters()
     space.declare_hyperparameters(hyperparameters)
     if not hyperparameters.space:
-        space.build(hyperparameters)
+        try:
+            space.build(hyperparameters)
+        except TuneError:
+            raise
+        except Exception as error:  # a user's own space may raise anything
+            raise SettingsError(
+                f"{type(space).__name__} cannot build a network: {first_line(error)}."
+            ) from error
     return hyperparameters
 
 

@@ -19,6 +19,7 @@ from tuner.runs.journal import Journal
 from tuner.settings import SearchSettings
 from tuner.storage.cache import Cache
 from tuner.training.class_weights import balanced_weights
+from tuner.training.network_check import check_network
 from tuner.training.rows import Rows
 from tuner.training.sources import FromFeatures, FromImages, Images, Source
 
@@ -150,6 +151,10 @@ def make_source(
             f"{type(space).__name__} builds its own networks, so that their frozen part is "
             "unknown: every epoch computes the whole network."
         )
+        first = oracle.get_space()
+        first.values = dict(oracle.configuration(0))
+        num_classes = int(images.labels.max()) + 1
+        check_network(space, first, images.views[0].shape[1:], num_classes, at_least=True)
         return FromImages(space, oracle.get_space(), images, **options)
     backbone = backbone or PretrainedBackbone(space.build_backbone())
     epochs = oracle.expected_epochs("unfreeze_blocks", UNFREEZE_BLOCKS)

@@ -38,6 +38,7 @@ from tuner.search.tuner import HyperbandTuner
 from tuner.settings import SearchFolders, SearchSettings
 from tuner.storage.cache import Cache
 from tuner.tensorboard.mistakes import write_mistakes
+from tuner.training.network_check import check_network
 from tuner.training.networks import space_of
 
 
@@ -199,9 +200,14 @@ def prepare(plan: Plan, cache: Cache, on_progress: Progress) -> Prepared:
         InputError: space, pinned hyperparameters, weights or an image cannot be used.
     """
     settings, dataset, seconds = plan.settings, plan.dataset, dict(plan.seconds)
-    space = space_of(settings, len(dataset.classes))
-    pin(declared_space(space), settings.fixed)
+    num_classes = len(dataset.classes)
+    space = space_of(settings, num_classes)
+    declared = declared_space(space)
+    declared.values |= pin(declared, settings.fixed)
     backbone = PretrainedBackbone(space.build_backbone()) if can_be_cut(space) else None
+    if backbone is None:
+        size = settings.image_size
+        check_network(space, declared, (size, size, 3), num_classes)
     with timed(seconds, DECODING):
         images, validation = (
             pixels_of(dataset, split, settings, cache, on_progress)

@@ -53,7 +53,7 @@ class RungResult:
 def saved_epoch(folder: Path, trial: TrialRecord) -> int:
     """Epochs of a trial that are saved, those of an interrupted rung included."""
     try:
-        with np.load(state_file(folder, trial.id)) as saved:
+        with state_file(folder, trial.id).open("rb") as file, np.load(file) as saved:
             return max(trial.epochs, int(saved["epoch"]))
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
         return trial.epochs  # none is saved, or it is damaged
