@@ -3,6 +3,7 @@
 import functools
 import io
 import os
+import re
 import sys
 import warnings
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from tuner.interrupt import EXIT_CODE
 
 
 class _Commands(typer.core.TyperGroup):
-    """Commands that refuse an empty argument, which would be taken for the current folder."""
+    """Commands that refuse an empty argument, which would be the current folder, and expand "~"."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse, unless a word of the command line is empty."""
@@ -28,7 +29,10 @@ class _Commands(typer.core.TyperGroup):
                 name = option or (before if before.startswith("-") else "an argument")
                 _print_error(f"{name} is empty. Is a variable of your script not set?")
                 raise typer.Exit(2)
-        return super().parse_args(ctx, args)
+        # A shell leaves "--runs-dir=~/runs" as it is.
+        home = os.path.expanduser("~")  # noqa: PTH111 - Path.home() raises where there is none
+        expand = functools.partial(re.sub, r"^(--[a-z-]+=)?~(?=/|$)", lambda m: (m[1] or "") + home)
+        return super().parse_args(ctx, list(map(expand, args)))
 
 
 app = typer.Typer(

@@ -163,6 +163,14 @@ def test_an_empty_argument_is_never_the_current_folder(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("words", [["--runs-dir=~/runs"], ["--runs-dir", "~/runs"]])
+def test_a_home_that_the_shell_did_not_expand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert tune("runs", *words).stdout == f"There are no runs in {tmp_path}/runs.\n"
+
+
 RUN_TUNE = 'python=$0; run() { "$python" -c "from tuner.cli import main; main()" "$@"; }; run '
 
 
