@@ -26,13 +26,14 @@ from tests.support.small_search import (
 )
 from tuner.data.dataset import Dataset
 from tuner.data.load import scan
-from tuner.errors import DataError, RunError, SettingsError, StoppedError, WeightsError
+from tuner.errors import DataError, InputError, RunError, SettingsError, StoppedError, WeightsError
 from tuner.interrupt import StopRequest
 from tuner.observer import Counting, Note, SearchEvent, SearchObserver
 from tuner.runs.lock import sole_writer
 from tuner.runs.notes import Notes
 from tuner.runs.run import existing_run, open_run
 from tuner.search import tuner as search_module
+from tuner.search.estimate import estimate
 from tuner.search.pipeline import run_search
 from tuner.settings import SearchFolders, SearchSettings
 
@@ -417,6 +418,24 @@ def test_a_run_that_is_being_searched_is_refused_before_images_are_read(
     with sole_writer(run.folder), pytest.raises(RunError, match="is being searched by process"):
         run_search(settings(Path("/nowhere")), "first", folders, **{how: True})
     assert trained == ["first"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"fixed": {"depth": "3"}}, "no hyperparameter 'depth'"),
+        ({"weights": "/nowhere.h5"}, "nowhere.h5"),
+        ({"space": "nowhere:Space"}, "cannot be loaded"),
+    ],
+)
+def test_settings_are_checked_before_images_are_read(
+    folders: SearchFolders, changes: dict[str, Any], message: str
+) -> None:
+    wrong = settings(Path("/no photos"), **changes)
+    with pytest.raises(InputError, match=message):
+        run_search(wrong, "first", folders)
+    with pytest.raises(InputError, match=message):
+        estimate(wrong, folders)
 
 
 def test_a_stop_request_ends_the_reading_of_images(

@@ -210,7 +210,7 @@ def test_counting_in_a_log(clock: Clock, log: io.StringIO) -> None:
             progress.count("decoding train images", done, 2)
     assert log.getvalue().splitlines() == [
         "reading images: 35 of 100, 19s left",
-        "reading images: 69 of 100, 9.2s left",
+        "reading images: 69 of 100, 9.3s left",
     ]
 
 
@@ -220,7 +220,7 @@ def test_the_time_left_of_one_step_of_several_is_marked(clock: Clock, log: io.St
             clock.now += 6
             progress.count("BatchNorm treatments", done, 22)
     first, *_ = log.getvalue().splitlines()
-    assert first == "BatchNorm treatments: 3 of 22, 1m16s left in this step"
+    assert first == "BatchNorm treatments: 3 of 22, 1m54s left in this step"
 
 
 def test_quiet_says_nothing(clock: Clock, terminal: io.StringIO) -> None:
@@ -267,6 +267,37 @@ def test_a_screen_that_cannot_be_drawn_ends_no_search(
         assert "The screen cannot be drawn: 'NoneType'" in terminal.getvalue()
         progress.on_event(SearchEnds((trial(0),)))
     assert "Searched 1 trial" in terminal.getvalue()
+
+
+def test_images_from_the_cache_do_not_make_the_rest_look_quick(
+    clock: Clock, log: io.StringIO
+) -> None:
+    with SearchProgress("val_accuracy") as progress:
+        progress.count("reading images", 283, 713)
+        clock.now += 11
+        progress.count("reading images", 283, 713)
+        progress.count("reading images", 293, 713)
+        clock.now += 11
+        progress._remind()  # one image takes long
+    first, second = log.getvalue().splitlines()
+    assert first == "reading images: 283 of 713, 11s so far, time left unknown"
+    assert second == "reading images: 293 of 713, 7m31s left"
+
+
+def test_a_log_is_not_silent_between_two_steps(clock: Clock, log: io.StringIO) -> None:
+    with SearchProgress("val_accuracy") as progress:
+        progress.count("reading images", 1, 1)
+        for seconds in (59, 2, 61):
+            clock.now += seconds
+            progress._remind()
+    assert log.getvalue().splitlines() == ["working, 1m01s", "working, 2m02s"]
+
+
+def test_a_screen_shows_that_it_works(clock: Clock, terminal: io.StringIO) -> None:
+    with shown(SearchProgress("val_accuracy")) as progress:
+        clock.now += 12
+        progress._frames.refresh()
+        assert screen(terminal.getvalue())[-1] == "working, 12s"
 
 
 def test_the_line_goes_when_images_are_counted(clock: Clock, terminal: io.StringIO) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from tuner.commands.options import CacheDir, RunsDir
+from tuner.environment import prepare_device
 from tuner.errors import InputError
 from tuner.storage.cache import Cache, default_cache_dir
 
@@ -38,6 +39,7 @@ def board(
         raise InputError("Give names of runs or --all, not both.")
     names: list[str | None] = [*(run_names(runs_dir) if every else dict.fromkeys(runs or ()))]
     opened = [open_run(runs_dir, name) for name in names or [None]]
+    prepare_device()
     from tuner.tensorboard.server import log_folder, serve
 
     say = functools.partial(typer.echo, err=True)

@@ -14,12 +14,13 @@ from tuner.counting import Progress
 from tuner.data.arrays import labelled_images, labelled_pair
 from tuner.errors import SettingsError
 from tuner.hyperband.oracle import JournalOracle
-from tuner.hyperband.pinning import pin
+from tuner.hyperband.pinning import declared_space, pin
 from tuner.runs.journal import Journal
 from tuner.settings import SearchSettings
 from tuner.storage.cache import Cache
 from tuner.training.class_weights import balanced_weights
 from tuner.training.network_check import check_network
+from tuner.training.networks import space_of
 from tuner.training.rows import Rows
 from tuner.training.sources import FromFeatures, FromImages, Images, Source
 
@@ -77,6 +78,19 @@ def refuse(function: str, arguments: Mapping[str, Any]) -> None:
 def keras_settings_of(space: keras_tuner.HyperModel) -> AbstractContextManager[None]:
     """Hold float32 for a space whose networks are ours; those of another space are its own."""
     return KerasSettings().held() if can_be_cut(space) else nullcontext()
+
+
+def checked_backbone(settings: SearchSettings) -> PretrainedBackbone | None:
+    """Check the settings that need no images; the backbone if its weights are a file, else None.
+
+    Raises:
+        InputError: space, pinned hyperparameters or weights file cannot be used.
+    """
+    space = space_of(settings, 2)
+    pin(declared_space(space), settings.fixed)
+    if settings.weights in ("imagenet", "none") or not can_be_cut(space):
+        return None  # a download waits until the images were checked
+    return PretrainedBackbone(space.build_backbone())
 
 
 def make_oracle(

@@ -20,7 +20,7 @@ from tuner.hyperband.schedule import Schedule
 from tuner.hyperband.time_budget import TimeBudget
 from tuner.hyperband.time_left import TimeEstimator
 from tuner.runs.journal import Journal
-from tuner.search.components import make_oracle
+from tuner.search.components import checked_backbone, make_oracle
 from tuner.settings import SearchFolders, SearchSettings
 from tuner.storage.cache import Cache
 from tuner.training.networks import space_of
@@ -63,6 +63,7 @@ def estimate(
     Raises:
         InputError: settings, data or weights cannot be used; see its subclasses.
     """
+    checked_backbone(settings)
     dataset = scan(settings, folders.cache_dir, on_progress)
     if on_dataset is not None:
         on_dataset(dataset)

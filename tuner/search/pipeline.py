@@ -34,6 +34,7 @@ from tuner.runs.provenance import (
 )
 from tuner.runs.run import Run, check_new, create_run, existing_run, update_run
 from tuner.runs.timings import DECODING, READING, note_seconds, timed
+from tuner.search.components import checked_backbone
 from tuner.search.tuner import HyperbandTuner
 from tuner.settings import SearchFolders, SearchSettings
 from tuner.storage.cache import Cache
@@ -53,6 +54,7 @@ class Plan:
         note: for the user; None if there is nothing to say.
         seconds: wall time spent so far, by step.
         complete: whether nothing is left to train.
+        backbone: with the weights of a given file; None if it is not built yet.
     """
 
     settings: SearchSettings
@@ -61,6 +63,7 @@ class Plan:
     note: str | None
     seconds: Mapping[str, float]
     complete: bool = False
+    backbone: PretrainedBackbone | None = None
 
 
 @dataclass(frozen=True)
@@ -161,6 +164,7 @@ def _begin(
     settings: SearchSettings, name: str, folders: SearchFolders, overwrite: bool, progress: Progress
 ) -> Plan:
     check_new(folders.runs_dir, name, overwrite)
+    backbone = checked_backbone(settings)
     dataset, seconds = _scan(settings, folders, progress)
 
     def create() -> Run:
@@ -168,7 +172,7 @@ def _begin(
         run.journal.set_notes(Notes(weights_digest=weights_digest(settings)))
         return run
 
-    return Plan(settings, dataset, create, imbalance(dataset, settings), seconds)
+    return Plan(settings, dataset, create, imbalance(dataset, settings), seconds, backbone=backbone)
 
 
 def _resume(run: Run, settings: SearchSettings, folders: SearchFolders, progress: Progress) -> Plan:
@@ -204,8 +208,10 @@ def prepare(plan: Plan, cache: Cache, on_progress: Progress) -> Prepared:
     space = space_of(settings, num_classes)
     declared = declared_space(space)
     declared.values |= pin(declared, settings.fixed)
-    backbone = PretrainedBackbone(space.build_backbone()) if can_be_cut(space) else None
-    if backbone is None:
+    backbone = None
+    if can_be_cut(space):
+        backbone = plan.backbone or PretrainedBackbone(space.build_backbone())
+    else:
         size = settings.image_size
         check_network(space, declared, (size, size, 3), num_classes)
     with timed(seconds, DECODING):

@@ -5,11 +5,11 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 
 from rich.console import Console, Group, RenderableType
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.text import Text
 
 from tuner.observer import (
@@ -32,6 +32,7 @@ from tuner.terminal.search_state import SearchState
 from tuner.text import brief, counted, duration, printable
 
 _LINE_SECONDS, _COUNT_SECONDS = 60.0, 10.0
+_BAR_WIDTH = 10
 _POLL_SECONDS = 1.0  # between checks whether a line is due: an epoch may take longer than that
 _CACHE_SECONDS = 10.0  # for which the size of the cache is not computed again
 _STATM = Path("/proc/self/statm")  # Linux: its second number is the memory in use, in pages
@@ -65,23 +66,15 @@ class SearchProgress(SearchObserver):
         steps: bool = False,
     ) -> None:
         self._objective = objective
-        self._steps = steps
+        self._of = " in this step" if steps else ""
         self._console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
         # With FORCE_COLOR, rich takes a log file for a terminal.
         terminal = self._console.is_interactive and self._console.file.isatty()
         self._live = terminal and not (quiet or plain)
-        self._bar = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=10),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[status]}", markup=False),
-            console=self._console,
-        )
         self._frames = Frames(self._console, self.drawn, self._live)
         self._reminder = Repeating(self._remind, _POLL_SECONDS, "progress")
         self._lock = threading.RLock()
-        self._task: TaskID | None = None
-        self._counted = ""
+        self._counted: _Count | None = None
         self._state: SearchState | None = None
         self._begun = self._said = time.monotonic()
         self._cache_bytes = cache_bytes
@@ -135,7 +128,7 @@ class SearchProgress(SearchObserver):
 
     def _begin_search(self, event: SearchBegins) -> None:
         """Print how large the search is, how long it takes, and what is done already."""
-        self._end_task()
+        self._counted = None
         self._begun = self._said = time.monotonic()
         self._state = SearchState(event.schedule, event.done, self._begun, event.best)
         self._state.note_left(event.seconds_left, self._begun)
@@ -176,10 +169,10 @@ class SearchProgress(SearchObserver):
     def drawn(self) -> RenderableType:
         """The live view now; if drawing fails, the error instead, as the search must go on."""
         try:
-            if self._task is not None:
-                return self._bar.get_renderable()
+            if (counted := self._counted) is not None:
+                return counted.drawn(time.monotonic(), self._of)
             if self._state is None:
-                return Group()
+                return Text(self._working(), style="dim")
             view = LiveView(self._state, self._objective, self._resources(), time.monotonic())
             with self._lock:  # the search changes it meanwhile
                 return Group(*view.lines(*self._console.size))
@@ -189,8 +182,15 @@ class SearchProgress(SearchObserver):
     def _remind(self) -> None:
         """In a log, print where the search stands a minute after the last line."""
         with self._lock:
-            running = None if self._state is None else self._state.running
-            if running is None or self._live or not self._due(_LINE_SECONDS):
+            if self._live or not self._due(_COUNT_SECONDS if self._counted else _LINE_SECONDS):
+                return
+            if self._counted is not None:
+                self.say(self._counted.line(time.monotonic(), self._of))
+                return
+            if self._state is None:
+                self.say(self._working())
+                return
+            if (running := self._state.running) is None:
                 return
             self.say(
                 f"trial {trial_name(running.trial.id)}, {running.epoch} of {running.end_epoch} "
@@ -220,21 +220,17 @@ class SearchProgress(SearchObserver):
         return self._state
 
     def _count(self, what: str, done: int, count: int) -> None:
-        if self._counted != what:
-            self._new_task(what, count)
-        assert self._task is not None
-        left = self._counted_left(done / count)
-        self._bar.update(self._task, completed=done, status=left)
+        now, before = time.monotonic(), self._counted
+        if before is None or before.what != what:
+            self._said = now
+            before = _Count(what, count, done, now, done, now)
+        self._counted = replace(before, done=done, updated=now) if done < count else None
         if done == count:
-            self._end_task()
-        elif not self._live and self._due(_COUNT_SECONDS):
-            self.say(f"{what}: {done} of {count}, {left}")
+            self._said = self._begun = now
+        self._remind()
 
-    def _counted_left(self, share: float) -> str:
-        of = " in this step" if self._steps else ""
-        if not share:
-            return f"time left{of} unknown"
-        return f"{duration((time.monotonic() - self._begun) * (1 / share - 1))} left{of}"
+    def _working(self) -> str:
+        return f"working, {duration(time.monotonic() - self._begun)}"
 
     def _due(self, seconds: float) -> bool:
         if time.monotonic() - self._said < seconds:
@@ -242,17 +238,38 @@ class SearchProgress(SearchObserver):
         self._said = time.monotonic()
         return True
 
-    def _new_task(self, description: str, total: int) -> None:
-        self._end_task()
-        self._task = self._bar.add_task(description, total=total, status="")
-        self._counted = description
-        self._begun = self._said = time.monotonic()
 
-    def _end_task(self) -> None:
-        if self._task is not None:
-            self._bar.remove_task(self._task)
-            self._task = None
-        self._counted = ""
+@dataclass(frozen=True)
+class _Count:
+    """Images that pass a step: `first` at `begun`, `done` at `updated`."""
+
+    what: str
+    count: int
+    first: int
+    begun: float
+    done: int
+    updated: float
+
+    def line(self, now: float, of: str) -> str:
+        return f"{self.what}: {self.done} of {self.count}, {self._left(now, of)}"
+
+    def drawn(self, now: float, of: str) -> Text:
+        filled = _BAR_WIDTH * self.done // max(self.count, 1)
+        return Text.assemble(
+            f"{self.what} ",
+            ("━" * filled, "green"),
+            ("━" * (_BAR_WIDTH - filled), "dim"),
+            f" {self.done}/{self.count} {self._left(now, of)}",
+        )
+
+    def _left(self, now: float, of: str) -> str:
+        # What was done before the first call, such as images from the cache, took no time.
+        done = self.done - self.first
+        each = (self.updated - self.begun) / done if done else 0.0
+        left = each * (self.count - self.done) - (now - self.updated)
+        if left <= 0:
+            return f"{duration(now - self.begun)} so far, time left{of} unknown"
+        return f"{duration(max(left, 1.0))} left{of}"
 
 
 def _memory() -> dict[str, int]:
