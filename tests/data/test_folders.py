@@ -10,7 +10,8 @@ from tuner.data.dataset import SplitOptions, split_survey
 from tuner.data.folders import folder_manifest
 from tuner.data.listing import Layout, Manifest
 from tuner.data.load import load_dataset
-from tuner.data.survey import listed, survey
+from tuner.data.survey import survey
+from tuner.data.table import listed
 from tuner.errors import DataError, SettingsError
 
 
@@ -203,6 +204,12 @@ def test_classes_that_differ_in_spelling_alone(tmp_path: Path) -> None:
     assert "The classes Red Car, red_car differ only in their spelling" in notes[1]
 
 
+def test_a_class_that_a_split_spells_in_another_way(tmp_path: Path) -> None:
+    root = put(tmp_path, *(f"train/{pet}" for pet in PETS), "val/Cat/1.jpg", "val/dog/1.jpg")
+    with pytest.raises(DataError, match=r"validation images of Cat, .* Training spells cat\."):
+        folder_manifest(root)
+
+
 def test_a_table_for_each_split(tmp_path: Path) -> None:
     for number, name in enumerate(("train", "val", "test")):
         photos(tmp_path / "images", 4, first=0)
@@ -217,6 +224,12 @@ def test_a_table_for_each_split(tmp_path: Path) -> None:
     manifest = listed(tmp_path)
     assert manifest.classes == {"train": ("a", "b"), "test": ("a", "b")}
     assert labels(manifest)["images/005.png"] == "b"
+
+
+def test_a_table_beside_images_is_named(tmp_path: Path) -> None:
+    root = put(tmp_path, "train/1.jpg", "train/2.jpg", "test/3.jpg", "labels.csv", "readme.txt")
+    with pytest.raises(DataError, match=r"images lie directly in it: .* Or name a table: .*labels"):
+        listed(root)
 
 
 def test_copies_count_once_when_there_are_too_few(tmp_path: Path) -> None:

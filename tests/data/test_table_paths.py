@@ -8,8 +8,8 @@ import pytest
 from tests.data.test_dataset import photos
 from tests.data.test_folders import labels, put
 from tuner.data.listing import Layout
-from tuner.data.survey import listed, survey
-from tuner.data.table import table_manifest
+from tuner.data.survey import survey
+from tuner.data.table import listed, table_manifest
 from tuner.data.table_paths import TablePaths
 from tuner.errors import DataError
 

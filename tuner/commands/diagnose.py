@@ -78,7 +78,7 @@ def diagnose(
     from tuner.data.dataset import SplitOptions
     from tuner.data.listing import Layout
     from tuner.data.load import load_dataset
-    from tuner.data.survey import listed
+    from tuner.data.table import listed
     from tuner.diagnose.experiments import prepare, run_prepared
     from tuner.diagnose.result import Options
     from tuner.model_check.load import load_model

@@ -111,9 +111,12 @@ class Manifest:
             )
         for split, others in self.classes.items():
             if unknown := [name for name in others if name not in names]:
+                bare = {_bare(name) for name in unknown}
+                alike = [name for name in names if _bare(name) in bare]
+                spelled = f" Training spells {some(alike)}." if alike else ""
                 raise DataError(
                     f"There are {split} images of {some(unknown)}, but no training images: add "
-                    f"some, or remove that class from {split}."
+                    f"some, or remove that class from {split}.{spelled}"
                 )
             if missing := [name for name in names if name not in others]:
                 self.notes.append(

@@ -11,15 +11,14 @@ from pathlib import Path
 import numpy as np
 
 from tuner.counting import Progress, silent
-from tuner.data.folders import folder_manifest
-from tuner.data.listing import USUAL, Candidate, Layout, Manifest, Skipped, readable
+from tuner.data.listing import USUAL, Candidate, Layout, Manifest, Skipped
 from tuner.data.near_duplicates import VERSION as FINGERPRINT_VERSION
 from tuner.data.near_duplicates import closest, fingerprint, near_pairs
 from tuner.data.second_look import VERSION as SECOND_LOOK_VERSION
 from tuner.data.second_look import Image, Likeness, look_again
 from tuner.data.splits import components
 from tuner.data.survey_cache import Facts, FactStore
-from tuner.data.table import is_table, split_tables, table_manifest, tables_manifest
+from tuner.data.table import listed
 from tuner.decoding.decode import batches, decode_each, on_all_cores, read_bytes
 from tuner.decoding.formats import HEADER_BYTES, DecodeError, image_format
 from tuner.errors import DataError
@@ -162,20 +161,6 @@ class Survey:
 
     def _labels(self, numbers: Iterable[int]) -> set[str]:
         return {self.pictures[number].label for number in numbers}
-
-
-def listed(data: Path, layout: Layout = USUAL) -> Manifest:
-    """List the images of a folder or a table without reading them."""
-    with readable(data):
-        is_file = data.is_file()
-    if is_file and is_table(data):
-        return table_manifest(data, layout)
-    try:
-        return folder_manifest(data, layout)
-    except DataError:
-        if data.is_dir() and (tables := split_tables(data)):
-            return tables_manifest(data, tables, layout)
-        raise
 
 
 def survey(

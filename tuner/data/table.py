@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from tuner.data.folders import folder_manifest
 from tuner.data.listing import USUAL, Candidate, Layout, Manifest, class_name, readable
 from tuner.data.split_names import split_named, split_names
 from tuner.data.table_paths import TablePaths
@@ -51,6 +52,29 @@ def is_table(path: Path) -> bool:
     return path.suffix.lower() in TABLE_SUFFIXES
 
 
+def listed(data: Path, layout: Layout = USUAL) -> Manifest:
+    """List the images of a folder, a table, or a folder of tables, without reading them.
+
+    Raises:
+        DataError: there is no such folder, or it does not hold images in at least two classes.
+    """
+    with readable(data):
+        if data.is_file() and is_table(data):
+            return table_manifest(data, layout)
+    try:
+        return folder_manifest(data, layout)
+    except DataError as error:
+        with readable(data):
+            tables = sorted(filter(is_table, data.iterdir())) if data.is_dir() else []
+        named = {path.stem: path for path in tables}
+        if splits := split_names(named):
+            return _manifest(data, {named[name]: split for split, name in splits}, layout)
+        csv_tables = [path for path in tables if path.suffix.lower() != ".txt"]
+        if csv_tables:
+            raise DataError(f"{error} Or name a table: {csv_tables[0]}.") from error
+        raise
+
+
 def table_manifest(path: Path, layout: Layout = USUAL) -> Manifest:
     """List the images of a table, with paths relative to its folder. Equal rows count once.
 
@@ -58,18 +82,6 @@ def table_manifest(path: Path, layout: Layout = USUAL) -> Manifest:
         DataError: the table is unreadable, lacks a column, or has an invalid row.
     """
     return _manifest(path.parent, {path: None}, layout)
-
-
-def split_tables(folder: Path) -> dict[Path, str | None]:
-    """The tables in a folder that are named as splits, such as train.txt and val.txt."""
-    with readable(folder):
-        tables = {path.stem: path for path in sorted(folder.iterdir()) if is_table(path)}
-    return {tables[name]: split for split, name in split_names(tables)}
-
-
-def tables_manifest(folder: Path, tables: Mapping[Path, str | None], layout: Layout) -> Manifest:
-    """List the images of several tables, one for each split, like `table_manifest`."""
-    return _manifest(folder, tables, layout)
 
 
 def _manifest(root: Path, tables: Mapping[Path, str | None], layout: Layout) -> Manifest:
