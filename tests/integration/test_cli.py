@@ -448,15 +448,21 @@ def test_another_keras(
     assert variable or str(tmp_path / "keras.json") in message
 
 
-def test_a_damaged_image_among_good_ones_is_named(place: Path, tmp_path: Path) -> None:
+def test_a_damaged_image_among_good_ones_is_named(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def end(*_: Any) -> None:
+        raise InputError("the images were read.")
+
+    monkeypatch.setattr("tuner.search.pipeline.prepare", end)
     photos = Path(shutil.copytree(place / "photos", tmp_path / "photos"))
     (photos / "red brick" / "cut.png").write_bytes(
         (photos / "red brick" / "00.png").read_bytes()[:99]
     )
-    result = tune("search", photos, *SEARCH, "--space", "nowhere:Space", "--runs-dir", tmp_path)
+    result = tune("search", photos, *SEARCH, "--runs-dir", tmp_path)
     assert "Warning: red brick/cut.png is left out: it is cut short." in result.stderr
     assert "12 images in 3 classes" in result.stderr
-    options = ("--space", "nowhere:Space", "--runs-dir", tmp_path, "--json", "--quiet")
+    options = ("--runs-dir", tmp_path, "--json", "--quiet")
     events = [
         json.loads(line)
         for line in tune("search", photos, *SEARCH, *options).stdout.split("\n")[:-1]
@@ -1105,10 +1111,10 @@ def test_a_diagnosis_is_shown_and_kept(
     from tuner.storage.cache import Cache
 
     leak = replace(finding("leak", 0.1, None), remedy=DROP_LEAKS)
-    steps: list[bool] = []
+    steps: list[str] = []
 
     def run(*given: Any) -> Diagnosis:
-        steps.append(given[3].__self__._steps)
+        steps.append(given[3].__self__._of)
         return diagnosis(leak)
 
     monkeypatch.setattr("tuner.diagnose.experiments.run_prepared", run)
@@ -1127,7 +1133,7 @@ def test_a_diagnosis_is_shown_and_kept(
         *filter(None, [option]),
     )
     assert result.exit_code == 0, result.output
-    assert steps == [True]  # the time left is not that of the whole
+    assert steps == [" in this step"]  # the time left is not that of the whole
     remedy = f"{command} --drop-leaks leaves them out."
     if option == "--json":
         row = json.loads(result.stdout)
