@@ -343,7 +343,7 @@ def test_fractions_out_of_range_are_refused(val: float, test: float) -> None:
 def test_json_gives_the_dataset_back(pets: Path) -> None:
     dataset = load_dataset(pets)
     data = json.loads(json.dumps(dataset.to_json()))
-    assert list(data) == ["schema", "root", "classes", "files", "warnings"]
+    assert list(data) == ["schema", "root", "classes", "given", "files", "warnings"]
     assert data["schema"] == 1
     assert list(data["files"][0]) == ["path", "label", "split", "sha256", "group"]
     assert Dataset.from_json(None, data) == Dataset.from_json(pets, data) == dataset

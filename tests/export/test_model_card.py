@@ -24,39 +24,76 @@ HOSTILE = [
 
 
 def per_class(name: str, recall: float | None) -> dict[str, Any]:
-    return {"class": name, "images": 5, "predicted": 4, "right": 2, "precision": 0.5,
-            "recall": recall, "f1": 0.5}  # fmt: skip
+    return {
+        "class": name,
+        "images": 5,
+        "predicted": 4,
+        "right": 2,
+        "precision": 0.5,
+        "recall": recall,
+        "f1": 0.5,
+    }
 
 
 def description(**changes: Any) -> dict[str, Any]:
     checked = {
-        "file": "model.onnx", "numbers": "float32", "images": 30, "differing": 0, "ties": 0,
-        "largest_difference": 1e-6, "validation_accuracy": 0.9, "test_accuracy": 0.8,
-    }  # fmt: skip
+        "file": "model.onnx",
+        "numbers": "float32",
+        "images": 30,
+        "differing": 0,
+        "ties": 0,
+        "largest_difference": 1e-6,
+        "validation_accuracy": 0.9,
+        "test_accuracy": 0.8,
+    }
     return {
-        "space": "resnet50", "split": {"seed": 7, "validation_fraction": 0.2, "test_fraction": 0.1},
+        "space": "resnet50",
+        "split": {"seed": 7, "validation_fraction": 0.2, "test_fraction": 0.1},
+        "pretrained": {"sentence": "No pretrained weights were used."},
         "leaked_test_images": {"images": 0, "sentence": None},
         "test_scores": {
-            "balanced_accuracy": 0.75, "macro_f1": 0.7, "log_loss": 0.42, "brier_score": 0.31,
+            "balanced_accuracy": 0.75,
+            "macro_f1": 0.7,
+            "log_loss": 0.42,
+            "brier_score": 0.31,
             "calibration_error": 0.05,
         },
         "intervals": {
-            "balanced_accuracy": [0.6, 0.88], "log_loss": [0.3, 0.6], "brier_score": [0.2, 0.4],
+            "balanced_accuracy": [0.6, 0.88],
+            "log_loss": [0.3, 0.6],
+            "brier_score": [0.2, 0.4],
         },
         "per_class": [per_class("a", 0.5), per_class("b", 1.0)],
         "luck": {"trials": 60, "validation": 0.9, "corrected": 0.861, "flattery": 0.039},
         "opponents": [
-            {"name": "plain head", "trial": "0000", "accuracy": 0.7, "gain": 0.1,
-             "gain_interval": [-0.02, 0.22], "p_value": 0.25},
+            {
+                "name": "plain head",
+                "trial": "0000",
+                "accuracy": 0.7,
+                "gain": 0.1,
+                "gain_interval": [-0.02, 0.22],
+                "p_value": 0.25,
+            },
         ],
-        "left_out": [], "verdict": "The search gained nothing.", "looks": [],
+        "left_out": [],
+        "verdict": "The search gained nothing.",
+        "looks": [],
         "looks_sentence": "The test images were opened 2 times (runs: my_run, x).",
-        "image_size": 224, "crop": False, "images": {"train": 70, "validation": 20, "test": 10},
-        "validation_accuracy": 0.9, "test_accuracy": 0.8, "test_balanced_accuracy": 0.75,
-        "majority_rate": {"validation": 0.5, "test": 0.4}, "temperature": None,
-        "calibration_error": 0.05, "calibration_error_before": 0.05, "confusions": [],
-        "plainly_decoded": 29, "checked_images": 30, "formats": {"onnx": checked},
-    } | changes  # fmt: skip
+        "image_size": 224,
+        "crop": False,
+        "images": {"train": 70, "validation": 20, "test": 10},
+        "validation_accuracy": 0.9,
+        "test_accuracy": 0.8,
+        "test_balanced_accuracy": 0.75,
+        "majority_rate": {"validation": 0.5, "test": 0.4},
+        "temperature": None,
+        "calibration_error": 0.05,
+        "calibration_error_before": 0.05,
+        "confusions": [],
+        "plainly_decoded": 29,
+        "checked_images": 30,
+        "formats": {"onnx": checked},
+    } | changes
 
 
 @pytest.mark.parametrize("name", HOSTILE)
@@ -67,11 +104,14 @@ def test_names_stay_text(name: str) -> None:
     rendered = MarkdownIt("gfm-like", {"html": True, "linkify": False}).render(card)
     harmless = MarkdownIt("gfm-like", {"html": True, "linkify": False}).render(
         model_card(
-            description(confusions=[mistakes[0] | {"label": "x", "predicted": "x"}],
-                        per_class=[per_class("x", 0.5)], space="x"),
+            description(
+                confusions=[mistakes[0] | {"label": "x", "predicted": "x"}],
+                per_class=[per_class("x", 0.5)],
+                space="x",
+            ),
             ["x", "b"],
         )
-    )  # fmt: skip
+    )
     tags = [part.split(">")[0] for part in rendered.split("<")[1:]]
     assert tags == [part.split(">")[0] for part in harmless.split("<")[1:]]
 
@@ -86,7 +126,15 @@ def test_figures() -> None:
     card = model_card(description(), ["a", "b"])
     assert "| 10 test | 80.0 % | 49.0 % to 94.3 % | 40.0 % |" in card
     assert "70 train images, 20 validation images, 10 test images" in card
-    assert "drawn with seed 7: of each class 20.0 % for validation and 10.0 % for the test" in card
+    assert "drawn with seed 7: of each class 20.0 % for validation and 10.0 % for test" in card
+    assert "No pretrained weights were used." in card
+    split = {"seed": 7, "validation_fraction": 0.2, "test_fraction": None}
+    one = model_card(description(split=split), ["a", "b"])
+    assert "The test images were given with the data; the others were drawn with seed 7" in one
+    given = split | {"validation_fraction": None}
+    assert "The splits were given with the data." in model_card(
+        description(split=given), ["a", "b"]
+    )
     assert "| mean of the classes' own accuracies | 75.0 % | 60.0 % to 88.0 % |" in card
     assert "| log loss, nats | 0.420 | 0.300 to 0.600 |" in card
     assert "| macro F1 | 70.0 % |  |" in card
@@ -168,8 +216,9 @@ def test_the_most_frequent_mistakes_first() -> None:
     labels = np.array([0, 0, 0, 1, 1, 2])
     predicted = np.array([1, 1, 0, 1, 2, 2])
     assert confusions(np.eye(3)[predicted], labels, ["a", "b", "c"]) == [
-        Confusion("a", "b", 2, 3), Confusion("b", "c", 1, 2)
-    ]  # fmt: skip
+        Confusion("a", "b", 2, 3),
+        Confusion("b", "c", 1, 2),
+    ]
     assert confusions(np.eye(3), np.arange(3), ["a", "b", "c"]) == []
 
 

@@ -48,6 +48,7 @@ class Dataset:
         leaks: images whose picture or group is in two of the given splits.
         notes: sentences on what was left out, or may be meant otherwise.
         warnings: sentences on what makes its accuracy doubtful.
+        given: names of the splits that came with the images; the others were drawn.
     """
 
     root: Path
@@ -59,6 +60,7 @@ class Dataset:
     leaks: tuple[Leak, ...] = ()
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    given: tuple[str, ...] = ()
 
     @property
     def paths(self) -> set[str]:
@@ -108,6 +110,7 @@ class Dataset:
             "schema": _SCHEMA,
             "root": str(self.root.absolute()),
             "classes": list(self.classes),
+            "given": list(self.given),
             "files": files,
             "warnings": list(self.warnings),
         }
@@ -126,8 +129,14 @@ class Dataset:
                     f"{_SCHEMA}: upgrade this program."
                 )
             files = tuple(ImageFile(**row) for row in data["files"])
-            warnings = tuple(data.get("warnings", ()))
-            return cls(root or Path(data["root"]), tuple(data["classes"]), files, warnings=warnings)
+            given, warnings = tuple(data["given"]), tuple(data["warnings"])
+            return cls(
+                root or Path(data["root"]),
+                tuple(data["classes"]),
+                files,
+                given=given,
+                warnings=warnings,
+            )
         except (KeyError, TypeError) as error:
             raise DataError(f"dataset.json is damaged ({error}): start a new run.") from error
 
@@ -213,6 +222,7 @@ def split_survey(found: Survey, options: SplitOptions) -> Dataset:
         leaks=found.leaks,
         notes=found.notes,
         warnings=tuple(dataset_warnings(found)),
+        given=tuple(found.given),
     )
     _check_splits(dataset, {"train", *shares}, {(each.label, each.split) for each in pictures})
     return dataset

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tuner.data.dataset import Dataset
+from tuner.data.splits import SPLITS
 from tuner.environment import versions
 from tuner.evaluate.access_log import access_rows, access_sentence
 from tuner.evaluate.evaluation import Winner
@@ -14,7 +15,7 @@ from tuner.evaluate.held_out import details_of
 from tuner.export.files import Exported
 from tuner.export.folder import SCHEMA_VERSION
 from tuner.export.formats import FORMATS
-from tuner.export.model_card import confusions, model_card
+from tuner.export.model_card import confusions, escaped, model_card
 from tuner.export.parity import Parity
 from tuner.export.refit import Refit, refit_row
 from tuner.runs.records import trial_name
@@ -55,36 +56,43 @@ def _description(run: Run, winner: Winner, dataset: Dataset, exported: Exported)
         mistakes = confusions(predicted, reference.labels[test], dataset.classes)
         details = details_of(predicted, dataset)
     accesses = access_rows(run, dataset)
+    row = winner.to_json()
+    kept = (
+        "trial",
+        "hyperparameters",
+        "validation_accuracy",
+        "validation_balanced_accuracy",
+        "test_images",
+        "test_accuracy",
+        "test_balanced_accuracy",
+        "luck",
+        "opponents",
+        "verdict",
+        "leaked_test_images",
+    )
     return {
         "schema": SCHEMA_VERSION,
         "run": run.name,
-        "trial": trial_name(winner.trial.id),
-        "name": f"trial {trial_name(winner.trial.id)}",
+        "name": f"trial {row['trial']}",
         "space": settings.space,
-        "hyperparameters": winner.trial.hyperparameters,
-        "validation_accuracy": winner.validation_accuracy,
-        "test_accuracy": winner.test_accuracy,
-        "validation_balanced_accuracy": winner.validation_balanced_accuracy,
-        "test_balanced_accuracy": winner.test_balanced_accuracy,
+        "pretrained": _pretrained(run),
+        **{name: row[name] for name in kept},
         "majority_rate": {
-            "validation": winner.validation_majority_rate, "test": winner.majority_rate,
+            "validation": winner.validation_majority_rate,
+            "test": winner.majority_rate,
         },
         "validation_images": reference.validation,
-        "test_images": winner.test_images,
-        "leaked_test_images": winner.leaked.to_json(),
-        "images": {split: len(dataset.of(split)) for split in ("train", "validation", "test")},
+        "images": {split: len(dataset.of(split)) for split in SPLITS},
         "split": {
             "seed": settings.split_seed,
-            "validation_fraction": settings.val_fraction,
-            "test_fraction": settings.test_fraction,
+            "given": list(dataset.given),
+            "validation_fraction": _fraction(dataset, "validation", settings.val_fraction),
+            "test_fraction": _fraction(dataset, "test", settings.test_fraction),
         },
         "test_scores": details["scores"],
         "intervals": details["intervals"],
         "per_class": details["per_class"],
-        "luck": winner.selection_bias and winner.selection_bias.to_json(),
-        "opponents": [baseline.to_json() for baseline in winner.baselines],
         "left_out": [each.name for each in winner.left_out],  # reasons name folders
-        "verdict": winner.verdict,
         "looks": accesses,
         "looks_sentence": access_sentence(accesses) if accesses else None,
         "confusions": [asdict(mistake) for mistake in mistakes],
@@ -96,7 +104,31 @@ def _description(run: Run, winner: Winner, dataset: Dataset, exported: Exported)
         "preprocessing": _preprocessing(settings.image_size, settings.crop),
         **check_row(exported),
         "versions": {"python": platform.python_version()} | versions(),
-    }  # fmt: skip
+    }
+
+
+def _fraction(dataset: Dataset, split: str, share: float) -> float | None:
+    """The share of each class that was drawn for a split; None if it was given."""
+    return None if split in dataset.given else share
+
+
+def _pretrained(run: Run) -> dict[str, Any]:
+    """The pretrained weights and their licence."""
+    weights, digest = run.settings.weights, run.journal.notes().weights_digest
+    if weights == "none":
+        sentence = "No pretrained weights were used."
+    elif weights == "imagenet":
+        sentence = (
+            "The pretrained weights are those of keras.applications for ImageNet; of ResNet50 they "
+            "are ported from the ones that Kaiming He released under the MIT licence."
+        )
+    else:
+        weights = Path(weights).name
+        sentence = (
+            f"The pretrained weights are those of the file {escaped(weights)} (SHA-256 {digest}). "
+            "Their licence is that of the file."
+        )
+    return {"weights": weights, "sha256": digest, "sentence": sentence}
 
 
 def check_row(exported: Exported) -> dict[str, Any]:
@@ -121,11 +153,9 @@ def _refitted(refitted: Refit) -> dict[str, Any]:
         "test_balanced_accuracy": refitted.test_balanced_accuracy,
         "test_images": len(refitted.dataset.of("test")),
         "leaked_test_images": refitted.leaked.to_json(),
-        "majority_rate": {
-            "validation": None, "test": refitted.dataset.majority_rate("test"),
-        },
+        "majority_rate": {"validation": None, "test": refitted.dataset.majority_rate("test")},
         "refit": refit_row(refitted),
-    }  # fmt: skip
+    }
 
 
 def _preprocessing(image_size: int, crop: bool) -> dict[str, Any]:

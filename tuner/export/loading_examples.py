@@ -2,8 +2,9 @@
 
 _DECODING = """\
 from PIL import Image, ImageOps
-image = ImageOps.exif_transpose(Image.open("photo.jpg")).convert("RGB")"""
-# Five lines for each format; a test runs them.
+image = ImageOps.exif_transpose(Image.open("photo.jpg")).convert("RGBA")
+image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")"""
+# Six lines for each format; a test runs them.
 LOADING = {
     "keras": f"""\
 import keras, numpy

@@ -129,11 +129,9 @@ def decode(path: str | Path) -> np.ndarray:
     """Decode an 8-bit sRGB image, upright, on white: uint8, (height, width, 3)."""
     from PIL import Image, ImageOps
 
-    image = ImageOps.exif_transpose(Image.open(path))
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return np.asarray(image.convert("RGB"))
+    image = ImageOps.exif_transpose(Image.open(path)).convert("RGBA")
+    image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    return np.asarray(image)
 
 
 def write_array(stream: IO[bytes], array: np.ndarray) -> None:
