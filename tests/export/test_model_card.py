@@ -117,14 +117,17 @@ def test_names_stay_text(name: str) -> None:
 
 
 def test_escaping_keeps_what_is_read() -> None:
-    for name in ("blue sky", "caf\u00e9", "a_b*c"):
+    for name in ("blue sky", "caf\u00e9", "a_b*c", "food-and-drink", "v1.5"):
         assert MarkdownIt().render(escaped(name)) == f"<p>{name}</p>\n"
+    assert escaped("food-and-drink, v1.5") == "food-and-drink, v1.5"
+    assert escaped("www.example.org") == "www\\.example.org"
     assert "\n" not in escaped("two\nlines")
 
 
 def test_figures() -> None:
     card = model_card(description(), ["a", "b"])
     assert "| 10 test | 80.0 % | 49.0 % to 94.3 % | 40.0 % |" in card
+    assert "selected on the validation images. The test images were held out." in card
     assert "70 train images, 20 validation images, 10 test images" in card
     assert "drawn with seed 7: of each class 20.0 % for validation and 10.0 % for test" in card
     assert "No pretrained weights were used." in card

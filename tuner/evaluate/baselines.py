@@ -139,22 +139,24 @@ def verdict(
 
 def _is_better(baseline: Baseline) -> str:
     low, high = (100 * end for end in baseline.gain_interval)
-    name = f"The {baseline.name.removeprefix('the ')}"
-    if baseline.name == LOGISTIC:
-        name = LOGISTIC.capitalize()
+    name = _with_article(baseline.name)
     return (
-        f"{name} is {-100 * baseline.gain:.1f} points better than what the search chose "
-        f"({-high:.1f} to {-low:.1f}). {_INSTEAD.get(baseline.name, 'Take it.')}"
+        f"{name[0].upper()}{name[1:]} is {-100 * baseline.gain:.1f} points better than what the "
+        f"search chose ({-high:.1f} to {-low:.1f}). {_INSTEAD.get(baseline.name, 'Take it.')}"
     )
 
 
 def _gained(first: Baseline) -> str:
     low, high = (100 * end for end in first.gain_interval)
-    gained = f"The search gained {100 * first.gain:.1f} points over the {first.name}"
+    gained = f"The search gained {100 * first.gain:.1f} points over {_with_article(first.name)}"
     if first.is_significant:
         return f"{gained} ({low:.1f} to {high:.1f})."
     instead = _INSTEAD.get(first.name, "Either will do.")
     return f"{gained} ({low:.1f} to {high:.1f}), which may be chance. {instead}"
+
+
+def _with_article(name: str) -> str:
+    return name if name == LOGISTIC or name.startswith("the ") else f"the {name}"
 
 
 def regression(

@@ -88,9 +88,10 @@ def model_card(description: Mapping[str, Any], labels: Sequence[str]) -> str:
 
 
 def escaped(text: str) -> str:
-    """Text escaped for Markdown, on one line."""
+    """Text escaped for Markdown within a line."""
     line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    return re.sub(r"([\\`*_{}\[\]()#+\-.!|~:@/])", r"\\\1", html.escape(line, quote=False))
+    special = r"[\\`*_{}\[\]()#!|~:@/]|(?<=www)\."
+    return re.sub(special, r"\\\g<0>", html.escape(line, quote=False), flags=re.IGNORECASE)
 
 
 def _percent(share: float | None) -> str:
