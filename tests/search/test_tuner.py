@@ -29,7 +29,7 @@ from tuner.errors import (
 )
 from tuner.hyperband import time_budget as budget_module
 from tuner.hyperband import time_left as time_left_module
-from tuner.hyperband.schedule import Schedule
+from tuner.hyperband.schedule import Schedule, shortened
 from tuner.interrupt import StopRequest
 from tuner.observer import (
     Counting,
@@ -1268,16 +1268,33 @@ def test_a_planned_search_is_complete_in_its_time(
     stand_in.expected_seconds = 1.0
     told = Stopping(float("inf"))
     tuner = arithmetically(tmp_path, time_budget_seconds=60.0, observer=told)
-    assert tuner.oracle.complete
-    assert clock.now < 60
-    (note,) = told.notes
-    assert "Planned for the time budget" in note
-    planned = tuner.oracle.schedule
-    assert tuner._journal.notes().plan == [planned.max_epochs, len(planned.brackets)]
-    # Resumed without a budget it keeps to its plan: it is complete.
+    notes = tuner._journal.notes()
+    assert notes.finished_iterations == 1
+    assert notes.plan is not None
+    (planned, more) = told.notes
+    assert "Planned for the time budget" in planned
+    assert more.startswith("The plan is complete with ")
+    # Resumed without a budget it keeps to its plan, which is complete.
     again = arithmetically(tmp_path, resume=True)
-    assert again.oracle.schedule == planned
-    assert clock.now < 60
+    assert again.oracle.schedule == shortened(again.oracle.whole, 3, *notes.plan)
+    assert again.oracle.complete
+
+
+def test_the_rest_of_a_budget_is_used(
+    tmp_path: Path, clock: Clock, stand_in: type[StandIn]
+) -> None:
+    stand_in.expected_seconds = 1.0
+    tuner = arithmetically(tmp_path, time_budget_seconds=60.0)
+    planned = tuner._journal.notes().plan
+    assert planned is not None
+    plan = shortened(tuner.oracle.whole, 3, *planned)
+    records = tuner.oracle.records()
+    assert 54 < clock.now < 61
+    assert len(records) > plan.total_trials
+    assert {record.iteration for record in records} >= {0, 1}
+    whole = arithmetically(tmp_path / "whole", time_budget_seconds=1e6)
+    assert whole.oracle.schedule == whole.oracle.whole  # nothing was shortened
+    assert {record.iteration for record in whole.oracle.records()} == {0}
 
 
 def test_a_plan_survives_interruptions_and_changes_nothing_else(

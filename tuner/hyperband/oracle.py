@@ -50,6 +50,7 @@ class JournalOracle(keras_tuner.oracles.HyperbandOracle):
 
     Attributes:
         schedule: the whole search.
+        whole: the search if no time budget shortens it.
         recipes: the configurations that are trained first, by name.
         omitted_recipes: names of the recipes that contradict a pinned hyperparameter.
         closing: whether only the leading trial is trained from now on (`schedule.closing_task`).
@@ -92,6 +93,7 @@ class JournalOracle(keras_tuner.oracles.HyperbandOracle):
             name: recipe for name, recipe in recipes.items() if name not in self.omitted_recipes
         }
         self.schedule = Schedule(hyperband(max_epochs, factor), iterations, tuple(self.recipes))
+        self.whole = self.schedule
         self.closing = False
 
     def follow(self, schedule: Schedule) -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from tuner.errors import TuneError
 from tuner.hyperband.oracle import JournalOracle
@@ -103,6 +104,23 @@ def follow_plan(
             journal.set_notes(Notes(plan=planned))
     if planned is not None:
         oracle.follow(shortened(oracle.schedule, oracle.factor, *planned))
+
+
+def use_rest(oracle: JournalOracle, budget: TimeBudget) -> bool:
+    """Add an iteration to a completed plan that was shortened more than the time needs.
+
+    Returns:
+        Whether there is more to train: time for a trial or two, and configurations to try.
+    """
+    planned = oracle.schedule
+    if not budget.limited or not oracle.complete or planned.brackets == oracle.whole.brackets:
+        return False
+    if budget.left() < 2 * max(record.seconds for record in oracle.records()):
+        return False
+    oracle.follow(replace(planned, iterations=planned.iterations + 1))
+    if oracle.complete:  # every configuration was tried
+        oracle.follow(planned)
+    return not oracle.complete
 
 
 def must_close(oracle: JournalOracle, budget: TimeBudget) -> bool:

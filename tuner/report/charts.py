@@ -63,8 +63,8 @@ def brackets(data: RunData) -> list[Chart]:
     """A chart of each bracket that has begun, the most aggressive first."""
     scores = _score_axis(data, (rung.score for trial in data.trials for rung in trial.rungs))
     charts = []
-    for iteration in range(data.settings.iterations):
-        again = f", iteration {iteration + 1}" if data.settings.iterations > 1 else ""
+    for iteration in range(data.schedule.iterations):
+        again = f", iteration {iteration + 1}" if data.schedule.iterations > 1 else ""
         for bracket in data.schedule.brackets:
             slot = (iteration, bracket.number)
             members = [t for t in data.trials if (t.iteration, t.bracket) == slot]

@@ -212,7 +212,9 @@ def _schedule(settings: SearchSettings, records: Sequence[TrialRecord], notes: N
     if recipes is None:  # a damaged journal
         recipes = [record.recipe for record in records if record.recipe]
     brackets = hyperband(settings.max_epochs, settings.factor)
-    schedule = Schedule(brackets, settings.iterations, tuple(recipes))
+    # The rest of a time budget is used for further iterations.
+    iterations = max([settings.iterations, *((record.iteration or 0) + 1 for record in records)])
+    schedule = Schedule(brackets, iterations, tuple(recipes))
     return schedule if notes.plan is None else shortened(schedule, settings.factor, *notes.plan)
 
 

@@ -43,6 +43,7 @@ from tuner.search.rung import RungTrainer, TimeIsUp, saved_epoch
 from tuner.settings import SearchSettings
 from tuner.storage.cache import Cache, default_cache_dir
 from tuner.tensorboard.writer import FOLDER, SummaryWriter
+from tuner.text import duration
 from tuner.training.sources import Images, Source, build_seeded
 from tuner.training.state import restore_weights
 from tuner.training.trainer import EpochMetrics, Trainer
@@ -112,6 +113,7 @@ class HyperbandTuner(keras_tuner.Tuner):
         self._keep = keep
         self._cache = cache
         self._backbone = backbone
+        self._extra = False
         self._stop = stop or StopRequest()
         self._budget = TimeBudget(self._settings.time_budget_seconds, begun)
         declared = declared_space(hypermodel)
@@ -168,7 +170,7 @@ class HyperbandTuner(keras_tuner.Tuner):
             self.on_search_begin()
             self._run_trials()
             self._note_progress()
-            if self._budget.limited and not self.oracle.complete:
+            if self._budget.limited and not (self._extra or self.oracle.complete):
                 self._observer.note(time_budget.out_of_time(self.oracle, self._time.work_seconds()))
             self.on_search_end()
 
@@ -299,7 +301,10 @@ class HyperbandTuner(keras_tuner.Tuner):
                 break
             trial = self.oracle.create_trial(self.tuner_id)
             if trial.status != kt_trial.TrialStatus.RUNNING:
-                break
+                if not time_budget.use_rest(self.oracle, self._budget):
+                    break
+                self._begin_extra()
+                continue
             self.on_trial_begin(trial)
             try:
                 self._try_trial(trial)
@@ -311,6 +316,14 @@ class HyperbandTuner(keras_tuner.Tuner):
             if len(failures) == _FAILURES:
                 (reason, _), *_ = Counter(failures).most_common(1)
                 raise TuneError(f"{_FAILURES} trials in a row failed, most with: {reason}.")
+
+    def _begin_extra(self) -> None:
+        """Go on beyond the plan, which is complete whatever becomes of the rest."""
+        self._extra = True
+        self._note_progress()
+        left = duration(self._budget.left())
+        self._observer.note(f"The plan is complete with {left} left: more trials are searched.")
+        self.on_search_begin()
 
     def _try_trial(self, trial: kt_trial.Trial) -> None:
         """Train a rung; a trial that runs out of memory is retried once with half the batch."""
@@ -341,7 +354,8 @@ class HyperbandTuner(keras_tuner.Tuner):
         self.run_trial(trial)
 
     def _note_progress(self) -> None:
-        iterations = self.oracle.schedule.iterations if self.oracle.complete else 0
+        done = self._extra or self.oracle.complete
+        iterations = self._settings.iterations if done else 0
         recipes = list(self.oracle.schedule.recipes)
         self._journal.set_notes(Notes(finished_iterations=iterations, recipes=recipes))
 

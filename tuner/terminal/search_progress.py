@@ -108,6 +108,8 @@ class SearchProgress(SearchObserver):
                 self._count(what, done, count)
             case Note(text):
                 self.say(text)
+            case SearchBegins() if self._state is not None:  # the plan was extended
+                self._state.schedule = event.schedule
             case SearchBegins():
                 self._begin_search(event)
             case TimeLeft(seconds):
