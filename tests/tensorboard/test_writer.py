@@ -200,7 +200,7 @@ def test_a_full_disk_is_reported_once_and_the_folder_rebuilt(
     assert "No space left" in note
     assert "tune board" in note
     search.train(search.promote(first), 4)
-    assert not (search.folder / "0003").exists()  # the disk is left alone for a while
+    assert not (search.folder / "0003").exists()  # nothing is tried until the search ends
     search.over()
     assert len(rows(search.folder)) == 4
     assert search.curve(first.id) == expected(first.id, 4)

@@ -37,17 +37,6 @@ _DRAWS = 2000
 class JournalOracle(keras_tuner.oracles.HyperbandOracle):
     """Hyperband over a journal.
 
-    Args:
-        journal: stores the trials.
-        hyperparameters: the declared space.
-        objective: a name of `tuner.metrics.objective.OBJECTIVES`.
-        max_epochs: epochs of a trial that is never stopped.
-        factor: each rung promotes about one trial in `factor`.
-        iterations: how often the brackets are run.
-        seed: of the drawn configurations; 0 is a seed like any other.
-        pinned: fixed hyperparameters by name, from `pin`.
-        recipes: known-good configurations by name, trained first.
-
     Attributes:
         schedule: the whole search.
         whole: the search if no time budget shortens it.
@@ -151,14 +140,7 @@ class JournalOracle(keras_tuner.oracles.HyperbandOracle):
         epochs: Sequence[Mapping[str, float]],
         outcomes: Outcomes | None = None,
     ) -> None:
-        """Store a trial's result at the end of a rung.
-
-        Args:
-            trial: from `create_trial`.
-            rung: its score and seconds.
-            epochs: metrics of each of the rung's epochs, in order.
-            outcomes: predictions for the validation images after its last epoch.
-        """
+        """Store a trial's result at the end of a rung."""
         trial.score = rung.score
         trial.best_step = rung.end_epoch - 1
         completed = rung.end_epoch == self.max_epochs
@@ -187,12 +169,7 @@ class JournalOracle(keras_tuner.oracles.HyperbandOracle):
         self._journal.set_batch_size(int(trial.trial_id), batch_size)
 
     def expected_epochs(self, name: str, choices: Sequence[Any]) -> dict[Any, float]:
-        """Expected epochs of the whole search at each value of a hyperparameter.
-
-        Args:
-            name: of the hyperparameter.
-            choices: its values, equally likely unless one is pinned.
-        """
+        """Expected epochs of the whole search at each value of a hyperparameter."""
         drawn = [self._pinned[name]] if name in self._pinned else list(choices)
         recipes = [recipe[name] for recipe in self.recipes.values() if name in recipe]
         each = (self.schedule.total_epochs - len(recipes) * self.max_epochs) / len(drawn)

@@ -49,13 +49,7 @@ class TimeBudget:
     def planned(
         self, schedule: Schedule, factor: int, seconds_of: Callable[[Schedule], float]
     ) -> Schedule:
-        """The longest schedule that is expected to fit into what is left.
-
-        Args:
-            schedule: the search without a budget.
-            factor: of its brackets.
-            seconds_of: estimate for a schedule.
-        """
+        """The longest schedule that is expected to fit into what is left."""
         affordable = max(1e-9, self.left() * _PLANNED_SHARE)
         return largest_affordable(
             schedule, factor, lambda candidate: seconds_of(candidate) / affordable
@@ -88,15 +82,7 @@ def follow_plan(
     seconds_of: Callable[[Schedule], float | None],
     on_note: Callable[[str], None],
 ) -> None:
-    """Let the oracle follow a schedule that fits the budget, planned once for a whole search.
-
-    Args:
-        oracle: of the search.
-        budget: what is left of it counts.
-        journal: keeps the plan for later processes.
-        seconds_of: estimate for a schedule; None where nothing is known.
-        on_note: called with a sentence for the user, where there is something to say.
-    """
+    """Let the oracle follow a schedule that fits the budget, planned once for a whole search."""
     planned = journal.notes().plan
     if planned is None and budget.limited and not oracle.records():
         planned = _plan(oracle, budget, seconds_of, on_note)

@@ -30,13 +30,7 @@ _UPDATE_SECONDS = 1.0  # between two estimates while a rung is trained
 
 
 class TimeEstimator:
-    """Estimates the time that one search has left, while it trains.
-
-    Args:
-        oracle: of the search.
-        epoch_seconds: expected seconds of an epoch, by hyperparameters; None where unknown.
-        budget: `seconds` never exceeds what it has left.
-    """
+    """Estimates the time that one search has left, while it trains."""
 
     def __init__(
         self,
@@ -154,10 +148,6 @@ class RungCosts:
 
     Start and epochs have one factor each, for heads alone and for unfrozen networks apart. A depth
     or a trial that takes longer than they say is expected to keep doing so.
-
-    Args:
-        configuration: hyperparameters by number of the trial.
-        epoch_seconds: expected seconds of an epoch, by hyperparameters; None where unknown.
     """
 
     def __init__(

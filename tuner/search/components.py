@@ -99,14 +99,7 @@ def make_oracle(
     declared: keras_tuner.HyperParameters,
     journal: Journal,
 ) -> JournalOracle:
-    """The oracle of a search over a journal.
-
-    Args:
-        settings: of the search.
-        space: what is searched.
-        declared: its hyperparameters, from `declared_space`.
-        journal: of the run.
-    """
+    """The oracle of a search over a journal."""
     return JournalOracle(
         journal,
         declared,
@@ -147,18 +140,7 @@ def make_source(
     on_progress: Progress,
     on_note: Callable[[str], None],
 ) -> Source:
-    """Features at each trial's cut, or whole images if the space cannot be cut.
-
-    Args:
-        settings: of the search.
-        oracle: of the search.
-        space: what is searched.
-        backbone: of the space; None to build it.
-        images: of the search.
-        cache: stores the features.
-        on_progress: called while features are computed.
-        on_note: receives a sentence for the user.
-    """
+    """Features at each trial's cut, or whole images if the space cannot be cut."""
     options = {"batch_size": settings.batch_size, "seed": settings.seed}
     if not can_be_cut(space):
         on_note(

@@ -226,11 +226,6 @@ def prepare(plan: Plan, cache: Cache, on_progress: Progress) -> Prepared:
 def train(plan: Plan, prepared: Prepared, **options: Any) -> Run:
     """Run the search, or what is left of it, and write the winner's mistakes to TensorBoard.
 
-    Args:
-        plan: of the search; its run is opened, or created.
-        prepared: what it trains.
-        **options: of `HyperbandTuner`.
-
     Raises:
         StoppedError: the search was stopped; `begun` is True.
         TuneError: see `HyperbandTuner.search`.

@@ -60,16 +60,7 @@ def saved_epoch(folder: Path, trial: TrialRecord) -> int:
 
 
 class RungTrainer:
-    """Trains trials through rungs.
-
-    Args:
-        source: trainers and rows.
-        folder: of the run.
-        max_epochs: epochs of a whole trial; no optimizer is saved after them.
-        stop: checked after every epoch.
-        budget: likewise.
-        on_note: receives sentences for the user.
-    """
+    """Trains trials through rungs."""
 
     def __init__(
         self,
@@ -95,11 +86,6 @@ class RungTrainer:
         on_epoch: Callable[[Trainer, EpochMetrics], None],
     ) -> RungResult:
         """Train a trial up to an epoch.
-
-        Args:
-            trial: its record in the journal; the rung begins after its epochs.
-            end_epoch: last epoch of the rung, counted from 1.
-            on_epoch: called after each epoch.
 
         Raises:
             keras_tuner.errors.FailedTrialError: the loss became NaN or infinite.

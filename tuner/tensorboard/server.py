@@ -27,11 +27,6 @@ def log_folder(runs: Sequence[Run], cache: Cache, on_note: Callable[[str], None]
     A run's folder is rebuilt from its journal, unless the run is searching: then the search keeps
     it up to date.
 
-    Args:
-        runs: one, or several to compare.
-        cache: for the pixels of misclassified images.
-        on_note: receives sentences about unreadable images and skipped runs.
-
     Raises:
         RunError: nothing to show: no run has begun to train, or no journal can be read.
     """

@@ -32,7 +32,6 @@ from tuner.tensorboard import event_files, hparams
 
 FOLDER = "tensorboard"
 _FLUSH_SECONDS = 1.0  # for which points are buffered: an epoch of a head takes milliseconds
-_RETRY_SECONDS = 60.0  # after a failure
 
 
 def write_summaries(
@@ -80,12 +79,7 @@ def write_merged_experiment(folder: Path, journals: Sequence[Journal]) -> None:
 class SummaryWriter(SearchObserver):
     """Writes the TensorBoard folder of a run during the search.
 
-    A failure is reported once; the folder is rebuilt from the journal when writing works again.
-
-    Args:
-        folder: the TensorBoard folder.
-        journal: of the run.
-        on_note: receives the report of a failure.
+    After a failure, which is reported once, the folder is rebuilt when the search ends.
 
     Attributes:
         seconds: time spent in this observer.
@@ -104,14 +98,12 @@ class SummaryWriter(SearchObserver):
         self._leader: int | None = None
         self._searching = True
         self._failed = self._reported = False
-        self._tried = -_RETRY_SECONDS
 
     def on_event(self, event: SearchEvent) -> None:
         """Write what the event adds to a trial's row and curves."""
         match event:
             case SearchBegins():  # write what earlier processes left in the journal
                 self._attempt(self._rewrite)
-                self._tried = -_RETRY_SECONDS
             case RungBegins(trial):
                 self._attempt(self._begin_rung, trial)
             case EpochEnds(trial, epoch, metrics):
@@ -120,53 +112,43 @@ class SummaryWriter(SearchObserver):
                 self._attempt(self._end_rung, trial, best)
             case SearchEnds(trials):
                 self._searching = False
-                if self._failed:
-                    self._tried = -_RETRY_SECONDS
-                self._attempt(self._end_search, trials)
+                if self._failed:  # the disk may have room again
+                    self._failed = False
+                    self._attempt(self._rewrite)
+                else:
+                    self._attempt(self._end_search, trials)
 
     def show(self, write: Callable[[Path], None]) -> None:
         """Call `write` with the folder; its errors are handled as those of events."""
         self._attempt(write, self._folder)
 
     def _attempt(self, action: Callable[..., None], *arguments: Any) -> None:
-        """Call `action`, or rebuild the folder after a failure; no error ends the search."""
+        """Call `action`; no error ends the search."""
+        if self._failed:
+            return
         begun = time.monotonic()
         try:
-            if not self._failed:
+            try:
                 action(*arguments)
-            elif self._may_try():
+            except Exception:  # the folder may have been deleted
                 self._rewrite()
         except Exception as error:
-            self._fail(error)
-        self.seconds += time.monotonic() - begun
-
-    def _fail(self, error: Exception) -> None:
-        """Rebuild the folder, in case it was deleted; if that fails too, report it once."""
-        try:
-            if not self._may_try():
-                raise error
-            self._rewrite()
-        except Exception as last:
             self._failed = True
             if not self._reported:
                 self._on_note(
-                    f"TensorBoard's files cannot be written ({first_line(last)}). The search "
+                    f"TensorBoard's files cannot be written ({first_line(error)}). The search "
                     "continues; tune board rebuilds them."
                 )
             self._reported = True
-
-    def _may_try(self) -> bool:
-        return time.monotonic() - self._tried > _RETRY_SECONDS
+        self.seconds += time.monotonic() - begun
 
     def _rewrite(self) -> None:
-        self._tried = time.monotonic()
         self._pending.clear()
         trials = write_summaries(self._folder, self._journal, time.time(), self._searching)
         winner = next(iter(rank(trials, _searched(self._journal).direction)), None)
         self._leader = None if winner is None else winner.id
         self._rungs = sum(len(trial.rungs) for trial in trials)
         self._next = {trial.id: trial.epochs + 1 for trial in trials}
-        self._failed = False
 
     def _begin_rung(self, trial: TrialRecord) -> None:
         if trial.id not in self._next:

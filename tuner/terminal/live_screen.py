@@ -13,13 +13,7 @@ _NOTES = 200  # lines printed again after the terminal is resized
 
 
 class Frames:
-    """Draws a view four times a second, below permanent lines.
-
-    Args:
-        console: the terminal.
-        draw: returns the view; called in another thread.
-        live: draw the view; without it only the lines are printed.
-    """
+    """Draws a view four times a second, below permanent lines."""
 
     def __init__(
         self, console: Console, draw: Callable[[], RenderableType], live: bool = True
@@ -98,13 +92,7 @@ def _harmless() -> Iterator[None]:
 
 
 class Repeating:
-    """Calls a function periodically in a daemon thread, from `start` to `stop`.
-
-    Args:
-        call: must not raise; calls do not overlap.
-        seconds: between two calls.
-        name: of the thread.
-    """
+    """Calls a function periodically in a daemon thread, from `start` to `stop`."""
 
     def __init__(self, call: Callable[[], None], seconds: float, name: str) -> None:
         self._call = call

@@ -35,14 +35,7 @@ class Resources:
 
 @dataclass(frozen=True)
 class LiveView:
-    """A search on one screen; lines that do not fit are omitted, the least important first.
-
-    Args:
-        state: of the search.
-        objective: name of the score.
-        resources: disk and memory in use.
-        now: by the clock of `state`.
-    """
+    """A search on one screen; lines that do not fit are omitted, the least important first."""
 
     state: SearchState
     objective: str
@@ -50,12 +43,7 @@ class LiveView:
     now: float
 
     def lines(self, width: int, height: int) -> Iterator[Text]:
-        """The lines that fit.
-
-        Args:
-            width: of the terminal, in characters.
-            height: of the terminal, in lines; two stay free.
-        """
+        """The lines that fit."""
         lines = [(rank, line) for rank, line in self._ranked(width) if line is not None]
         room = max(1, height - _MARGIN)
         kept = sorted(range(len(lines)), key=lambda number: (lines[number][0], number))[:room]

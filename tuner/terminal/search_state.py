@@ -46,12 +46,6 @@ class Running:
 class SearchState:
     """What a search has done so far.
 
-    Args:
-        schedule: the plan.
-        done: trials of earlier processes.
-        now: start of this process, in seconds of any clock, like every other `now`.
-        best: the leading trial of earlier processes, if any.
-
     Attributes:
         schedule: the plan.
         best: the leading trial, if any.

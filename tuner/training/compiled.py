@@ -23,14 +23,7 @@ _LIMIT_BYTES = 192 * 2**20
 
 
 class Programs:
-    """Trainers for the configurations of a space, over one backbone.
-
-    Args:
-        space: the search space.
-        backbone: its pretrained backbone.
-        batch_size: rows per training step.
-        class_weights: see `Trainer`; the same for all trials.
-    """
+    """Trainers for the configurations of a space, over one backbone."""
 
     def __init__(
         self,
@@ -52,14 +45,7 @@ class Programs:
         order_seed: tuple[int, ...],
         batch_size: int | None = None,
     ) -> Trainer:
-        """A trainer at epoch 0 for a configuration; invalidates the trainer returned before.
-
-        Args:
-            configuration: what to train.
-            weights_seed: seed of the head's initial weights and of dropout.
-            order_seed: seed of the order of the rows.
-            batch_size: rows per training step of this trial; None for that of the search.
-        """
+        """A trainer at epoch 0 for a configuration; invalidates the trainer returned before."""
         batch_size = batch_size or self._batch_size
         shape = (
             configuration.unfreeze_blocks,

@@ -42,12 +42,6 @@ def network_with(
 ) -> keras.Model:
     """The whole network of a trial with given weights, uncompiled.
 
-    Args:
-        run: the run.
-        trial: its configuration.
-        num_classes: number of classes.
-        weights: returned by `Trainer.state`.
-
     Returns:
         As `trained_model`.
 

@@ -68,13 +68,7 @@ class Source(Protocol):
     def trainer(
         self, hyperparameters: Mapping[str, Any], trial: int, batch_size: int | None = None
     ) -> Trainer:
-        """A trainer at epoch 0; invalidates the trainer returned before.
-
-        Args:
-            hyperparameters: of the trial.
-            trial: its number, which seeds it.
-            batch_size: rows per step; None for those of the search.
-        """
+        """A trainer at epoch 0; invalidates the trainer returned before."""
 
     def forget(self) -> None:
         """Release the memory of earlier trials."""
@@ -87,18 +81,7 @@ class Source(Protocol):
 
 
 class FromFeatures:
-    """Trains the layers above each trial's cut, on features that are computed once.
-
-    Args:
-        space: the search space.
-        backbone: its pretrained backbone.
-        images: of the search.
-        cache: stores the features.
-        epochs: expected epochs of the search at each unfreeze depth.
-        batch_size: rows per training step.
-        seed: of the search.
-        on_progress: called while features are computed.
-    """
+    """Trains the layers above each trial's cut, on features that are computed once."""
 
     def __init__(
         self,
@@ -168,15 +151,7 @@ class FromFeatures:
 
 
 class FromImages:
-    """Trains each trial's whole network on the images, for spaces that cannot be cut.
-
-    Args:
-        space: any HyperModel whose `build` returns a compiled classifier.
-        declared: its hyperparameters.
-        images: of the search.
-        batch_size: images per training step.
-        seed: of the search.
-    """
+    """Trains each trial's whole network on the images, for spaces that cannot be cut."""
 
     def __init__(
         self,
@@ -226,15 +201,7 @@ def epoch_seconds(
     validation: int,
     batch_size: int,
 ) -> float:
-    """Estimated seconds of an epoch and its evaluation.
-
-    Args:
-        store: knows which features are stored, and how long computing the others takes.
-        configuration: what is trained.
-        training: number of training rows.
-        validation: number of validation rows.
-        batch_size: rows per step.
-    """
+    """Estimated seconds of an epoch and its evaluation."""
     below, above = store.pass_seconds(configuration.unfreeze_blocks)
     # Gradients cost two more passes through the trained layers.
     seconds = training * (below + 3 * above) + validation * (below + above)

@@ -12,10 +12,6 @@ import numpy as np
 def restore_weights(model: keras.Model, state: dict[str, np.ndarray]) -> None:
     """Set the weights of a trial in a network built for its configuration.
 
-    Args:
-        model: need not be compiled.
-        state: returned by `Trainer.state`.
-
     Raises:
         KeyError: a variable is missing in the state.
         ValueError: a variable has another shape.

@@ -110,9 +110,6 @@ class Trainer:
         """Begin another trial with the same compiled programs: epoch 0, a new optimizer.
 
         The caller sets the model's own variables.
-
-        Args:
-            seed: see the constructor.
         """
         self.epoch = 0
         self._seed = seed
