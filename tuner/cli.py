@@ -132,7 +132,8 @@ def tune(
 ) -> None:
     """Find the best ResNet50 transfer-learning classifier for your own photos.
 
-    Begin with: tune search PHOTOS, where PHOTOS holds one folder for each class.
+    Begin with: tune data PHOTOS, where PHOTOS holds one folder for each class. Then: tune search
+    PHOTOS --run first, and: tune best first.
     """
     if show_version:
         typer.echo("\n".join(f"{name} {number}" for name, number in versions().items()))

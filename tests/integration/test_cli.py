@@ -835,9 +835,9 @@ def test_a_dry_run_prints_what_would_be_done_and_makes_no_run(tmp_path: Path) ->
         r"Hyperband: 18 trials, 84 epochs in all, up to 9 a trial, about \d.*\.", first
     ), first
     assert brackets == [
-        "  recipes: 1 to epoch 9",
-        "  bracket 2: 9 to epoch 1, 3 to epoch 3, 1 to epoch 9",
-        "  bracket 1: 5 to epoch 3, 2 to epoch 9",
+        "  recipes (known to be good): 1 to epoch 9",
+        "  bracket 2: 9 to epoch 1, the best 3 to epoch 3, the best 1 to epoch 9",
+        "  bracket 1: 5 to epoch 3, the best 2 to epoch 9",
         "  bracket 0: 3 to epoch 9",
     ]
     assert re.fullmatch(

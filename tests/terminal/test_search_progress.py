@@ -92,13 +92,13 @@ def test_a_log_gets_plain_lines(clock: Clock, log: io.StringIO) -> None:
         "Computing on [red]CPU\ufffd[31m.",
         "The blog head is skipped: it contradicts --fix.",
         f"Hyperband: {total} trials, {epochs} epochs in all, up to 4 a trial.",
-        "  recipes: 1 to epoch 4",
-        "  bracket 2: 4 to epoch 1, 2 to epoch 2, 1 to epoch 4",
-        "  bracket 1: 3 to epoch 2, 2 to epoch 4",
+        "  recipes (known to be good): 1 to epoch 4",
+        "  bracket 2: 4 to epoch 1, the best 2 to epoch 2, the best 1 to epoch 4",
+        "  bracket 1: 3 to epoch 2, the best 2 to epoch 4",
         "  bracket 0: 3 to epoch 4",
-        f"trial 0000 rung 0-1: val_accuracy 0.5000; 1/{total} trials, best 0.5000 (0000), "
+        f"trial 0000 at epoch 1: val_accuracy 0.5000; 1/{total} trials, best 0.5000 (0000), "
         "about 46s left",
-        f"trial 0001 rung 0-1: val_accuracy 0.6250; 2/{total} trials, best 0.6250 (0001), "
+        f"trial 0001 at epoch 1: val_accuracy 0.6250; 2/{total} trials, best 0.6250 (0001), "
         "about 36s left",
         "trial 0002 failed: OOM when [red]allocating",
         "Searched 2 trials in 1m08s.",
@@ -122,7 +122,7 @@ def test_a_resumed_search_says_what_is_done_and_counts_from_there(
     assert first.endswith("up to 4 a trial, about 1m30s.")
     assert said == "Done before: 2 trials and 3 epochs."
     assert last == (
-        f"trial 0000 rung 1-2: val_accuracy 0.8750; 3/{total} trials, best 0.8750 (0000), "
+        f"trial 0000 at epoch 2: val_accuracy 0.8750; 3/{total} trials, best 0.8750 (0000), "
         "about 1m26s left"
     )
 
@@ -178,7 +178,7 @@ def test_a_log_says_where_it_stands_once_a_minute(clock: Clock, log: io.StringIO
         progress.on_event(RungEnds(trial(1, 0.25), trial(0, 0.5)))  # does not lead
     lines = [line for line in log.getvalue().splitlines() if line.startswith("trial")]
     assert [line.split(":")[0] for line in lines] == [
-        "trial 0000, 2 of 4 epochs", "trial 0000, 4 of 4 epochs", "trial 0000 rung 0-1",
+        "trial 0000, 2 of 4 epochs", "trial 0000, 4 of 4 epochs", "trial 0000 at epoch 1",
     ]  # fmt: skip
 
 
@@ -244,7 +244,7 @@ def test_a_terminal_shows_a_screen_below_what_was_said(clock: Clock, terminal: i
     )
     assert "best 0.6250 val_accuracy, trial 0001 at epoch 1" in lines
     assert "trial 0002 failed: OOM when [red]allocating" in lines
-    assert not [line for line in lines if line.startswith("trial 0000 rung")]
+    assert not [line for line in lines if line.startswith("trial 0000 at")]
 
 
 def test_the_screen_goes_when_the_search_ends(clock: Clock, terminal: io.StringIO) -> None:
@@ -334,7 +334,7 @@ def test_what_is_no_terminal_gets_plain_lines(
     file = terminal if name == "TERM" else write_to(io.StringIO(), monkeypatch)
     with SearchProgress("val_accuracy") as progress:
         play(progress, clock)
-    assert "trial 0000 rung 0-1" in file.getvalue()
+    assert "trial 0000 at epoch 1" in file.getvalue()
     assert "\x1b[2K" not in file.getvalue()
 
 

@@ -136,9 +136,9 @@ def test_another_space_has_columns_under_its_own_names() -> None:
 def test_a_schedule_in_lines() -> None:
     assert schedule_lines(Schedule(hyperband(4, 2), 2, ("a", "b")), 7384.0) == [
         "Hyperband: 22 trials, 68 epochs in all, up to 4 a trial, about 2h03m.",
-        "  recipes: 2 to epoch 4",
-        "  bracket 2: 4 to epoch 1, 2 to epoch 2, 1 to epoch 4",
-        "  bracket 1: 3 to epoch 2, 2 to epoch 4",
+        "  recipes (known to be good): 2 to epoch 4",
+        "  bracket 2: 4 to epoch 1, the best 2 to epoch 2, the best 1 to epoch 4",
+        "  bracket 1: 3 to epoch 2, the best 2 to epoch 4",
         "  bracket 0: 3 to epoch 4",
         "  all brackets 2 times",
     ]

@@ -17,9 +17,12 @@ def schedule_lines(schedule: Schedule, seconds: float | None = None) -> list[str
         f"{schedule.max_epochs} a trial{about}."
     ]
     if schedule.recipes:
-        lines.append(f"  recipes: {len(schedule.recipes)} to epoch {schedule.max_epochs}")
+        count = len(schedule.recipes)
+        lines.append(f"  recipes (known to be good): {count} to epoch {schedule.max_epochs}")
     for bracket in schedule.brackets:
-        rungs = ", ".join(f"{rung.size} to epoch {rung.end_epoch}" for rung in bracket.rungs)
+        rungs = ", the best ".join(
+            f"{rung.size} to epoch {rung.end_epoch}" for rung in bracket.rungs
+        )
         lines.append(f"  bracket {bracket.number}: {rungs}")
     if schedule.iterations > 1:
         lines.append(f"  all brackets {schedule.iterations} times")

@@ -153,7 +153,7 @@ class SearchProgress(SearchObserver):
             rung = trial.rungs[-1]
             self._said = time.monotonic()
             self.say(
-                f"{name} rung {rung.start_epoch}-{rung.end_epoch}: "
+                f"{name} at epoch {rung.end_epoch}: "
                 f"{self._objective} {rung.score:.4f}; {self._standing()}"
             )
 
