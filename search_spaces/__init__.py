@@ -4,11 +4,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from search_spaces.named import import_named, is_named
-from tuner.errors import SettingsError
+from tuner.errors import SettingsError, TuneError, first_line
 
 if TYPE_CHECKING:
     import keras_tuner
 
+_OWN_SPACE = (
+    "Give a subclass of keras_tuner.HyperModel whose __init__ takes num_classes, image_size and "
+    "weights."
+)
 SPACES = {"resnet50": "search_spaces.resnet50:ResNet50Space"}
 
 
@@ -41,6 +45,15 @@ def load_space(
             "take a dtype."
         )
     try:
-        return space(num_classes=num_classes, image_size=image_size, weights=weights)
-    except TypeError as error:
-        raise SettingsError(f"the search space {name!r} cannot be created: {error}.") from error
+        made = space(num_classes=num_classes, image_size=image_size, weights=weights)
+    except TuneError:
+        raise
+    except Exception as error:  # the user's class may raise anything
+        raise SettingsError(
+            f"the search space {name!r} cannot be created: {first_line(error)}. {_OWN_SPACE}"
+        ) from error
+    if not callable(getattr(made, "declare_hyperparameters", None)):
+        raise SettingsError(
+            f"the search space {name!r} makes {type(made).__name__}, no search space. {_OWN_SPACE}"
+        )
+    return made

@@ -78,3 +78,33 @@ def test_the_package_imports_no_keras_before_a_space_is_made() -> None:
         [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "False"
+
+
+class Failing(keras_tuner.HyperModel):
+    """A space whose `__init__` fails."""
+
+    def __init__(self, **arguments: object) -> None:
+        raise RuntimeError("no weights here")
+
+
+def build(num_classes: int, image_size: int, weights: str) -> str:
+    """A function in the place of a class."""
+    return "a model"
+
+
+class Tutorial(keras_tuner.HyperModel):
+    """A space without arguments."""
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("Failing", "cannot be created: RuntimeError: no weights here"),
+        ("Tutorial", "unexpected keyword argument"),
+        ("build", "makes str, no search space"),
+    ],
+)
+def test_what_makes_no_space_is_refused_with_the_repair(name: str, message: str) -> None:
+    with pytest.raises(SettingsError, match=message) as caught:
+        load_space(f"{__name__}:{name}", num_classes=3)
+    assert "whose __init__ takes num_classes, image_size and weights" in str(caught.value)

@@ -87,7 +87,7 @@ def search(
         int, typer.Option(help="Epochs of a trial that is never stopped early.")
     ] = DEFAULTS.max_epochs,
     factor: Annotated[
-        int, typer.Option(help="Each rung keeps about one trial in FACTOR.")
+        int, typer.Option(help="Each step of Hyperband keeps about one trial in FACTOR.")
     ] = DEFAULTS.factor,
     iterations: Annotated[int, typer.Option(help="Hyperband iterations.")] = DEFAULTS.iterations,
     objective: Annotated[
