@@ -675,7 +675,7 @@ def test_configurations_are_known_before_they_begin(new: Callable[..., JournalOr
 def test_a_smaller_batch_is_kept_with_the_trial(new: Callable[..., JournalOracle]) -> None:
     oracle = new(plain_space(), max_epochs=2)
     trial = oracle.create_trial("tuner0")
-    oracle.set_batch_size(trial, 8)
+    oracle._journal.set_batch_size(0, 8)
     end(oracle, trial)
     assert oracle.records()[0].batch_size == 8
 
@@ -748,7 +748,7 @@ def test_fewer_parameters_win_a_tie(new: Callable[..., JournalOracle]) -> None:
     oracle = new(max_epochs=1, iterations=3)
     for parameters in (300, 100, 200):
         trial = oracle.create_trial("tuner0")
-        oracle.set_parameters(int(trial.trial_id), parameters)
+        oracle._journal.set_parameters(int(trial.trial_id), parameters)
         oracle.finish_rung(trial, RungRecord(0, 1, 0.5, 1.0), [{"val_accuracy": 0.5}])
         trial.status = kt_trial.TrialStatus.COMPLETED
         oracle.end_trial(trial)

@@ -8,7 +8,7 @@ from rich.console import Console, Group
 
 from tuner.hyperband.schedule import Schedule, hyperband
 from tuner.runs.records import COMPLETED, RungRecord, TrialRecord
-from tuner.terminal.live_view import LiveView, Resources, sparkline
+from tuner.terminal.live_view import LiveView, sparkline
 from tuner.terminal.search_state import SearchState
 
 SCHEDULE = Schedule(hyperband(30, 3), 2, ("plain head", "blog's head"))
@@ -31,7 +31,7 @@ def view() -> LiveView:
         state.end_rung(trial(number, score), trial(number, score), 60.0 * number + 60.0)
     state.begin_rung(trial(0, 0.5), 4)
     state.note_left(540.0, 180.0)
-    return LiveView(state, "val_accuracy", Resources(3_000_000_000, 1_500_000_000), 180.0)
+    return LiveView(state, "val_accuracy", {"cache": 3_000_000_000, "memory": 1_500_000_000}, 180.0)
 
 
 def drawn(width: int, height: int) -> list[str]:
@@ -69,7 +69,7 @@ def test_a_screen_of_80_columns_shows_all_of_it() -> None:
 
 def test_the_peak_of_memory_is_shown_where_nothing_else_is_known() -> None:
     state = SearchState(SCHEDULE, [], 0.0)
-    shown = LiveView(state, "val_accuracy", Resources(peak_bytes=1_500_000_000), 0.0)
+    shown = LiveView(state, "val_accuracy", {"memory at most": 1_500_000_000}, 0.0)
     assert "     memory at most 1.5 GB" in [line.plain for line in shown.lines(80, 24)]
 
 
@@ -82,7 +82,7 @@ def test_what_is_wider_than_the_screen_goes_on_in_the_next_line() -> None:
     ]
     recipe = dataclasses.replace(trial(3, 0.9), recipe="blog's head")
     state = SearchState(SCHEDULE, [recipe], 0.0, recipe)
-    shown = LiveView(state, "val_balanced_accuracy", Resources(), 0.0).lines(60, 30)
+    shown = LiveView(state, "val_balanced_accuracy", {}, 0.0).lines(60, 30)
     text = "\n".join(line.plain for line in shown)
     assert "trial 0003 at epoch 2,\n     the blog's head\n     head 2048" in text
     narrow = drawn(40, 40)

@@ -164,10 +164,6 @@ class JournalOracle(keras_tuner.oracles.HyperbandOracle):
         task = closing_task(self.schedule, self.standings(records))
         return None if isinstance(task, Pause) else records[task.trial or 0]
 
-    def set_batch_size(self, trial: kt_trial.Trial, batch_size: int) -> None:
-        """Store a trial's own batch size, smaller than that of the search."""
-        self._journal.set_batch_size(int(trial.trial_id), batch_size)
-
     def expected_epochs(self, name: str, choices: Sequence[Any]) -> dict[Any, float]:
         """Expected epochs of the whole search at each value of a hyperparameter."""
         drawn = [self._pinned[name]] if name in self._pinned else list(choices)
@@ -200,10 +196,6 @@ class JournalOracle(keras_tuner.oracles.HyperbandOracle):
         recipes = [record for record in records if record.recipe]
         promotable = running_or_promotable(self.schedule, self.standings(records))
         return {record.id for record in (*best, *recipes)} | promotable
-
-    def set_parameters(self, trial: int, parameters: int) -> None:
-        """Store how many scalars a trial trains; between equal scores fewer win."""
-        self._journal.set_parameters(trial, parameters)
 
     def get_best_trials(self, num_trials: int = 1) -> list[kt_trial.Trial]:
         """The best trials that reached the highest rung that any trial completed, best first."""

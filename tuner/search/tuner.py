@@ -208,7 +208,7 @@ class HyperbandTuner(keras_tuner.Tuner):
         last = dict(result.epochs[-1])
         rung = RungRecord(record.epochs, end, last[self.oracle.objective.name], result.seconds)
         if record.parameters is None:
-            self.oracle.set_parameters(record.id, result.parameters)
+            self._journal.set_parameters(record.id, result.parameters)
         self.oracle.finish_rung(trial, rung, result.epochs, result.outcomes)
         self._time.finish_rung(end, result.seconds)
         time_budget.note_spent(self._budget, self._journal)
@@ -346,7 +346,7 @@ class HyperbandTuner(keras_tuner.Tuner):
             if record.batch_size or not half:
                 raise
         self._source.forget()
-        self.oracle.set_batch_size(trial, half)
+        self._journal.set_batch_size(record.id, half)
         self._observer.note(
             f"Trial {trial_name(record.id)} ran out of memory: it continues with {half} "
             f"images per step instead of {self._settings.batch_size}."

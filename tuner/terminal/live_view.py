@@ -19,27 +19,15 @@ _MARGIN = 2  # free lines: the cursor's, and the last permanent one
 
 
 @dataclass(frozen=True)
-class Resources:
-    """Disk and memory that a search uses; None if unknown.
-
-    Attributes:
-        cache_bytes: size of the cache folder.
-        memory_bytes: memory of the process in use.
-        peak_bytes: its peak, where the system has only that.
-    """
-
-    cache_bytes: int | None = None
-    memory_bytes: int | None = None
-    peak_bytes: int | None = None
-
-
-@dataclass(frozen=True)
 class LiveView:
-    """A search on one screen; lines that do not fit are omitted, the least important first."""
+    """A search on one screen; lines that do not fit are omitted, the least important first.
+
+    `resources` has the disk space and memory in use, in bytes, by name; None if unknown.
+    """
 
     state: SearchState
     objective: str
-    resources: Resources
+    resources: Mapping[str, int | None]
     now: float
 
     def lines(self, width: int, height: int) -> Iterator[Text]:
@@ -125,11 +113,7 @@ class LiveView:
     def _resources(self) -> Text | None:
         parts = [
             f"{name} {size(amount)}"
-            for name, amount in (
-                ("cache", self.resources.cache_bytes),
-                ("memory", self.resources.memory_bytes),
-                ("memory at most", self.resources.peak_bytes),
-            )
+            for name, amount in self.resources.items()
             if amount is not None
         ]
         return Text(f"{' ' * _INDENT}{', '.join(parts)}", style="dim") if parts else None

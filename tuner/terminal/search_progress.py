@@ -26,7 +26,7 @@ from tuner.observer import (
 )
 from tuner.runs.records import FAILED, TrialRecord, trial_name
 from tuner.terminal.live_screen import Frames, Repeating
-from tuner.terminal.live_view import LiveView, Resources
+from tuner.terminal.live_view import LiveView
 from tuner.terminal.schedule import schedule_lines
 from tuner.terminal.search_state import SearchState
 from tuner.text import brief, counted, duration, printable
@@ -199,14 +199,14 @@ class SearchProgress(SearchObserver):
                 f"epochs: {self._standing()}"
             )
 
-    def _resources(self) -> Resources:
+    def _resources(self) -> dict[str, int | None]:
         now = time.monotonic()
         if self._cache_bytes is not None and now - self._cached[0] >= _CACHE_SECONDS:
             self._cached = now, self._cached[1]
             found = self._cache_bytes()
             # A large cache takes long to measure, and is measured less often.
             self._cached = time.monotonic() + 100 * (time.monotonic() - now), found
-        return Resources(self._cached[1], **_memory())
+        return {"cache": self._cached[1], **_memory()}
 
     def _standing(self) -> str:
         """Trials that have a score, the best of them, and the time left."""
@@ -279,5 +279,5 @@ def _memory() -> dict[str, int]:
     try:
         pages = int(_STATM.read_text("ascii").split()[1])
     except OSError:
-        return {"peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _PEAK_UNIT}
-    return {"memory_bytes": pages * resource.getpagesize()}
+        return {"memory at most": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _PEAK_UNIT}
+    return {"memory": pages * resource.getpagesize()}

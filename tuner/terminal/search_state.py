@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from tuner.hyperband.schedule import Schedule
+from tuner.observer import RungBegins
 from tuner.runs.records import TrialRecord
 
 _MINUTE = 60.0
@@ -28,28 +29,13 @@ class RungCount:
     running: bool
 
 
-@dataclass(frozen=True)
-class Running:
-    """The rung that is training.
-
-    Attributes:
-        trial: as it was when the rung began.
-        end_epoch: where the rung ends.
-        epoch: the last epoch that is done.
-    """
-
-    trial: TrialRecord
-    end_epoch: int
-    epoch: int
-
-
 class SearchState:
     """What a search has done so far.
 
     Attributes:
         schedule: the plan.
         best: the leading trial, if any.
-        running: the rung that is training, if any.
+        running: the rung that is training, if any, with the last epoch that is done.
         improvements: times and values of a new leading score.
         begun: start of this process.
     """
@@ -63,7 +49,7 @@ class SearchState:
     ) -> None:
         self.schedule = schedule
         self.best = best
-        self.running: Running | None = None
+        self.running: RungBegins | None = None
         self.improvements: list[tuple[float, float]] = []
         if best is not None and best.score is not None:
             self.improvements.append((now, best.score))
@@ -80,7 +66,7 @@ class SearchState:
         epoch = max(epoch, trial.epochs)
         self._epochs_before += epoch - self._epochs.get(trial.id, 0)  # of an interrupted rung
         self._epochs[trial.id] = epoch
-        self.running = Running(trial, end_epoch, epoch)
+        self.running = RungBegins(trial, end_epoch, epoch)
 
     def end_epoch(self, trial: TrialRecord, epoch: int) -> None:
         """Note that an epoch of a trial is done."""
