@@ -31,7 +31,8 @@ from tuner.terminal.schedule import schedule_lines
 from tuner.terminal.search_state import SearchState
 from tuner.text import brief, counted, duration, printable
 
-_LINE_SECONDS, _COUNT_SECONDS = 60.0, 10.0
+# Between two lines of a log: of a search, of images that are counted, of anything else.
+_LINE_SECONDS, _COUNT_SECONDS, _WORKING_SECONDS = 60.0, 10.0, 20.0
 _BAR_WIDTH = 10
 _POLL_SECONDS = 1.0  # between checks whether a line is due: an epoch may take longer than that
 _CACHE_SECONDS = 10.0  # for which the size of the cache is not computed again
@@ -184,7 +185,9 @@ class SearchProgress(SearchObserver):
     def _remind(self) -> None:
         """In a log, print where the search stands a minute after the last line."""
         with self._lock:
-            if self._live or not self._due(_COUNT_SECONDS if self._counted else _LINE_SECONDS):
+            interval = _COUNT_SECONDS if self._counted else _WORKING_SECONDS
+            interval = _LINE_SECONDS if self._state is not None else interval
+            if self._live or not self._due(interval):
                 return
             if self._counted is not None:
                 self.say(self._counted.line(time.monotonic(), self._of))
