@@ -129,6 +129,7 @@ CHANGES: dict[str, tuple[Any, Any, str]] = {
     "path_column": (None, "file", "--path-column was nothing, not file"),
     "label_column": ("2", "3", "--label-column was 2, not 3"),
     "split_column": ("set", None, "--split-column was set, not nothing"),
+    "group_by": (None, "variants", "--group-by was nothing, not variants"),
     "near_duplicates": ("group", "warn", "--near-duplicates was group, not warn"),
     "augment": ("light", "strong", "--augment was light, not strong"),
     "views": (2, 3, "--views was 2, not 3"),

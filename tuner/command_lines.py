@@ -11,7 +11,7 @@ from tuner.settings import SearchSettings
 _SPLIT_OPTIONS = {
     *("--val-fraction", "--test-fraction", "--split-seed", "--drop-leaks", "--keep-conflicts"),
     *("--class-level", "--path-column", "--label-column", "--split-column"),
-    "--near-duplicates",
+    *("--group-by", "--near-duplicates"),
 }
 _FLAGS = ("crop", "drop_leaks", "keep_conflicts")
 

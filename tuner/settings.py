@@ -40,6 +40,7 @@ class SearchSettings:
         class_level: number of folder levels that make a class, or "leaf"; None: the first.
         path_column, label_column, split_column: of a table, by name; of a list without names, by
             number from 1.
+        group_by: what names an image's group in its path; see `variants.groups_by`.
         near_duplicates: "group" near images into one split, "warn" of them, or "ignore" them.
         views: number of fixed views of each training image; 1 without augmentation.
         class_weights: "none", or "balanced": an image's weight in the training loss is n /
@@ -67,6 +68,7 @@ class SearchSettings:
     path_column: str | None = None
     label_column: str | None = None
     split_column: str | None = None
+    group_by: str | None = None
     near_duplicates: str = "group"
     augment: str = "none"
     views: int = 1

@@ -11,7 +11,7 @@ from PIL import Image
 
 from tests.support.near_images import CHANGES, PICTURES, icon, photo, saved
 from tuner.data import near_duplicates
-from tuner.data.near_duplicates import SIMILARITY, closest, fingerprint, near_pairs
+from tuner.data.near_duplicates import SIMILARITY, closest, fingerprint, near_pairs, turned_pairs
 
 UNIT = 1000
 
@@ -46,6 +46,15 @@ def test_a_mirrored_picture_is_another() -> None:
     image = photo(3)
     mirrored = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     assert len(near_pairs(taken(image, mirrored))) == 0
+
+
+@pytest.mark.parametrize("way", list(Image.Transpose))
+def test_mirrored_and_turned_pictures_are_found(way: Image.Transpose) -> None:
+    pictures = [np.asarray(photo(seed)) for seed in range(6)]
+    turned = [np.asarray(photo(seed).transpose(way)) for seed in range(6)]
+    found = turned_pairs([fingerprint(image) for image in [*pictures, *turned]])
+    assert found.tolist() == [[number, number + 6] for number in range(6)]
+    assert turned_pairs([fingerprint(image) for image in pictures]).shape == (0, 2)
 
 
 def test_the_same_shape_in_another_colour_is_another() -> None:

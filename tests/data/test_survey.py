@@ -15,12 +15,13 @@ from tests.support.near_images import photo
 from tests.support.slow_images import slow_jpeg
 from tuner.data import survey as survey_module
 from tuner.data.dataset import Dataset, SplitOptions, split_survey
-from tuner.data.listing import Skipped
+from tuner.data.listing import Layout, Skipped
 from tuner.data.load import load_dataset
 from tuner.data.survey import Leak, Survey, survey
+from tuner.data.variants import original_name
 from tuner.decoding import pool
 from tuner.decoding.formats import DecodeError
-from tuner.errors import DataError
+from tuner.errors import DataError, SettingsError
 from tuner.storage.cache import Cache
 
 
@@ -164,6 +165,39 @@ def test_one_large_group_is_said(pets: Path) -> None:
     (warning,) = split(pets).warnings
     assert warning.startswith("51 of 74 images look alike and form one group")
     assert split_survey(survey(pets, near_duplicates="warn"), SplitOptions()).warnings == ()
+
+
+def augmented(folder: Path) -> Path:
+    """Two classes of six photos, each with a flipped and a turned variant."""
+    for seed in range(12):
+        image = photo(seed)
+        path = folder / "ab"[seed % 2] / f"{seed}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        image.save(path)
+        image.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(path.with_stem(f"{seed}_flip"))
+        image.rotate(15).save(path.with_stem(f"{seed}_rot15"))
+    return folder
+
+
+def test_variants_made_before_the_split_are_a_warning_until_they_are_grouped(
+    tmp_path: Path,
+) -> None:
+    folder = augmented(tmp_path / "photos")
+    (by_name,) = split_survey(survey(folder), SplitOptions()).warnings
+    assert by_name.startswith("36 images are named as variants of others, such as a/0.png and")
+    assert "--group-by variants" in by_name
+    for pattern in ("variants", r"/(\d+)"):
+        grouped = load_dataset(folder, layout=Layout(group_by=pattern))
+        assert grouped.warnings == ()
+        splits = {(original_name(file.path), file.split) for file in grouped.files}
+        assert len(splits) == 12
+    for number, path in enumerate(sorted(folder.rglob("*_flip.png"))):
+        path.rename(path.with_name(f"other {number}.png"))
+        path.with_name(path.name.replace("flip", "rot15")).unlink()
+    (by_content,) = split_survey(survey(folder), SplitOptions()).warnings
+    assert by_content.startswith("24 images are, mirrored or turned, variants of others")
+    with pytest.raises(SettingsError, match="is found in no path, such as a"):
+        load_dataset(folder, layout=Layout(group_by="patient"))
 
 
 def test_a_given_group_stays_on_one_side(pets: Path) -> None:

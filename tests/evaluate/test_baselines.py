@@ -41,6 +41,11 @@ def test_a_comparison_is_kept_as_json() -> None:
             "which may be chance. Take the simple one with --prefer simple.",
         ),
         (right(80, 20), right(80, 20), "gained 0.0 points over the plain head (-"),
+        (
+            right(80, 20),
+            right(81, 19),
+            "The search lost 1.0 points to the plain head (-2.0 to 4.9)",
+        ),
         (right(80, 20), right(90, 10), "The plain head is 10.0 points better than what the search"),
     ],
 )

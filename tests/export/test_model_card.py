@@ -49,6 +49,7 @@ def description(**changes: Any) -> dict[str, Any]:
     return {
         "space": "resnet50",
         "split": {"seed": 7, "validation_fraction": 0.2, "test_fraction": 0.1},
+        "warnings": ["12 images look alike."],
         "pretrained": {"sentence": "No pretrained weights were used."},
         "leaked_test_images": {"images": 0, "sentence": None},
         "test_scores": {
@@ -131,6 +132,7 @@ def test_figures() -> None:
     assert "70 train images, 20 validation images, 10 test images" in card
     assert "drawn with seed 7: of each class 20.0 % for validation and 10.0 % for test" in card
     assert "No pretrained weights were used." in card
+    assert "- 12 images look alike." in card
     split = {"seed": 7, "validation_fraction": 0.2, "test_fraction": None}
     one = model_card(description(split=split), ["a", "b"])
     assert "The test images were given with the data; the others were drawn with seed 7" in one

@@ -13,6 +13,7 @@ from tuner.commands.options import (
     CacheDir,
     ClassLevel,
     DropLeaks,
+    GroupBy,
     KeepConflicts,
     LabelColumn,
     NearDuplicatesChoice,
@@ -38,6 +39,7 @@ def data(
     path_column: PathColumn = None,
     label_column: LabelColumn = None,
     split_column: SplitColumn = None,
+    group_by: GroupBy = None,
     near_duplicates: NearDuplicatesChoice = GROUP,
     export_csv: Annotated[
         Path | None, typer.Option(help="Write images, labels and splits to this table.")
@@ -61,7 +63,7 @@ def data(
     options = SplitOptions(
         val_fraction, test_fraction, split_seed, drop_leaks, keep_conflicts, near_duplicates.value
     )
-    layout = Layout(class_level, path_column, label_column, split_column)
+    layout = Layout(class_level, path_column, label_column, split_column, group_by)
     if export_csv is not None:
         check_table(export_csv)
     with (

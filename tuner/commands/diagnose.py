@@ -15,6 +15,7 @@ from tuner.commands.options import (
     ClassLevel,
     Crop,
     DropLeaks,
+    GroupBy,
     ImageSize,
     KeepConflicts,
     LabelColumn,
@@ -50,6 +51,7 @@ def diagnose(
     path_column: PathColumn = None,
     label_column: LabelColumn = None,
     split_column: SplitColumn = None,
+    group_by: GroupBy = None,
     near_duplicates: NearDuplicatesChoice = GROUP,
     seed: Annotated[int, typer.Option(help="Seed of everything but the split.")] = DEFAULTS.seed,
     full: Annotated[
@@ -91,7 +93,7 @@ def diagnose(
         val_fraction, test_fraction, split_seed, drop_leaks, keep_conflicts, near_duplicates.value
     )
     options = Options(weights, image_size, crop, full, seed)
-    layout = Layout(class_level, path_column, label_column, split_column)
+    layout = Layout(class_level, path_column, label_column, split_column, group_by)
     listed(data, layout)  # quick checks first
     prepared = prepare(options, None if model is None else load_model(model), save_recalibrated)
     with (

@@ -54,6 +54,13 @@ PathColumn = Annotated[
 ]
 LabelColumn = Annotated[str | None, typer.Option(help="Column of the labels, likewise.")]
 SplitColumn = Annotated[str | None, typer.Option(help="Column of the splits, likewise.")]
+GroupBy = Annotated[
+    str | None,
+    typer.Option(
+        help="Regular expression whose match in a path names a group that shares a split; or "
+        "variants: names without what augmenting tools add.",
+    ),
+]
 NearDuplicatesChoice = Annotated[
     NearDuplicates,
     typer.Option("--near-duplicates", help="What to do with copies and images that look alike."),

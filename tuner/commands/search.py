@@ -25,6 +25,7 @@ from tuner.commands.options import (
     Crop,
     DropLeaks,
     EventsAsJson,
+    GroupBy,
     ImageSize,
     Keep,
     KeepConflicts,
@@ -108,6 +109,7 @@ def search(
     path_column: PathColumn = None,
     label_column: LabelColumn = None,
     split_column: SplitColumn = None,
+    group_by: GroupBy = None,
     near_duplicates: NearDuplicatesChoice = GROUP,
     augment: Annotated[
         Augmentation, typer.Option(help="Augmentation of the training images.")
@@ -157,6 +159,7 @@ def search(
         path_column=path_column,
         label_column=label_column,
         split_column=split_column,
+        group_by=group_by,
         near_duplicates=near_duplicates.value,
         augment=augment.value,
         views=DEFAULT_VIEWS[augment.value] if views is None else views,

@@ -5,9 +5,10 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from tuner.data.variants import groups_by
 from tuner.decoding.formats import HEADER_BYTES, SUFFIXES, image_format, unread_kind
 from tuner.errors import DataError, SettingsError
 
@@ -22,12 +23,14 @@ class Layout:
             the first row holds no names.
         label_column: likewise.
         split_column: likewise.
+        group_by: what names an image's group in its path; see `variants.groups_by`.
     """
 
     class_level: str | None = None
     path_column: str | None = None
     label_column: str | None = None
     split_column: str | None = None
+    group_by: str | None = None
 
     def __post_init__(self) -> None:
         """Check the level."""
@@ -93,6 +96,21 @@ class Manifest:
             f"{self.unread.total():,} images are of kinds that are not read ({kinds}): convert "
             "them to JPEG or PNG."
         )
+
+    def group_by(self, pattern: str) -> None:
+        """Group the images that have no group yet by their paths.
+
+        Raises:
+            SettingsError: it is no pattern, or is found in no path.
+        """
+        groups = groups_by(pattern, (candidate.path for candidate in self.candidates))
+        if not any(groups):
+            raise SettingsError(
+                f"--group-by {pattern} is found in no path, such as {self.candidates[0].path}: "
+                "give a regular expression that is found in some."
+            )
+        pairs = zip(self.candidates, groups, strict=True)
+        self.candidates = [replace(each, group=each.group or group) for each, group in pairs]
 
     def check_classes(self, hint: str = "") -> None:
         """Check the classes, and add notes on them.

@@ -68,7 +68,11 @@ def scan(settings: SearchSettings, cache_dir: Path, on_progress: Progress = sile
     if settings.data is None:
         return digits_dataset(cache_dir, options, on_progress=on_progress)
     layout = Layout(
-        settings.class_level, settings.path_column, settings.label_column, settings.split_column
+        settings.class_level,
+        settings.path_column,
+        settings.label_column,
+        settings.split_column,
+        settings.group_by,
     )
     with Cache(cache_dir) as cache:
         data = Path(settings.data)

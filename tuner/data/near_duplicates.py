@@ -14,6 +14,7 @@ classes in many sets, such as hands and arrows.
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import product
 
 import numpy as np
 from PIL import Image
@@ -61,6 +62,7 @@ _BLOCK = 512  # images: the products of two blocks stay in a core's cache
 _EXACT_BLOCK = 1 << 16
 # A second look takes 7 ms: of many images before one background, it is for these alone.
 _CLOSEST = 4
+_TURNED = 2_000  # images that are also compared mirrored and turned
 _MOST_PAIRS = 10_000
 
 
@@ -119,6 +121,33 @@ def near_pairs(fingerprints: Sequence[bytes], similarity: float = SIMILARITY) ->
             needed = np.where(_of_few(rows, pairs), closely, least)
             found.append(pairs[_correlations(views, pairs) >= needed])
     return np.unique(np.concatenate(found), axis=0)
+
+
+def turned_pairs(fingerprints: Sequence[bytes]) -> np.ndarray:
+    """Pairs of images of which one is much like the other mirrored, turned, or both.
+
+    The frequencies of a mirrored image are its own with other signs, those of a turned one are
+    transposed as well. Of many images the first `_TURNED` are compared with the rest.
+
+    Returns:
+        Indices, int64, shape (m, 2), the lower first, in ascending order.
+    """
+    rows = _rows(fingerprints)
+    whole = rows[:, _HEAD + _COLOURS :].reshape(len(rows), len(_BORDERS), _KEPT, _KEPT)[:, 0]
+    comparable = np.flatnonzero(whole.any(axis=(1, 2)) & (rows[:, 1] > 0))
+    whole = whole[comparable].astype(np.float32)
+    signs = np.where(np.arange(_KEPT) % 2, -1, 1).astype(np.float32)
+    least = np.float32(round(SIMILARITY * _UNIT**2))
+    found = [np.empty((0, 2), np.int64)]
+    for upright in (whole, whole.swapaxes(1, 2)):
+        for down, right in product((np.ones(_KEPT, np.float32), signs), repeat=2):
+            if upright is whole and down[1] == right[1] == 1:
+                continue  # neither mirrored nor turned
+            turned = (upright * down[:, np.newaxis] * right)[:_TURNED]
+            correlations = turned.reshape(-1, _KEPT**2) @ whole.reshape(-1, _KEPT**2).T
+            found.append(np.argwhere(correlations >= least))
+    pairs = comparable[np.concatenate(found)]
+    return np.unique(np.sort(pairs[pairs[:, 0] != pairs[:, 1]], axis=1), axis=0)
 
 
 def closest(fingerprints: Sequence[bytes], pairs: np.ndarray) -> np.ndarray:

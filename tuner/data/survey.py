@@ -13,7 +13,7 @@ import numpy as np
 from tuner.counting import Progress, silent
 from tuner.data.listing import USUAL, Candidate, Layout, Manifest, Skipped
 from tuner.data.near_duplicates import VERSION as FINGERPRINT_VERSION
-from tuner.data.near_duplicates import closest, fingerprint, near_pairs
+from tuner.data.near_duplicates import closest, fingerprint, near_pairs, turned_pairs
 from tuner.data.second_look import VERSION as SECOND_LOOK_VERSION
 from tuner.data.second_look import Image, Likeness, look_again
 from tuner.data.splits import components
@@ -72,6 +72,7 @@ class Survey:
         notes: sentences on what was left out, or may be meant otherwise.
         problem: why the images cannot be used, or None.
         joined: whether near images share a split; identical files always do.
+        turned: pairs that are much alike once one is mirrored or turned, as indices.
     """
 
     root: Path
@@ -82,6 +83,7 @@ class Survey:
     ignored: int
     near: Mapping[tuple[int, int], Likeness]
     joined: bool = True
+    turned: tuple[tuple[int, int], ...] = ()
     unread: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     problem: str | None = None
@@ -174,13 +176,12 @@ def survey(
 ) -> Survey:
     """Find and read the images of a folder or a table.
 
-    Each file is read and hashed, and decoded unless the cache knows its content, on all cores. An
-    interrupted survey resumes from the cache. Without `check`, too much damage is not raised but
-    noted as the survey's `problem`.
+    A file that the cache knows is not decoded again, so that an interrupted survey resumes. Without
+    `check`, too much damage is not raised but noted as the survey's `problem`.
 
     Args:
         data: a folder, or a table.
-        cache: what it knows is not decoded again.
+        cache: keeps the facts about images.
         on_progress: of reading, then of comparing.
         near_duplicates: "group" near images into one split, "warn" of them, or "ignore" them.
 
@@ -198,8 +199,10 @@ def survey(
         found.sort(key=lambda pair: pair[0].path)
         pictures = tuple(picture for picture, _ in found)
         near: Mapping[tuple[int, int], Likeness] = {}
+        turned: list[tuple[int, int]] = []
         if near_duplicates != "ignore":
             fingerprints = [fingerprint for _, fingerprint in found]
+            turned = [(one, other) for one, other in turned_pairs(fingerprints).tolist()]
             near = _near(manifest.root, pictures, fingerprints, store, on_progress)
     return Survey(
         root=manifest.root,
@@ -210,6 +213,7 @@ def survey(
         ignored=manifest.ignored,
         near=near,
         joined=near_duplicates == "group",
+        turned=tuple(turned),
         unread=dict(manifest.unread.most_common()),
         notes=tuple(manifest.notes),
         problem=problem,

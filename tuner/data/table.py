@@ -57,7 +57,15 @@ def listed(data: Path, layout: Layout = USUAL) -> Manifest:
 
     Raises:
         DataError: there is no such folder, or it does not hold images in at least two classes.
+        SettingsError: the layout's pattern of groups is unusable.
     """
+    manifest = _found(data, layout)
+    if layout.group_by is not None:
+        manifest.group_by(layout.group_by)
+    return manifest
+
+
+def _found(data: Path, layout: Layout) -> Manifest:
     with readable(data):
         if data.is_file() and is_table(data):
             return table_manifest(data, layout)

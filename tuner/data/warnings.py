@@ -1,16 +1,20 @@
 """What in a dataset makes its accuracy doubtful or its split impossible, a sentence each."""
 
+from itertools import pairwise
+
 from tuner.data.second_look import Likeness
 from tuner.data.splits import components
 from tuner.data.survey import Survey
+from tuner.data.variants import BY_NAME, families
 
+_MOST_VARIANTS = 0.05  # share of all images that may look like variants by chance
 _LARGEST_GROUP = 0.5  # share of all images above which one group is a problem
 WARN = "--near-duplicates warn"
 
 
 def dataset_warnings(found: Survey) -> list[str]:
-    """Look-alikes of different classes, look-alikes in two given splits, and one large group."""
-    lines = []
+    """Variants, look-alikes of different classes or in two given splits, and one large group."""
+    lines = _variants(found)
     pictures = found.pictures
     unsure = [pair for pair, likeness in found.near.items() if likeness != Likeness.RECODED]
     across = [pair for pair in unsure if pictures[pair[0]].label != pictures[pair[1]].label]
@@ -34,6 +38,24 @@ def dataset_warnings(found: Survey) -> list[str]:
             f"one split: if they show different things, {WARN} splits them."
         )
     return lines
+
+
+def _variants(found: Survey) -> list[str]:
+    """Flips, turns and the like that may fall on two sides of the split."""
+    paths = [picture.path for picture in found.pictures]
+    by_name = families(paths, [picture.label for picture in found.pictures])
+    named = [pair for numbers in by_name for pair in pairwise(numbers)]
+    part_of = {number: part for part in components(found.together) for number in part}
+    for pairs, how in ((named, "are named as"), (list(found.turned), "are, mirrored or turned,")):
+        apart = [(one, other) for one, other in pairs if other not in part_of.get(one, ())]
+        if len({number for pair in apart for number in pair}) > _MOST_VARIANTS * len(paths):
+            return [
+                f"{_images(apart)} {how} variants of others, such as {_example(found, apart)}. On "
+                "two sides of the split, variants make the accuracy too high: give only the "
+                "originals (--augment makes variants after the split), or keep the variants of an "
+                f"image together with --group-by {BY_NAME}, or with a pattern."
+            ]
+    return []
 
 
 def _images(pairs: list[tuple[int, int]]) -> str:

@@ -149,6 +149,9 @@ def _is_better(baseline: Baseline) -> str:
 def _gained(first: Baseline) -> str:
     low, high = (100 * end for end in first.gain_interval)
     gained = f"The search gained {100 * first.gain:.1f} points over {_with_article(first.name)}"
+    if first.gain < 0:
+        gained = f"The search lost {-100 * first.gain:.1f} points to {_with_article(first.name)}"
+        low, high = -high, -low
     if first.is_significant:
         return f"{gained} ({low:.1f} to {high:.1f})."
     instead = _INSTEAD.get(first.name, "Either will do.")

@@ -89,6 +89,7 @@ def _description(run: Run, winner: Winner, dataset: Dataset, exported: Exported)
             "validation_fraction": _fraction(dataset, "validation", settings.val_fraction),
             "test_fraction": _fraction(dataset, "test", settings.test_fraction),
         },
+        "warnings": list(dataset.warnings),
         "test_scores": details["scores"],
         "intervals": details["intervals"],
         "per_class": details["per_class"],

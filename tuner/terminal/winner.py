@@ -33,6 +33,8 @@ def print_best(found: "Best", run: "Run", details: bool = False) -> None:
     """
     winner, refitted = found.winner, found.refitted
     typer.echo("\n".join(winner_lines(winner, run.settings.objective, details)))
+    for line in run.dataset().warnings:
+        typer.echo("\n".join(textwrap.wrap(f"Warning: {line}", 79)))
     if refitted is not None:
         typer.echo(f"Refitted accuracy     {percent(refitted.test_accuracy)}. {refitted.sentence}")
     if found.request is not None and found.exported is not None:
