@@ -128,7 +128,9 @@ def test_accuracy_is_compared_with_the_most_frequent_class() -> None:
 
 def uneven(rate: float) -> Dataset:
     files = tuple(
-        ImageFile(f"{n}.jpg", "ab"[n >= 200 * rate], "validation", f"{n:03}") for n in range(200)
+        ImageFile(f"{split}{n}.jpg", "ab"[n >= 200 * rate], split, f"{split}{n:03}")
+        for split in ("train", "validation")
+        for n in range(200)
     )
     return Dataset(Path(), ("a", "b"), files)
 

@@ -266,11 +266,14 @@ def test_at_most_ten_runs_are_listed_as_choices(tmp_path: Path) -> None:
         open_run(tmp_path, "other")
 
 
+EMPTY = {"schema": 1, "classes": [], "given": [], "files": [], "warnings": []}
+
+
 @pytest.mark.parametrize(
     ("document", "error"),
     [
-        ({"schema": 1, "classes": ["a"], "files": []}, RunError),
-        ({"schema": 1, "classes": [], "files": []}, RunError),
+        (EMPTY | {"classes": ["a"]}, RunError),
+        (EMPTY, RunError),
         ({"schema": 1, "classes": ["a"]}, DataError),
         ({"schema": 99, "classes": ["a"], "files": []}, DataError),
         ([], DataError),
