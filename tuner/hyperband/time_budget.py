@@ -96,12 +96,13 @@ def use_rest(oracle: JournalOracle, budget: TimeBudget) -> bool:
     """Add an iteration to a completed plan that was shortened more than the time needs.
 
     Returns:
-        Whether there is more to train: time for a trial or two, and configurations to try.
+        Whether there is more to train: time for a whole trial, and configurations to try.
     """
     planned = oracle.schedule
     if not budget.limited or not oracle.complete or planned.brackets == oracle.whole.brackets:
         return False
-    if budget.left() < 2 * max(record.seconds for record in oracle.records()):
+    whole = [each.seconds for each in oracle.records() if each.epochs == planned.max_epochs]
+    if budget.left() < sum(whole) / max(len(whole), 1):
         return False
     oracle.follow(replace(planned, iterations=planned.iterations + 1))
     if oracle.complete:  # every configuration was tried
